@@ -1,0 +1,39 @@
+//! Every limit of the broker that is not a setting, with the relations that must hold between them.
+//!
+//! A limit that users may change is a setting (`src/config`); what stands here is what makes those settings safe.
+
+/// The direct-I/O unit: segment writes start and end on multiples of this many bytes.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Bytes of the header of a version 2 record batch, up to its first record.
+pub const BATCH_HEADER_BYTES: usize = 61;
+
+/// The most elements that one array of a request may have (Kafka 4.4's own bound).
+pub const ARRAY_ELEMENTS_MAX: usize = 1_000_000;
+
+/// The most tagged fields that one structure may carry (Kafka 4.4's own bound).
+pub const TAGGED_FIELDS_MAX: usize = 10_000;
+
+/// Decoded structures may take this many bytes of memory per byte of input, plus [`DECODE_BYTES_FREE`].
+pub const DECODE_BYTES_PER_INPUT_BYTE: usize = 4;
+
+/// Memory that decoding any request may take, however short the request is.
+pub const DECODE_BYTES_FREE: usize = 64 * 1024;
+
+/// The most bytes that one record batch may decompress to.
+pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// The most bytes of a topic's name (KIP-1 rules: letters, digits, `.`, `_`, `-`).
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;
+
+/// The most partitions that one topic may have.
+pub const PARTITIONS_PER_TOPIC_MAX: i32 = 100_000;
+
+/// The most shards that one process runs.
+pub const SHARDS_MAX: u16 = 512;
+
+/// Batches remembered per producer and partition for duplicate detection (Kafka's `NUM_BATCHES_TO_RETAIN`).
+pub const PRODUCER_BATCHES_RETAINED: usize = 5;
+
+const _: () = assert!(BLOCK_BYTES.is_power_of_two());
+const _: () = assert!(BATCH_HEADER_BYTES < BLOCK_BYTES);
