@@ -1,1 +1,2 @@
-//! placeholder
+//! WHERE a broker runs.
+pub mod disk;
