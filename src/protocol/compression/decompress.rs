@@ -35,6 +35,12 @@ impl Decompressor {
         Decompressor::default()
     }
 
+    /// Bytes that the output buffer takes at the moment.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.output.capacity()
+    }
+
     /// The decompressed form of `input`, at most `limit` bytes long.
     ///
     /// # Errors
