@@ -23,6 +23,9 @@ pub const DECODE_BYTES_FREE: usize = 64 * 1024;
 /// The most bytes that one record batch may decompress to.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// The most invalid records that the answer to one produced batch names; the rest fail with their batch, unnamed.
+pub const RECORD_ERRORS_MAX: usize = 1_000;
+
 /// The most bytes of a topic's name (KIP-1 rules: letters, digits, `.`, `_`, `-`).
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 
