@@ -6,6 +6,7 @@
 pub mod errors;
 pub mod ids;
 pub mod limits;
+pub mod log;
 pub mod protocol;
 pub mod time;
 

@@ -23,6 +23,9 @@ pub const DECODE_BYTES_FREE: usize = 64 * 1024;
 /// The most bytes that one record batch may decompress to.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// The most invalid records that the answer to one produced batch names; the rest fail with their batch, unnamed.
+pub const RECORD_ERRORS_MAX: usize = 1_000;
+
 /// The most bytes of a topic's name (KIP-1 rules: letters, digits, `.`, `_`, `-`).
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 
@@ -37,3 +40,20 @@ pub const PRODUCER_BATCHES_RETAINED: usize = 5;
 
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(BATCH_HEADER_BYTES < BLOCK_BYTES);
+
+/// Leader epochs remembered per partition; the oldest make room.
+pub const LEADER_EPOCHS_MAX: usize = 65_536;
+
+/// Producers remembered per partition; those idle longest make room.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 10_000;
+
+/// The most bytes of a segment: Kafka's positions and sizes in a segment are 32-bit.
+pub const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// Batches of a log whose boundaries are kept in memory where there are as many: 24 bytes each.
+pub const TAIL_BATCHES: usize = 256;
+
+/// The most boundaries kept of batches that are above the high watermark.
+pub const TAIL_BATCHES_MAX: usize = 16_384;
+
+const _: () = assert!(TAIL_BATCHES < TAIL_BATCHES_MAX);

@@ -8,7 +8,7 @@ use super::control::EndTransactionMarker;
 use super::header::{Attributes, BatchHeader, TimestampType};
 use super::record::{Record, RecordHeader};
 use super::varint::{put_varint, put_varlong, varlong_bytes};
-use super::{LENGTH_PREFIX_BYTES, MAGIC, edit};
+use super::{MAGIC, edit};
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use crate::limits::BATCH_HEADER_BYTES;
 use crate::protocol::compression::{Codec, compress};
@@ -261,27 +261,22 @@ impl BatchBuilder {
     }
 
     fn assemble(&self, attributes: Attributes, base_timestamp: TimestampMs, payload: &[u8]) -> Vec<u8> {
-        let length = length_i32(BATCH_HEADER_BYTES - LENGTH_PREFIX_BYTES + payload.len());
-        let max_timestamp = self.append_time.unwrap_or(self.max_timestamp);
-        let last_offset_delta = self.last_offset_delta.unwrap_or(self.next_offset_delta - 1);
-        let mut batch = Vec::with_capacity(BATCH_HEADER_BYTES + payload.len());
-        batch.extend_from_slice(&self.base_offset.0.to_be_bytes());
-        batch.extend_from_slice(&length.to_be_bytes());
-        batch.extend_from_slice(&self.leader_epoch.0.to_be_bytes());
-        batch.extend_from_slice(&MAGIC.to_be_bytes());
-        batch.extend_from_slice(&[0; 4]);
-        batch.extend_from_slice(&attributes.0.to_be_bytes());
-        batch.extend_from_slice(&last_offset_delta.to_be_bytes());
-        batch.extend_from_slice(&base_timestamp.0.to_be_bytes());
-        batch.extend_from_slice(&max_timestamp.0.to_be_bytes());
-        batch.extend_from_slice(&self.producer_id.0.to_be_bytes());
-        batch.extend_from_slice(&self.producer_epoch.0.to_be_bytes());
-        batch.extend_from_slice(&self.base_sequence.to_be_bytes());
-        batch.extend_from_slice(&self.record_count.to_be_bytes());
-        assert_eq!(batch.len(), BATCH_HEADER_BYTES, "the header is of its fixed length");
-        batch.extend_from_slice(payload);
-        edit::set_crc(&mut batch);
-        batch
+        let header = BatchHeader {
+            base_offset: self.base_offset,
+            batch_bytes: BATCH_HEADER_BYTES + payload.len(),
+            partition_leader_epoch: self.leader_epoch,
+            magic: MAGIC,
+            crc: 0,
+            attributes,
+            last_offset_delta: self.last_offset_delta.unwrap_or(self.next_offset_delta - 1),
+            base_timestamp,
+            max_timestamp: self.append_time.unwrap_or(self.max_timestamp),
+            producer_id: self.producer_id,
+            producer_epoch: self.producer_epoch,
+            base_sequence: self.base_sequence,
+            record_count: self.record_count,
+        };
+        edit::assemble(&header, payload).expect("what a builder is given stays below 2 GiB")
     }
 
     /// Counts a record in and returns its timestamp delta.

@@ -1,11 +1,11 @@
-//! Changes to a batch in place: what a leader writes into the bytes that a producer sent.
+//! Changes to a batch in place, what a leader writes into the bytes that a producer sent; and whole new batches.
 //!
 //! Offset and leader epoch stand outside the CRC, so an append stores them without touching the payload; an append
 //! time is under the CRC, which is then computed anew. Every function takes one whole batch and asserts that a
 //! header is there: a caller has parsed it before.
 
-use super::at;
-use super::header::{Attributes, TimestampType, crc_of};
+use super::header::{Attributes, BatchHeader, TimestampType, crc_of};
+use super::{LENGTH_PREFIX_BYTES, MAGIC, at};
 use crate::ids::{LeaderEpoch, Offset, TimestampMs};
 use crate::limits::BATCH_HEADER_BYTES;
 
@@ -38,6 +38,33 @@ pub fn set_max_timestamp(batch: &mut [u8], timestamp_type: TimestampType, max: T
     set_crc(batch);
 }
 
+/// The batch of this header and this payload; length and CRC are those of the bytes, whatever the header says.
+///
+/// `None` where the batch would pass 2 GiB, which its length could not say.
+#[must_use]
+pub fn assemble(header: &BatchHeader, payload: &[u8]) -> Option<Vec<u8>> {
+    let bytes = BATCH_HEADER_BYTES.checked_add(payload.len())?;
+    let length = i32::try_from(bytes - LENGTH_PREFIX_BYTES).ok()?;
+    let mut batch = Vec::with_capacity(bytes);
+    batch.extend_from_slice(&header.base_offset.0.to_be_bytes());
+    batch.extend_from_slice(&length.to_be_bytes());
+    batch.extend_from_slice(&header.partition_leader_epoch.0.to_be_bytes());
+    batch.extend_from_slice(&MAGIC.to_be_bytes());
+    batch.extend_from_slice(&[0; 4]);
+    batch.extend_from_slice(&header.attributes.0.to_be_bytes());
+    batch.extend_from_slice(&header.last_offset_delta.to_be_bytes());
+    batch.extend_from_slice(&header.base_timestamp.0.to_be_bytes());
+    batch.extend_from_slice(&header.max_timestamp.0.to_be_bytes());
+    batch.extend_from_slice(&header.producer_id.0.to_be_bytes());
+    batch.extend_from_slice(&header.producer_epoch.0.to_be_bytes());
+    batch.extend_from_slice(&header.base_sequence.to_be_bytes());
+    batch.extend_from_slice(&header.record_count.to_be_bytes());
+    assert_eq!(batch.len(), BATCH_HEADER_BYTES, "the header is of its fixed length");
+    batch.extend_from_slice(payload);
+    set_crc(&mut batch);
+    Some(batch)
+}
+
 /// Computes the CRC of the batch as it now stands and stores it.
 pub fn set_crc(batch: &mut [u8]) {
     assert!(batch.len() >= BATCH_HEADER_BYTES, "a batch begins with a whole header");
@@ -58,7 +85,7 @@ fn load<const N: usize>(batch: &[u8], from: usize) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::records::header::{BatchHeader, crc_is_valid};
+    use crate::protocol::records::header::crc_is_valid;
 
     fn batch() -> Vec<u8> {
         let mut batch = vec![0; 70];

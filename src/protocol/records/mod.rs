@@ -24,9 +24,12 @@
 pub mod builder;
 pub mod control;
 pub mod edit;
+#[cfg(test)]
+mod fixtures;
 pub mod header;
 pub mod iter;
 pub mod record;
+pub mod validate;
 mod varint;
 
 pub use builder::{BatchBuilder, NewRecord};
@@ -34,6 +37,7 @@ pub use control::{ControlRecordType, EndTransactionMarker};
 pub use header::{Attributes, BatchError, BatchHeader, TimestampType, crc_is_valid, peek_batch_bytes};
 pub use iter::{Batch, BatchIter};
 pub use record::{Record, RecordError, RecordHeader, RecordIter};
+pub use validate::{InvalidBatch, InvalidRecord, Recompression, Validated, ValidationPolicy, validate};
 
 /// Where the fields of the header stand, in bytes from the start of the batch.
 pub(crate) mod at {

@@ -129,7 +129,7 @@ impl<'a> Headers<'a> {
     #[inline]
     pub fn check(self) -> Result<(), RecordError> {
         let mut headers = self.iter();
-        while let Some(header) = headers.next() {
+        for header in headers.by_ref() {
             header?;
         }
         match headers.reader.rest().len() {

@@ -18,7 +18,7 @@ pub fn method(out: &mut String, message: &Message, one: &Struct) {
         rest = &rest[together..];
     }
     tagged_section(out, message, one);
-    let names: Vec<&str> = one.fields.iter().map(|f| f.rust.as_str()).collect();
+    let names: Vec<String> = one.fields.iter().map(|f| format!("{}: {}", f.rust, local(f))).collect();
     let _ = writeln!(out, "Ok(Self {{ {} }})\n}}", names.join(", "));
 }
 
@@ -27,9 +27,14 @@ pub fn untagged(field: &Field) -> Versions {
     field.versions.before(field.tagged)
 }
 
+/// The variable that holds the field while the struct is read: a field may be called `version` as well.
+fn local(field: &Field) -> String {
+    format!("f_{}", field.rust)
+}
+
 fn binding(field: &Field, one: &Struct) -> String {
     let tagged = !field.tagged.and(one.versions).is_empty();
-    format!("{}{}", if tagged { "mut " } else { "" }, field.rust)
+    format!("{}{}", if tagged { "mut " } else { "" }, local(field))
 }
 
 fn group(out: &mut String, message: &Message, one: &Struct, (test, fields): (&Test, &[Field])) {
@@ -46,11 +51,11 @@ fn group(out: &mut String, message: &Message, one: &Struct, (test, fields): (&Te
             }
             let _ = writeln!(out, "if {condition} {{");
             for f in fields {
-                let _ = writeln!(out, "{} = {};", f.rust, value(message, one, f));
+                let _ = writeln!(out, "{} = {};", local(f), value(message, one, f));
             }
             out.push_str("} else {\n");
             for f in fields {
-                let _ = writeln!(out, "{} = {};", f.rust, default_value(message, f));
+                let _ = writeln!(out, "{} = {};", local(f), default_value(message, f));
             }
             out.push_str("}\n");
         }
@@ -121,10 +126,10 @@ fn tagged_section(out: &mut String, message: &Message, one: &Struct) {
         let tag = field.tag;
         match field.tagged.test(within) {
             Test::Always => {
-                let _ = writeln!(out, "{tag} => {} = {read},", field.rust);
+                let _ = writeln!(out, "{tag} => {} = {read},", local(field));
             }
             Test::When(condition) => {
-                let _ = writeln!(out, "{tag} if {condition} => {} = {read},", field.rust);
+                let _ = writeln!(out, "{tag} if {condition} => {} = {read},", local(field));
                 let _ =
                     writeln!(out, "{tag} => return Err(DecodeError::TagNotInVersion {{ tag, version }}),");
             }
