@@ -20,11 +20,11 @@ use std::time::Duration;
 
 use ottla::ids::{Offset, TopicPartition};
 use ottla::limits::BLOCK_BYTES;
+use ottla::log::files::{DirStage, PartitionDir};
 use thiserror::Error;
 
 use super::clean::{self, CLEAN_FILE, CleanLog, CleanPartition, MARKER_FILE};
 use super::error::{Context as _, DiskError, IoFailure};
-use super::names::{self, DirName};
 use super::offsets_file::{self, Offsets};
 use super::sys;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, Queue, SharedFd, WriteSlice};
@@ -331,14 +331,19 @@ impl LogDir {
         let mut live = Vec::new();
         for entry in entries.iter().filter(|entry| entry.is_dir) {
             let name = entry.name.to_string_lossy();
-            match names::parse_dir_name(&name) {
-                DirName::Partition(partition) => live.push(partition),
-                DirName::Deleted => self.remove_in_background(self.path.join(&entry.name)),
-                DirName::Stray | DirName::Future | DirName::Other => {
+            match PartitionDir::parse(&name) {
+                Some(PartitionDir { topic, partition, stage: DirStage::Live }) => {
+                    live.push(TopicPartition { topic: topic.into(), partition });
+                }
+                Some(PartitionDir { stage: DirStage::Delete, .. }) => {
+                    self.remove_in_background(self.path.join(&entry.name));
+                }
+                Some(_) | None => {
                     tracing::warn!("{}: {name} is no partition of ours; left alone", self.path.display());
                 }
             }
         }
+        live.sort();
         for kind in OffsetsKind::ALL {
             let mut offsets = self.read_offsets(kind).await;
             offsets.retain(|partition, _| live.binary_search(partition).is_ok());

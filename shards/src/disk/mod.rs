@@ -3,7 +3,7 @@ pub mod clean;
 pub mod dirs;
 pub mod error;
 pub mod fds;
-pub mod names;
 pub mod offsets_file;
 mod sys;
 pub mod tail;
+pub mod watch;
