@@ -196,18 +196,6 @@ impl LogDir {
         OpenHow { read: true, write: true, direct: self.direct, ..OpenHow::default() }
     }
 
-    /// Writes whole blocks durably, by whichever way this file system has.
-    ///
-    /// # Errors
-    /// The failed call; any part of the blocks may be in the file then.
-    pub async fn write_blocks(&self, file: &File, slices: Vec<WriteSlice>, position: u64) -> io::Result<()> {
-        if self.direct {
-            return file.write_at(slices, position, Durability::DataSync).await;
-        }
-        file.write_at(slices, position, Durability::None).await?;
-        file.sync_data().await
-    }
-
     /// Takes the directory offline for good. The first reason is the one that is told.
     pub fn fail(&self, failure: &IoFailure) {
         if self.reason.set(failure.to_string()).is_err() {

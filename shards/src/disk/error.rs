@@ -97,6 +97,12 @@ pub enum DiskError {
 }
 
 impl DiskError {
+    /// A file that does not hold what it should.
+    #[must_use]
+    pub fn corrupt(path: &Path, reason: impl fmt::Display) -> DiskError {
+        DiskError::Corrupt { path: path.to_owned(), reason: reason.to_string() }
+    }
+
     /// What a client is told.
     #[must_use]
     pub fn code(&self) -> ErrorCode {

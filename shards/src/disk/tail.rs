@@ -95,6 +95,14 @@ pub struct FlushWrite {
     pub slices: Vec<WriteSlice>,
 }
 
+impl FlushWrite {
+    /// Bytes that it writes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.slices.iter().map(WriteSlice::len).sum()
+    }
+}
+
 /// Everything pending at one moment, cut into writes that may be in flight together.
 #[derive(Debug)]
 pub struct Flush {
@@ -178,13 +186,14 @@ impl Tail {
     }
 
     /// Puts the bytes of [`missing_block`](Tail::missing_block), read from the file, back in place.
-    pub fn load_block(&mut self, bytes: &[u8]) {
+    pub fn load_block(&mut self, bytes: &[u8], now: Monotonic) {
         let missing = self.missing_block().expect("a block is loaded only when it is missing");
         assert_eq!(bytes.len() as u64, missing.end.0 - missing.start.0, "exactly the missing bytes");
         let chunk = self.add_chunk(missing.start, BLOCK_BYTES);
         chunk.buf.append(bytes);
         chunk.readable = bytes.len();
         chunk.frozen = true;
+        chunk.written_at = now;
     }
 
     /// Appends `parts` as one piece. The begun last block must be in memory.

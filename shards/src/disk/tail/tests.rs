@@ -67,7 +67,7 @@ impl Model {
             let range = usize::try_from(missing.start.0).expect("small")
                 ..usize::try_from(missing.end.0).expect("small");
             let block = self.file[range].to_vec();
-            self.tail.load_block(&block);
+            self.tail.load_block(&block, NOW);
         }
         let first = random.below(250);
         let new: Vec<u8> = (first..).take(bytes).map(|at| (at % 251) as u8 + 1).collect();
@@ -195,7 +195,7 @@ fn chunks_grow_with_what_one_flush_takes() {
 fn a_dropped_tail_asks_for_its_begun_block() {
     let (mut tail, gauge) = tail_at(10_000);
     assert_eq!(tail.missing_block(), Some(FilePosition(8_192)..FilePosition(10_000)));
-    tail.load_block(&[9; 1_808]);
+    tail.load_block(&[9; 1_808], NOW);
     assert_eq!(tail.missing_block(), None);
     assert_eq!(gauge.get(), 4096);
     tail.append([&[1; 100], &[]]);
