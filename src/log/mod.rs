@@ -36,7 +36,7 @@ pub use config::LogConfig;
 pub use leader_epochs::{EpochEndOffset, LeaderEpochs};
 pub use offset_index::{CorruptIndex, OffsetIndex, OffsetPosition};
 pub use partition_log::{Log, LogOffsets};
-pub use producers::{AppendOrigin, EndTransactionMarker, MarkerKind, Producers, TransactionCheck};
+pub use producers::{AppendOrigin, DuplicateBatch, Producers, TransactionCheck};
 pub use read::{BatchWalk, ReadError, ReadPlan, ReadRequest, ReadSlice, WalkPlan, WalkStep};
 pub use segment::{ActiveSegment, ClosedSegment, LogPosition, SegmentIndexes};
 pub use time_index::{TimeIndex, TimestampOffset};
