@@ -23,9 +23,11 @@ pub mod producer_entry;
 pub mod producer_snapshot;
 pub mod producers;
 pub mod read;
+pub mod retention;
 pub mod segment;
 pub mod tail;
 pub mod time_index;
+pub mod timestamp;
 pub mod txn_index;
 
 #[cfg(test)]
