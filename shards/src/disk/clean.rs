@@ -34,27 +34,60 @@ const HEADER_BYTES: usize = 32;
 /// Archives above this are not read: ten times what 100,000 partitions with ten segments each take.
 const ARCHIVE_BYTES_MAX: usize = 1 << 30;
 
-/// A segment as it was left.
+/// A timestamp, and the last offset of the batch that has it.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanTimestamp {
+    /// Milliseconds since 1970, -1 for none.
+    pub timestamp_ms: i64,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// A closed segment as it was left.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CleanSegment {
     /// The base offset, which names the files.
     pub base_offset: i64,
     /// Bytes of the `.log` file.
     pub bytes: u64,
-    /// The offset after the last record.
-    pub next_offset: i64,
-    /// The timestamp of the first batch, which a roll by time counts from; -1 for none.
-    pub first_timestamp_ms: i64,
-    /// The largest timestamp; -1 for none.
-    pub largest_timestamp_ms: i64,
-    /// The last offset of the batch that has it.
-    pub largest_timestamp_offset: i64,
-    /// Entries of the `.index` file.
-    pub offset_entries: u32,
-    /// Entries of the `.timeindex` file.
-    pub time_entries: u32,
-    /// Entries of the `.txnindex` file.
-    pub txn_entries: u32,
+    /// The largest timestamp, where it was known.
+    pub largest: Option<CleanTimestamp>,
+    /// When it was last appended to, in milliseconds since 1970.
+    pub modified_ms: i64,
+}
+
+/// The newest entries of an index file.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct CleanIndex {
+    /// Entries of the file before `bytes`.
+    pub skipped_entries: u32,
+    /// The entries behind them, as they are in the file.
+    pub bytes: Vec<u8>,
+}
+
+/// The active segment as it was left.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct CleanActive {
+    /// The base offset, which names the files.
+    pub base_offset: i64,
+    /// Whether there is a `.log` file; an empty segment may have none yet.
+    pub created: bool,
+    /// Bytes of the `.log` file.
+    pub bytes: u64,
+    /// The largest timestamp.
+    pub largest: CleanTimestamp,
+    /// The timestamp of the first batch, which a roll by time counts from.
+    pub first_timestamp_ms: Option<i64>,
+    /// When it was last appended to, in milliseconds since 1970.
+    pub modified_ms: i64,
+    /// Bytes appended since the last index entry.
+    pub bytes_since_entry: u64,
+    /// The last entry of the offset index, if it has one.
+    pub offsets: CleanIndex,
+    /// The last entry of the time index, if it has one.
+    pub times: CleanIndex,
+    /// The whole transaction index.
+    pub aborted: Vec<u8>,
 }
 
 /// A leader epoch and the offset where it began.
@@ -77,12 +110,20 @@ pub struct CleanPartition {
     pub topic_id: [u8; 16],
     /// The log start offset.
     pub log_start_offset: i64,
-    /// The segments, oldest first; the last is the active one.
-    pub segments: Vec<CleanSegment>,
+    /// The log end offset.
+    pub log_end_offset: i64,
+    /// The high watermark.
+    pub high_watermark: i64,
+    /// The closed segments, oldest first.
+    pub closed: Vec<CleanSegment>,
+    /// The active segment.
+    pub active: CleanActive,
     /// The leader epochs, oldest first.
     pub epochs: Vec<CleanEpoch>,
     /// The bytes of the producer snapshot at the log end offset.
     pub producers: Vec<u8>,
+    /// The offsets of the producer snapshots on disk.
+    pub snapshots: Vec<i64>,
 }
 
 /// All partitions of one log dir.
@@ -198,25 +239,32 @@ mod tests {
     use super::*;
 
     fn sample() -> CleanLog {
-        let segment = CleanSegment {
-            base_offset: 0,
-            bytes: 1_234,
-            next_offset: 17,
-            first_timestamp_ms: 5,
-            largest_timestamp_ms: 9,
-            largest_timestamp_offset: 16,
-            offset_entries: 1,
-            time_entries: 2,
-            txn_entries: 0,
+        let largest = CleanTimestamp { timestamp_ms: 9, offset: 16 };
+        let segment = CleanSegment { base_offset: 0, bytes: 1_234, largest: Some(largest), modified_ms: 17 };
+        let active = CleanActive {
+            base_offset: 17,
+            created: true,
+            bytes: 100,
+            largest,
+            first_timestamp_ms: Some(3),
+            modified_ms: 18,
+            bytes_since_entry: 4,
+            offsets: CleanIndex { skipped_entries: 3, bytes: vec![1; 8] },
+            times: CleanIndex::default(),
+            aborted: Vec::new(),
         };
         let partition = |topic: &str, partition| CleanPartition {
             topic: topic.to_owned(),
             partition,
             topic_id: [7; 16],
             log_start_offset: 3,
-            segments: vec![segment; 2],
+            log_end_offset: 20,
+            high_watermark: 19,
+            closed: vec![segment; 2],
+            active: active.clone(),
             epochs: vec![CleanEpoch { epoch: 1, start_offset: 0 }],
             producers: vec![1, 2, 3],
+            snapshots: vec![17, 20],
         };
         CleanLog { partitions: vec![partition("b", 1), partition("a", 0)] }
     }

@@ -14,13 +14,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ottla::ids::{Offset, TopicPartition};
+use ottla::ids::{Offset, TopicId, TopicPartition, Uuid};
 use ottla::limits::BLOCK_BYTES;
-use ottla::log::files::{DirStage, PartitionDir};
+use ottla::log::files::{DirStage, PARTITION_METADATA, PartitionDir, decode_partition_metadata};
 use thiserror::Error;
 
 use super::clean::{self, CLEAN_FILE, CleanLog, CleanPartition, MARKER_FILE};
@@ -104,7 +104,18 @@ pub struct LogDir {
     reason: OnceLock<String>,
     listeners: Mutex<Vec<Listener>>,
     checkpoints: [Mutex<Checkpoint>; OffsetsKind::ALL.len()],
+    names: Mutex<Names>,
+    /// Partitions that are open on any shard.
+    open: AtomicUsize,
     closed: Mutex<Vec<CleanPartition>>,
+}
+
+/// How far the names in the directory are durable; changes are counted.
+#[derive(Default)]
+struct Names {
+    changes: u64,
+    synced: u64,
+    syncing: bool,
 }
 
 /// A partition that a directory holds, with what its checkpoints say about it.
@@ -112,8 +123,10 @@ pub struct LogDir {
 pub struct Found {
     /// The partition, by the name of its directory.
     pub partition: TopicPartition,
-    /// How it was left, after a clean shutdown.
+    /// How it was left, where the clean shutdown left a note.
     pub clean: Option<CleanPartition>,
+    /// Whether the last shutdown was a clean one: the files are whole.
+    pub was_clean: bool,
     /// Where recovery begins; zero when nothing is known.
     pub recovery_point: Offset,
     /// The checkpointed log start offset; zero when there is none.
@@ -166,6 +179,8 @@ impl LogDir {
             reason: OnceLock::new(),
             listeners: Mutex::default(),
             checkpoints: Default::default(),
+            names: Mutex::default(),
+            open: AtomicUsize::new(0),
             closed: Mutex::default(),
         }
     }
@@ -314,7 +329,7 @@ impl LogDir {
     /// When the directory cannot be read or the marker cannot be removed. Files that only save work and cannot be
     /// read are named in the log and do without.
     pub async fn scan(&self) -> Result<Vec<Found>, DiskError> {
-        let mut clean = self.take_clean().await?;
+        let (was_clean, mut clean) = self.take_clean().await?;
         let entries = host::read_dir(&self.path).await.at("read", &self.path)?;
         let mut live = Vec::new();
         for entry in entries.iter().filter(|entry| entry.is_dir) {
@@ -339,6 +354,7 @@ impl LogDir {
         }
         let found = live.into_iter().map(|partition| Found {
             clean: clean.remove(&partition),
+            was_clean,
             recovery_point: self.offset(OffsetsKind::RecoveryPoint, &partition).unwrap_or(Offset::ZERO),
             log_start: self.offset(OffsetsKind::LogStart, &partition).unwrap_or(Offset::ZERO),
             high_watermark: self.offset(OffsetsKind::HighWatermark, &partition),
@@ -372,7 +388,7 @@ impl LogDir {
     }
 
     /// Reads and removes marker and archive. Without a marker there is no clean partition.
-    async fn take_clean(&self) -> Result<BTreeMap<TopicPartition, CleanPartition>, DiskError> {
+    async fn take_clean(&self) -> Result<(bool, BTreeMap<TopicPartition, CleanPartition>), DiskError> {
         let (marker_path, clean_path) = (self.path.join(MARKER_FILE), self.path.join(CLEAN_FILE));
         let marker = match host::read_whole(&marker_path, FILE_BYTES_MAX).await {
             Ok(marker) => Some(marker),
@@ -391,7 +407,82 @@ impl LogDir {
             host::remove_file(&marker_path).await.at("remove", &marker_path)?;
             host::sync_dir(&self.path).await.at("sync", &self.path)?;
         }
-        Ok(partitions)
+        Ok((marker.is_some(), partitions))
+    }
+
+    /// The topic id of a partition that was found, from the note of a clean shutdown or from its file; `None` where
+    /// its directory was made and never finished.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub async fn topic_id(&self, found: &Found) -> Result<Option<TopicId>, DiskError> {
+        if let Some(clean) = &found.clean {
+            return Ok(Some(Uuid(clean.topic_id)));
+        }
+        let path = self.path.join(found.partition.to_string()).join(PARTITION_METADATA);
+        match host::read_whole(&path, 4096).await {
+            // A crash while the partition was made may leave the file empty.
+            Ok(bytes) if bytes.is_empty() => Ok(None),
+            Ok(bytes) => match decode_partition_metadata(&bytes) {
+                Ok(topic_id) => Ok(Some(topic_id)),
+                Err(error) => Err(DiskError::corrupt(&path, error)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(IoFailure::new("read", &path, &error).into()),
+        }
+    }
+
+    /// Makes the names in the directory durable: partitions that were created, renamed or removed before the call.
+    /// Shards that call at the same time share one sync.
+    ///
+    /// # Errors
+    /// When the directory is offline or goes offline by this.
+    pub async fn sync_names(&self) -> Result<(), DiskError> {
+        let wanted = {
+            let mut names = locked(&self.names);
+            names.changes += 1;
+            names.changes
+        };
+        loop {
+            self.check()?;
+            let version = {
+                let mut names = locked(&self.names);
+                if names.synced >= wanted {
+                    return Ok(());
+                }
+                if names.syncing {
+                    drop(names);
+                    host::sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
+                names.syncing = true;
+                names.changes
+            };
+            let turn = SyncTurn(self);
+            let result = host::sync_dir(&self.path).await.at("sync", &self.path);
+            drop(turn);
+            match result {
+                Ok(()) => {
+                    let mut names = locked(&self.names);
+                    names.synced = names.synced.max(version);
+                }
+                Err(failure) => {
+                    self.fail(&failure);
+                    return Err(failure.into());
+                }
+            }
+        }
+    }
+
+    /// Counts a partition that is open on some shard.
+    pub(super) fn add_open(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one off that was closed in order or deleted.
+    pub(super) fn remove_open(&self) {
+        let before = self.open.fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0, "a partition that ends was open");
     }
 
     /// Notes how a partition was left; part of a clean shutdown.
@@ -403,8 +494,13 @@ impl LogDir {
     /// order, each durable before the next.
     ///
     /// # Errors
-    /// When the directory is offline; the next start recovers then.
+    /// When the directory is offline or a partition of it was not closed; the next start recovers then.
     pub async fn finish_clean(&self) -> Result<(), DiskError> {
+        let open = self.open.load(Ordering::Relaxed);
+        if open > 0 {
+            let reason = format!("{open} partitions were not closed");
+            return Err(DiskError::Offline { dir: self.path.clone(), reason });
+        }
         for kind in OffsetsKind::ALL {
             self.write_offsets(kind).await?;
         }
@@ -433,6 +529,15 @@ struct WriterTurn<'a> {
 impl Drop for WriterTurn<'_> {
     fn drop(&mut self) {
         self.dir.checkpoint(self.kind).writing = false;
+    }
+}
+
+/// The right to sync the names; given up on drop.
+struct SyncTurn<'a>(&'a LogDir);
+
+impl Drop for SyncTurn<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.names).syncing = false;
     }
 }
 

@@ -164,12 +164,12 @@ impl Partition {
         let log_end = state.log.log_end_offset();
         let at = state.tails.iter().position(|segment| segment.tail.pending_bytes() > 0)?;
         let end = state.tails.get(at + 1).map_or(log_end, |next| next.base);
-        state.in_flight = share;
         let segment = &mut state.tails[at];
         let base = segment.base;
         let flush = segment.tail.begin_flush().expect("bytes are pending and none are in flight");
         // A share is given back when all that it stands for is on disk.
         let share = if at + 1 == state.tails.len() { state.pending.take() } else { None };
+        state.in_flight = share;
         state.relaxed_until = end;
         state.flush = FlushState::Running;
         Some(Begun { base, flush, end })

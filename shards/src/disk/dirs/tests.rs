@@ -1,6 +1,7 @@
 //! Log dirs on real file systems: the disk of the temporary directory, and a tmpfs.
 
 use super::*;
+use crate::disk::clean::{CleanActive, CleanIndex, CleanTimestamp};
 use crate::host::run_local;
 
 fn partition(topic: &str, partition: i32) -> TopicPartition {
@@ -13,9 +14,24 @@ fn clean_of(tp: &TopicPartition) -> CleanPartition {
         partition: tp.partition,
         topic_id: [1; 16],
         log_start_offset: 0,
-        segments: Vec::new(),
+        log_end_offset: 0,
+        high_watermark: 0,
+        closed: Vec::new(),
+        active: CleanActive {
+            base_offset: 0,
+            created: false,
+            bytes: 0,
+            largest: CleanTimestamp { timestamp_ms: -1, offset: 0 },
+            first_timestamp_ms: None,
+            modified_ms: -1,
+            bytes_since_entry: 0,
+            offsets: CleanIndex::default(),
+            times: CleanIndex::default(),
+            aborted: Vec::new(),
+        },
         epochs: Vec::new(),
         producers: Vec::new(),
+        snapshots: Vec::new(),
     }
 }
 

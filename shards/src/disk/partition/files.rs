@@ -153,11 +153,12 @@ pub(in crate::disk) enum IndexWrite {
 }
 
 /// The bytes of index entries that are not in their files yet.
+#[derive(Default)]
 pub(in crate::disk) struct IndexBytes {
     begin: IndexFiles,
-    offsets: Vec<u8>,
-    times: Vec<u8>,
-    aborted: Vec<u8>,
+    pub offsets: Vec<u8>,
+    pub times: Vec<u8>,
+    pub aborted: Vec<u8>,
     /// What the files have when these are written.
     pub end: IndexFiles,
 }

@@ -35,9 +35,10 @@ use crate::host::sync::{Notify, Permit, Semaphore};
 pub mod append;
 mod close;
 mod delete;
-mod files;
+pub(super) mod files;
 pub mod read;
 mod roll;
+mod search;
 
 /// A segment's bytes in memory and what its file is like.
 pub(super) struct SegmentTail {
