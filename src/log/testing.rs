@@ -1,5 +1,7 @@
 //! Batches for the tests of the log: headers with whatever fields a test cares about, and bytes with a true CRC.
 
+pub mod disk;
+
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use crate::protocol::records::{Attributes, BatchHeader, EndTransactionMarker, edit};
 
