@@ -75,6 +75,12 @@ impl TestBatch {
         self
     }
 
+    /// A control batch whose payload is filler.
+    pub fn without_marker(mut self) -> TestBatch {
+        self.marker = None;
+        self
+    }
+
     pub fn header(&self) -> BatchHeader {
         self.header
     }

@@ -247,7 +247,12 @@ fn open_transactions_are_never_evicted() {
 }
 
 /// The rules again, from the whole history of one producer and in the words of KIP-98.
-fn expected(history: &[(i16, i32, i32, i64)], epoch: i16, first: i32, last: i32) -> Result<Verdict, ErrorCode> {
+fn expected(
+    history: &[(i16, i32, i32, i64)],
+    epoch: i16,
+    first: i32,
+    last: i32,
+) -> Result<Verdict, ErrorCode> {
     let Some(newest) = history.last() else {
         return Ok(Verdict::Append);
     };
