@@ -47,14 +47,16 @@ fn stop_signals() -> libc::sigset_t {
 /// Takes SIGTERM and SIGINT from now on. Call it once, on the process's first thread, before it starts others: they
 /// inherit that the signals are left to the thread that this starts.
 pub fn catch_signals() -> io::Result<()> {
+    block_signals()?;
+    std::thread::Builder::new().name("signals".into()).stack_size(64 << 10).spawn(wait_for_signals)?;
+    Ok(())
+}
+
+fn block_signals() -> io::Result<()> {
     let set = stop_signals();
     // SAFETY: the pointer leads to `set`.
     let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
-    if result != 0 {
-        return Err(io::Error::from_raw_os_error(result));
-    }
-    std::thread::Builder::new().name("signals".into()).stack_size(64 << 10).spawn(wait_for_signals)?;
-    Ok(())
+    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
 }
 
 fn wait_for_signals() {
@@ -88,6 +90,7 @@ pub async fn stop_signal() -> Signal {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -116,12 +119,13 @@ mod tests {
         let me = std::env::current_exe().expect("tests are a file");
         let name = concat!(module_path!(), "::child");
         let name = name.split_once("::").expect("a crate and a path").1;
-        // One test thread: then the test runs on the process's first thread.
-        let output = Command::new(me)
-            .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("the child runs");
+        let mut child = Command::new(me);
+        child.args(["--exact", name, "--ignored", "--nocapture"]).stderr(Stdio::inherit());
+        // The test harness has threads of its own before the test runs: here they inherit the blocked signals from
+        // the process's start.
+        // SAFETY: the closure only makes a system call.
+        unsafe { child.pre_exec(block_signals) };
+        let output = child.output().expect("the child runs");
         assert!(String::from_utf8_lossy(&output.stdout).contains("seen"));
         assert_eq!(output.status.code(), Some(128 + libc::SIGINT));
     }
