@@ -18,7 +18,8 @@ use ottla::ids::{FilePosition, Offset, TimestampMs, TopicId, TopicPartition};
 use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::log::damage::Damage;
 use ottla::log::files::{
-    FileStage, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile, SegmentFileKind, encode_partition_metadata,
+    FileStage, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile, SegmentFileKind,
+    encode_partition_metadata,
 };
 use ottla::log::leader_epochs::LeaderEpochs;
 use ottla::log::load::{self, FoundSegment, LoadInput, LoadStep, Loaded, LogLoader};
@@ -111,7 +112,8 @@ impl ShardDisk {
     async fn make_directory(&self, path: &Path, topic_id: TopicId) -> Result<(), DiskError> {
         host::create_dir_all(path).await.at("create", path)?;
         let entries = host::read_dir(path).await.at("read", path)?;
-        let occupied = entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
+        let occupied =
+            entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
         if occupied {
             return Err(DiskError::corrupt(path, "it holds records, where a new partition is to be made"));
         }
@@ -243,7 +245,7 @@ impl Loading<'_> {
             match (stage, kind) {
                 (FileStage::Live, SegmentFileKind::Log) => {
                     let (bytes, modified) = (entry.bytes, entry.modified);
-                    files.segments.push(FoundSegment { base_offset, bytes, modified });
+                    files.segments.push(FoundSegment { base_offset, bytes, modified, has_aborted: false });
                 }
                 (FileStage::Live, SegmentFileKind::ProducerSnapshot) => files.snapshots.push(base_offset),
                 (FileStage::Live, _) => {
@@ -257,6 +259,10 @@ impl Loading<'_> {
                     ));
                 }
             }
+        }
+        for segment in &mut files.segments {
+            let key = (segment.base_offset, SegmentFileKind::TransactionIndex);
+            segment.has_aborted = files.index_bytes.contains_key(&key);
         }
         Ok(files)
     }
@@ -278,7 +284,10 @@ impl Loading<'_> {
     }
 
     async fn open(&self, base: Offset) -> Result<File, IoFailure> {
-        self.disk.fds.open_uncached(&self.path(base, SegmentFileKind::Log), self.place.dir.open_blocks()).await
+        self.disk
+            .fds
+            .open_uncached(&self.path(base, SegmentFileKind::Log), self.place.dir.open_blocks())
+            .await
     }
 
     async fn read_indexes(
@@ -386,7 +395,8 @@ impl Loading<'_> {
         for path in &files.leftovers {
             remove_if_there(path).await?;
         }
-        let lost: Vec<Offset> = loaded.damage.iter().flat_map(|damage| damage.dropped_segments.clone()).collect();
+        let lost: Vec<Offset> =
+            loaded.damage.iter().flat_map(|damage| damage.dropped_segments.clone()).collect();
         for &base in &loaded.remove_segments {
             self.remove_segment(base, lost.contains(&base)).await?;
         }
@@ -427,11 +437,15 @@ impl Loading<'_> {
 
     /// Says what may be lost, and keeps the bytes that stand in its place when records were lost for certain.
     async fn report(&self, damage: &Damage) -> Result<(), DiskError> {
-        let (name, base, from, next) = (&self.place.name, damage.segment_base, damage.from, damage.next_offset);
+        let (name, base, from, next) =
+            (&self.place.name, damage.segment_base, damage.from, damage.next_offset);
         let path = self.path(base, SegmentFileKind::Log);
         if !damage.certain {
             // A write that a crash has torn looks like this too; none of it was acknowledged then.
-            tracing::warn!("{name}: {} at byte {from} of segment {base}; the log now ends at {next}", damage.end);
+            tracing::warn!(
+                "{name}: {} at byte {from} of segment {base}; the log now ends at {next}",
+                damage.end
+            );
             return Ok(());
         }
         let kept = damaged_path(&path, from);
@@ -532,6 +546,7 @@ fn restore_closed(segment: &CleanSegment) -> ClosedSegment {
         bytes: segment.bytes,
         largest_timestamp: segment.largest.map(restore_timestamp),
         modified: TimestampMs(segment.modified_ms),
+        has_aborted: segment.has_aborted,
     }
 }
 
@@ -546,8 +561,15 @@ fn restore_active(active: &CleanActive) -> Option<ResumedSegment> {
         modified: TimestampMs(active.modified_ms),
         bytes_since_entry: active.bytes_since_entry,
         indexes: SegmentIndexes {
-            offsets: OffsetIndex::decode_tail(base, usize::MAX, skipped(offsets.skipped_entries), &offsets.bytes).ok()?,
-            times: TimeIndex::decode_tail(base, usize::MAX, skipped(times.skipped_entries), &times.bytes).ok()?,
+            offsets: OffsetIndex::decode_tail(
+                base,
+                usize::MAX,
+                skipped(offsets.skipped_entries),
+                &offsets.bytes,
+            )
+            .ok()?,
+            times: TimeIndex::decode_tail(base, usize::MAX, skipped(times.skipped_entries), &times.bytes)
+                .ok()?,
             aborted: TransactionIndex::decode(base, &active.aborted).ok()?,
         },
     })
