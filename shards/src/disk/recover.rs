@@ -35,6 +35,7 @@ use super::clean::{CleanActive, CleanPartition, CleanSegment, CleanTimestamp};
 use super::dirs::{Found, LogDir};
 use super::error::{Context as _, DiskError, IoFailure};
 use super::partition::{IndexFiles, Partition, Place};
+use super::patient;
 use super::shard_disk::ShardDisk;
 use super::tail::block_floor;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
@@ -111,7 +112,7 @@ impl ShardDisk {
 
     async fn make_directory(&self, path: &Path, topic_id: TopicId) -> Result<(), DiskError> {
         host::create_dir_all(path).await.at("create", path)?;
-        let entries = host::read_dir(path).await.at("read", path)?;
+        let entries = patient::read_dir(path).await?;
         let occupied =
             entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
         if occupied {
@@ -119,13 +120,13 @@ impl ShardDisk {
         }
         let metadata = path.join(PARTITION_METADATA);
         let how = OpenHow { write: true, create: true, ..OpenHow::default() };
-        let file = self.fds.open_uncached(&metadata, how).await?;
+        let file = patient::open(&metadata, how).await?;
         let text = encode_partition_metadata(topic_id);
         let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(text.as_bytes()).into()];
         file.set_len(0).await.at("cut", &metadata)?;
         file.write_at(slices, 0, Durability::None).await.at("write", &metadata)?;
         file.sync_data().await.at("sync", &metadata)?;
-        host::sync_dir(path).await.at("sync", path)?;
+        patient::sync_dir(path).await?;
         Ok(())
     }
 
@@ -160,7 +161,7 @@ impl ShardDisk {
             let partition = self.assemble(place, log, created, files);
             return Ok(LoadedPartition { partition, scanned_bytes: 0, cut: false, damage: Vec::new() });
         }
-        let result = Loading { disk: self, place: &place, scanned: Vec::new() }.run(&found, &with).await;
+        let result = Loading { place: &place, scanned: Vec::new() }.run(&found, &with).await;
         if let Err(DiskError::Io(failure)) = &result {
             dir.fail(failure);
         }
@@ -179,7 +180,6 @@ impl ShardDisk {
 
 /// One load from files.
 struct Loading<'a> {
-    disk: &'a Rc<ShardDisk>,
     place: &'a Place,
     /// The segments that were read.
     scanned: Vec<Offset>,
@@ -206,7 +206,7 @@ impl Loading<'_> {
             match loader.step() {
                 LoadStep::ReadSnapshot { offset } => {
                     let path = self.path(offset, SegmentFileKind::ProducerSnapshot);
-                    let bytes = host::read_whole(&path, FILE_BYTES_MAX).await;
+                    let bytes = patient::read_whole(&path, FILE_BYTES_MAX).await;
                     loader.snapshot(bytes.as_deref().ok());
                 }
                 LoadStep::ReadIndexes { segment_base, last_entries } => {
@@ -232,7 +232,7 @@ impl Loading<'_> {
 
     async fn list(&self) -> Result<Files, DiskError> {
         let path = &self.place.path;
-        let entries = host::read_dir(path).await.at("read", path)?;
+        let entries = patient::read_dir(path).await?;
         let mut files = Files::default();
         for entry in entries {
             let name = entry.name.to_string_lossy();
@@ -271,7 +271,7 @@ impl Loading<'_> {
     /// was, a file that cannot be read means that they have to.
     async fn read_epochs(&self, recovery_point: Offset) -> Option<LeaderEpochs> {
         let path = self.place.path.join(LEADER_EPOCH_CHECKPOINT);
-        match host::read_whole(&path, FILE_BYTES_MAX).await {
+        match patient::read_whole(&path, FILE_BYTES_MAX).await {
             Ok(bytes) => match LeaderEpochs::decode(&bytes) {
                 Ok(epochs) => Some(epochs),
                 Err(error) => {
@@ -284,9 +284,7 @@ impl Loading<'_> {
     }
 
     async fn open(&self, base: Offset) -> Result<File, IoFailure> {
-        self.disk
-            .fds
-            .open_uncached(&self.path(base, SegmentFileKind::Log), self.place.dir.open_blocks())
+        patient::open(&self.path(base, SegmentFileKind::Log), self.place.dir.open_blocks())
             .await
     }
 
@@ -329,7 +327,7 @@ impl Loading<'_> {
         let skipped = last_entries.map_or(0, |last| (bytes / entry_bytes).saturating_sub(last));
         let path = self.path(base, kind);
         let how = OpenHow { read: true, ..OpenHow::default() };
-        let file = self.disk.fds.open_uncached(&path, how).await?;
+        let file = patient::open(&path, how).await?;
         let from = skipped * entry_bytes;
         let read = file.read_at(from as u64, bytes - from).await.at("read", &path)?;
         Ok(Some(Entries { skipped, bytes: read.to_vec() }))
@@ -377,7 +375,7 @@ impl Loading<'_> {
                 remove_if_there(&path).await?;
                 continue;
             }
-            host::write_whole_durably(&path, &bytes).await.at("write", &path)?;
+            patient::write_whole_durably(&path, &bytes).await?;
         }
         Ok(())
     }
@@ -418,7 +416,7 @@ impl Loading<'_> {
             let path = self.path(base, SegmentFileKind::Log);
             self.open(base).await?.sync_data().await.at("sync", &path)?;
         }
-        host::sync_dir(&self.place.path).await.at("sync", &self.place.path)?;
+        patient::sync_dir(&self.place.path).await?;
         Ok(())
     }
 
@@ -467,9 +465,9 @@ fn damaged_path(path: &Path, from: FilePosition) -> PathBuf {
 }
 
 async fn copy_from(path: &Path, from: FilePosition, to: &Path) -> Result<(), DiskError> {
-    let source = File::open(path, OpenHow { read: true, ..OpenHow::default() }).await.at("open", path)?;
+    let source = patient::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;
     let how = OpenHow { write: true, create: true, ..OpenHow::default() };
-    let target = File::open(to, how).await.at("open", to)?;
+    let target = patient::open(to, how).await?;
     target.set_len(0).await.at("cut", to)?;
     let mut done = 0;
     loop {

@@ -25,6 +25,7 @@ use super::files::{IndexBytes, IndexWrite};
 use super::read::Fed;
 use super::{IndexFiles, Partition};
 use crate::disk::error::{DiskError, IoFailure};
+use crate::disk::patient;
 use crate::host;
 
 /// The most bytes of one index file; `segment.index.bytes` is far below.
@@ -166,7 +167,7 @@ impl Partition {
         let indexes = match self.read_indexes(base, written, &behind).await {
             Ok(Ok(indexes)) => indexes,
             Ok(Err(reason)) => self.rebuild_indexes(base, &reason.to_string()).await?,
-            Err(failure) if failure.errno == libc::ENOENT => {
+            Err(failure) if failure.is_missing() => {
                 self.rebuild_indexes(base, &failure.to_string()).await?
             }
             Err(failure) => return Err(failure.into()),
@@ -252,19 +253,14 @@ impl Partition {
             return Ok(Vec::new());
         }
         let path = self.file_path(base, kind);
-        match host::read_whole(&path, INDEX_BYTES_MAX).await {
+        match patient::read_whole(&path, INDEX_BYTES_MAX).await {
             Ok(mut read) => {
                 read.truncate(bytes.unwrap_or(usize::MAX));
                 Ok(read)
             }
             // Only a segment with aborted transactions has such a file.
-            Err(error)
-                if kind == SegmentFileKind::TransactionIndex
-                    && error.kind() == std::io::ErrorKind::NotFound =>
-            {
-                Ok(Vec::new())
-            }
-            Err(error) => Err(IoFailure::new("read", &path, &error)),
+            Err(failure) if kind == SegmentFileKind::TransactionIndex && failure.is_missing() => Ok(Vec::new()),
+            Err(failure) => Err(failure),
         }
     }
 

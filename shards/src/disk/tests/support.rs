@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ottla::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPartition, Uuid};
-use ottla::log::{LogConfig, NewBatch, ReadRequest};
-use ottla::protocol::records::{BatchBuilder, BatchHeader, NewRecord};
+use ottla::log::{LogConfig, NewBatch, ReadRequest, TransactionCheck};
+use ottla::protocol::records::{BatchBuilder, BatchHeader, EndTransactionMarker, NewRecord};
 
 use crate::disk::{
     AppendFailure, AppendedBatch, DiskSettings, Found, LogDir, LogDirs, OpenWith, Partition, Read, ShardDisk,
@@ -105,6 +105,25 @@ pub async fn produce(partition: &Rc<Partition>, bytes: &[u8]) -> AppendedBatch {
     appended
 }
 
+/// Appends a transaction of one record and its marker; returns the two offsets.
+pub async fn transaction_of(partition: &Rc<Partition>, producer: i64, sequence: i32, committed: bool) -> (i64, i64) {
+    let builder = || BatchBuilder::new().transactional();
+    let mut records = builder().producer(ProducerId(producer), ProducerEpoch(0), sequence);
+    records.append(&NewRecord { timestamp: TimestampMs(5), value: Some(b"in doubt"), ..NewRecord::default() });
+    let bytes = records.build();
+    let transaction = TransactionCheck { verified: true, ..TransactionCheck::default() };
+    let first = partition.append(&bytes, NewBatch { transaction, ..new_batch(&bytes) }).await.expect("an append");
+    let marker = EndTransactionMarker { committed, coordinator_epoch: 0 };
+    let mut control = builder().producer(ProducerId(producer), ProducerEpoch(0), -1).control();
+    control.append_marker(TimestampMs(6), &marker);
+    let bytes = control.build();
+    let header = BatchHeader::parse(&bytes).expect("a batch");
+    let new = NewBatch { marker: Some(marker), ..NewBatch::of_coordinator(header) };
+    let last = partition.append(&bytes, new).await.expect("an append");
+    partition.wait_acknowledged(last.end).await.expect("an acknowledgement");
+    (first.base_offset.0, last.base_offset.0)
+}
+
 /// Lets go of a partition without closing it, once no task uses it any more.
 pub async fn abandon(partition: Rc<Partition>) {
     for _ in 0..5_000 {
@@ -163,6 +182,7 @@ pub async fn consume(partition: &Rc<Partition>, from: i64, max_bytes: u64) -> Ve
         {
             assert!(header.last_offset() < up_to);
             if header.last_offset().0 >= next {
+                assert_eq!(header.base_offset.0, next, "no batch is passed over");
                 batches.push(rest[..header.batch_bytes].to_vec());
                 next = header.next_offset().0;
             }

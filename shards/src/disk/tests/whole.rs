@@ -286,3 +286,47 @@ fn a_deleted_partition_ends_for_everybody_and_its_name_is_free() {
         panic!("the directory is removed in the end");
     });
 }
+
+#[test]
+fn aborted_transactions_are_named_before_and_after_a_restart() {
+    let root = directory(false);
+    let base = root.path().to_owned();
+    let ends = run_local(async move {
+        let broker = Broker::start(&base).await;
+        let partition = broker.create(&name(0), small_segments(1_000)).await;
+        let mut ends = Vec::new();
+        for transaction in 0..20 {
+            ends.push(transaction_of(&partition, 9, transaction, transaction % 3 == 0).await);
+        }
+        check_aborted(&partition, &ends).await;
+        broker.disk.checkpoint_now().await;
+        transaction_of(&partition, 9, 20, true).await;
+        abandon(partition).await;
+        ends
+    });
+    for clean in [false, true] {
+        let (base, ends) = (root.path().to_owned(), ends.clone());
+        run_local(async move {
+            let broker = Broker::start(&base).await;
+            let partition = broker.load(&name(0), small_segments(1_000)).await;
+            check_aborted(&partition, &ends).await;
+            if !clean {
+                partition.close().await.expect("a close");
+                broker.dir.finish_clean().await.expect("a clean shutdown");
+            }
+            abandon(partition).await;
+        });
+    }
+}
+
+async fn check_aborted(partition: &std::rc::Rc<crate::disk::Partition>, ends: &[(i64, i64)]) {
+    let offsets = partition.offsets();
+    assert_eq!(offsets.last_stable, offsets.high_watermark, "every transaction is decided");
+    for (transaction, (first, last)) in ends.iter().enumerate() {
+        let read = partition.read(request(*first, offsets.last_stable, 1)).await.expect("a read");
+        let slice = read.slice.expect("there is something to read");
+        let aborted = partition.aborted_transactions(Offset(*first), &slice).await.expect("an answer");
+        let named = aborted.iter().any(|aborted| (aborted.first_offset.0, aborted.last_offset.0) == (*first, *last));
+        assert_eq!(named, transaction % 3 != 0, "transaction {transaction}");
+    }
+}
