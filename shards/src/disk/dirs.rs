@@ -25,8 +25,8 @@ use thiserror::Error;
 
 use super::clean::{self, CLEAN_FILE, CleanLog, CleanPartition, MARKER_FILE};
 use super::error::{Context as _, DiskError, IoFailure};
-use super::patient;
 use super::offsets_file::{self, Offsets};
+use super::patient;
 use super::sys;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, Queue, SharedFd, WriteSlice};
 
@@ -316,7 +316,9 @@ impl LogDir {
             match result {
                 Ok(()) => self.checkpoint(kind).written = version,
                 Err(failure) => {
-                    self.fail(&failure);
+                    if !failure.may_be_retried() {
+                        self.fail(&failure);
+                    }
                     return Err(failure.into());
                 }
             }

@@ -263,6 +263,42 @@ fn deleted_records_stay_deleted_after_a_crash() {
 }
 
 #[test]
+fn a_partition_can_be_deleted_at_any_moment() {
+    for delay in 0..12_u64 {
+        let root = directory(false);
+        run_local(async move {
+            let settings = crate::disk::DiskSettings { open_files_max: 1, ..Default::default() };
+            let broker = Broker::start_with(root.path(), settings).await;
+            let other = broker.create(&name(1), LogConfig::default()).await;
+            let partition = broker.create(&name(0), small_segments(2_000)).await;
+            let writer = host::spawn({
+                let (partition, other) = (std::rc::Rc::clone(&partition), std::rc::Rc::clone(&other));
+                async move {
+                    for at in 0..1_000 {
+                        produce(&other, &batch(at, 10)).await;
+                        let Ok(appended) = append(&partition, &batch(at, 300)).await else { return at };
+                        if at % 7 == 0 && partition.wait_acknowledged(appended.end).await.is_err() {
+                            return at;
+                        }
+                    }
+                    1_000
+                }
+            });
+            host::sleep(Duration::from_micros(delay * 1_500)).await;
+            partition.delete(Duration::ZERO).await.expect("a deletion");
+            writer.await;
+            assert!(!broker.dir.is_offline(), "a deleted partition takes nothing else with it");
+            let again = broker.create(&name(0), LogConfig::default()).await;
+            assert_eq!(produce(&again, &batch(3, 10)).await.base_offset, Offset(0));
+            abandon(partition).await;
+            assert!(!broker.dir.is_offline());
+            assert_eq!(broker.disk.close_all().await, []);
+            broker.dir.finish_clean().await.expect("a clean shutdown");
+        });
+    }
+}
+
+#[test]
 fn a_deleted_partition_ends_for_everybody_and_its_name_is_free() {
     let root = directory(false);
     run_local(async move {
@@ -326,7 +362,8 @@ async fn check_aborted(partition: &std::rc::Rc<crate::disk::Partition>, ends: &[
         let read = partition.read(request(*first, offsets.last_stable, 1)).await.expect("a read");
         let slice = read.slice.expect("there is something to read");
         let aborted = partition.aborted_transactions(Offset(*first), &slice).await.expect("an answer");
-        let named = aborted.iter().any(|aborted| (aborted.first_offset.0, aborted.last_offset.0) == (*first, *last));
+        let named =
+            aborted.iter().any(|aborted| (aborted.first_offset.0, aborted.last_offset.0) == (*first, *last));
         assert_eq!(named, transaction % 3 != 0, "transaction {transaction}");
     }
 }
