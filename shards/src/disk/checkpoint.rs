@@ -40,6 +40,13 @@ pub struct Checkpoints {
     hurry: Rc<Notify>,
 }
 
+impl Checkpoints {
+    #[cfg(test)]
+    pub(super) fn is_running(&self) -> bool {
+        self.running.get()
+    }
+}
+
 impl ShardDisk {
     /// Notes that the partition has new bytes on disk.
     pub(super) fn note_written(self: &Rc<Self>, partition: &Rc<Partition>, bytes: u64) {
