@@ -3,13 +3,14 @@
 //! Reads on the shard that owns the group; nothing is held or stored. What must hold: an unknown group is described as
 //! Dead, subscriptions are shown only of a stable group, as Kafka does it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use crate::errors::ErrorCode;
 use crate::group::group::Group;
-use crate::group::reply::{DescribeReply, DescribedMember, ListedGroup};
+use crate::group::partition::Partition;
+use crate::group::reply::{DescribeReply, DescribedMember, GroupReply, ListReply, ListedGroup};
 use crate::group::request::ListGroups;
 use crate::group::state::GroupState;
 
@@ -64,4 +65,16 @@ impl ListFilter {
             state: group.state,
         })
     }
+}
+
+/// Lists the groups of all partitions of a shard; while one is loading the answer would be incomplete.
+pub(crate) fn list(request: &ListGroups, partitions: &BTreeMap<i32, Partition>) -> GroupReply {
+    if partitions.values().any(|partition| !partition.is_active()) {
+        let error = ErrorCode::CoordinatorLoadInProgress;
+        return GroupReply::List(ListReply { error, groups: Vec::new() });
+    }
+    let filter = ListFilter::new(request);
+    let groups = partitions.values().flat_map(|partition| partition.groups.values());
+    let groups = groups.filter_map(|group| filter.list(group)).collect();
+    GroupReply::List(ListReply { error: ErrorCode::None, groups })
 }

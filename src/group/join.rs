@@ -5,6 +5,7 @@
 //! is either promised, a member, or expired; a request is answered or parked, never both.
 
 use crate::errors::ErrorCode;
+use crate::group::config::GroupConfig;
 use crate::group::group::Group;
 use crate::group::member::{Member, distinct, protocols_bytes};
 use crate::group::records::Change;
@@ -15,8 +16,6 @@ use crate::group::step::{Arrival, StaticReplacement, Step, Then, Token, append_e
 use crate::limits::{
     GROUP_MEMBER_ID_NAME_BYTES_MAX, GROUP_MEMBERS_MAX, GROUP_METADATA_BYTES_MAX, GROUP_PENDING_MEMBERS_MAX,
 };
-
-use crate::group::config::GroupConfig;
 
 impl Group {
     /// Handles a JoinGroup whose group id and session timeout are in order.
@@ -37,10 +36,12 @@ impl Group {
     }
 
     /// Whether `group.max.size` has room. While a rebalance is prepared only members that came back count, so that a
-    /// group above a lowered maximum loses its last comers.
-    fn accepts(&self, config: &GroupConfig, member_id: &str) -> bool {
-        let max = usize::try_from(config.max_size).unwrap_or(1).min(GROUP_MEMBERS_MAX);
-        let member = self.members.get(member_id);
+    /// group above a lowered maximum loses its last comers. A static member that comes back is not one more.
+    fn accepts(&self, config: &GroupConfig, request: &JoinGroup) -> bool {
+        let max = members_max(config);
+        let returning = request.group_instance_id.as_ref().filter(|_| request.member_id.is_empty());
+        let returning = returning.and_then(|instance_id| self.static_members.get(instance_id));
+        let member = self.members.get(returning.unwrap_or(&request.member_id));
         match self.state {
             GroupState::Empty | GroupState::Dead => true,
             GroupState::PreparingRebalance => {

@@ -203,4 +203,14 @@ impl Group {
             }
         }
     }
+
+    /// Answers every parked request with NOT_COORDINATOR: the group is served elsewhere from now on.
+    pub(crate) fn unload(&mut self, step: &mut Step<'_>) {
+        let members: Vec<String> = self.members.keys().cloned().collect();
+        for member_id in members {
+            let reply = JoinReply::refused(member_id.clone(), ErrorCode::NotCoordinator);
+            self.answer_join(step, &member_id, reply);
+            self.answer_sync(step, &member_id, ErrorCode::NotCoordinator);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::group::group::Group;
 use crate::group::offsets::CommittedOffset;
 use crate::group::records::Change;
 use crate::group::reply::{CommitReply, CommittedTopic};
-use crate::group::request::{CommitOffsets, CommitPartition, CommitTopic};
+use crate::group::request::{CommitOffsets, CommitPartition, CommitTopic, NO_TOPIC_ID};
 use crate::group::state::GroupState;
 use crate::group::step::Clock;
 use crate::ids::{Offset, TimestampMs};
@@ -67,8 +67,7 @@ pub(crate) fn decide(request: &CommitOffsets, clock: Clock, metadata_units_max: 
             let error = metadata_error(partition, metadata_units_max);
             outcomes.push((partition.partition, error));
             if error.is_none() {
-                let mut value = committed(topic, partition, clock.wall);
-                value.expires_at = expires_at;
+                let value = committed(topic, partition, clock.wall).expiring(expires_at);
                 let (group, topic, partition) = (group.clone(), name.clone(), partition.partition);
                 changes.push(Change::Offset { group, topic, partition, value: Some(value) });
             }
@@ -88,6 +87,16 @@ fn committed(topic: &CommitTopic, partition: &CommitPartition, wall: TimestampMs
         expires_at: None,
         topic_id: topic.topic_id,
         record_offset: Offset::NONE,
+    }
+}
+
+impl CommittedOffset {
+    /// The same with an expiry: the one version of the record that has it has no epoch and no topic id.
+    fn expiring(self, expires_at: Option<TimestampMs>) -> Self {
+        match expires_at {
+            Some(_) => CommittedOffset { expires_at, leader_epoch: -1, topic_id: NO_TOPIC_ID, ..self },
+            None => self,
+        }
     }
 }
 
