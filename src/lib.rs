@@ -4,6 +4,7 @@
 //! under the simulator. `shards/` is where these machines run.
 
 pub mod errors;
+pub mod group;
 pub mod ids;
 pub mod limits;
 pub mod protocol;
