@@ -7,6 +7,7 @@ pub mod errors;
 pub mod group;
 pub mod ids;
 pub mod limits;
+pub mod log;
 pub mod protocol;
 pub mod time;
 

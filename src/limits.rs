@@ -93,3 +93,20 @@ pub const GROUP_FETCHES_PARKED_MAX: usize = 1_024;
 const _: () = assert!(GROUP_MEMBER_METADATA_BYTES_MAX <= GROUP_METADATA_BYTES_MAX);
 const _: () = assert!(GROUP_OFFSET_METADATA_UNITS_MAX as usize * 3 <= GROUP_STRING_BYTES_MAX);
 const _: () = assert!(GROUP_MEMBER_ID_NAME_BYTES_MAX + 37 <= GROUP_STRING_BYTES_MAX);
+
+/// Leader epochs remembered per partition; the oldest make room.
+pub const LEADER_EPOCHS_MAX: usize = 65_536;
+
+/// Producers remembered per partition; those idle longest make room.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 10_000;
+
+/// The most bytes of a segment: Kafka's positions and sizes in a segment are 32-bit.
+pub const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// Batches of a log whose boundaries are kept in memory where there are as many: 24 bytes each.
+pub const TAIL_BATCHES: usize = 256;
+
+/// The most boundaries kept of batches that are above the high watermark.
+pub const TAIL_BATCHES_MAX: usize = 16_384;
+
+const _: () = assert!(TAIL_BATCHES < TAIL_BATCHES_MAX);
