@@ -40,7 +40,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
         match rng.below(8) {
             0 => bytes.truncate(at),
             1 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
-            2 if at < bytes.len() => bytes[at] = rng.next() as u8,
+            2 if at < bytes.len() => bytes[at] = rng.bits() as u8,
             3 | 4 => overwrite(bytes, at, HURTFUL[rng.below(HURTFUL.len() as u64) as usize]),
             5 => {
                 let hurtful = HURTFUL[rng.below(HURTFUL.len() as u64) as usize];
@@ -54,7 +54,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
             _ if at < bytes.len() => {
                 bytes.remove(at);
             }
-            _ => bytes.push(rng.next() as u8),
+            _ => bytes.push(rng.bits() as u8),
         }
     }
 }
@@ -114,7 +114,7 @@ fn noise_neither_panics_nor_costs_memory() {
         for seed in 0..20 {
             let rng = &mut Rng::new(seed);
             let len = rng.below(300);
-            let bytes: Vec<u8> = (0..len).map(|_| if rng.bool() { rng.next() as u8 } else { 1 }).collect();
+            let bytes: Vec<u8> = (0..len).map(|_| if rng.bool() { rng.bits() as u8 } else { 1 }).collect();
             decode_within_bounds(&case, &bytes, seed);
             let _ = frame::decode_request_header(&bytes);
         }

@@ -102,11 +102,12 @@ fn decode_any(out: &mut String, apis: &BTreeMap<i16, Api<'_>>) {
 }
 
 fn metadata_records(out: &mut String, messages: &[Message]) {
-    let records: BTreeMap<i16, &Message> = messages
-        .iter()
-        .filter(|m| m.kind == Kind::Metadata)
-        .map(|m| (m.api_key.expect("a metadata record has an api key"), m))
-        .collect();
+    // The tiered storage has records of the same kind with numbers of their own, in another log.
+    let mut records = BTreeMap::new();
+    for m in messages.iter().filter(|m| m.kind == Kind::Metadata && m.area == "metadata") {
+        let key = m.api_key.expect("a metadata record has an api key");
+        assert!(records.insert(key, m).is_none(), "metadata record {key} is there twice");
+    }
     out.push_str(
         "/// The records of the metadata log.\n#[allow(clippy::all, missing_docs, unused)]\npub mod metadata_record {\n\
          use crate::*;\nuse crate::generated_prelude::*;\n\
