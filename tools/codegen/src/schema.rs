@@ -336,6 +336,9 @@ fn resolve(message: &mut Message, declared: BTreeMap<String, Vec<Field>>) -> Res
         *known = known.hull(versions);
         let fields = declared.get(&name).ok_or(format!("no struct {name}"))?;
         for field in fields {
+            if !field.tagged.is_empty() && holds_records(&field.of, &declared) {
+                return Err(format!("{}: record batches are never tagged", field.name));
+            }
             if let Some(inner) = struct_of(&field.of) {
                 todo.push((inner.to_owned(), versions.and(field.versions), depth + 1));
             }
@@ -350,6 +353,17 @@ fn resolve(message: &mut Message, declared: BTreeMap<String, Vec<Field>>) -> Res
     structs.sort_by_key(|s| (s.name != message.name, s.name.clone()));
     message.structs = structs;
     Ok(())
+}
+
+fn holds_records(of: &Type, declared: &BTreeMap<String, Vec<Field>>) -> bool {
+    match of {
+        Type::Records => true,
+        Type::Array(element) => holds_records(element, declared),
+        Type::Struct(name) => {
+            declared.get(name).is_some_and(|fields| fields.iter().any(|f| holds_records(&f.of, declared)))
+        }
+        Type::Fixed { .. } | Type::Text | Type::Bytes => false,
+    }
 }
 
 fn borrows(name: &str, declared: &BTreeMap<String, Vec<Field>>) -> bool {
@@ -426,6 +440,9 @@ mod tests {
             refused(r#"{"name": "A", "type": "int8", "versions": "0+", "tag": 1}"#)
                 .contains("taggedVersions")
         );
+        let tagged =
+            r#"{"name": "A", "type": "records", "versions": "2+", "taggedVersions": "2+", "tag": 0}"#;
+        assert!(refused(tagged).contains("never tagged"));
         assert!(refused(r#"{"name": "A", "type": "int8"}"#).contains("no versions"));
     }
 
