@@ -21,6 +21,7 @@ use super::producers::Producers;
 use super::read::{ReadError, ReadPlan, ReadRequest, ReadSlice, WalkLimit, WalkPlan, WalkStart};
 use super::segment::{ActiveSegment, ClosedSegment, LogPosition, SegmentIndexes, roll_jitter_ms};
 use super::tail::Tail;
+use super::time_index::TimestampOffset;
 use crate::ids::{FilePosition, LeaderEpoch, Offset};
 use crate::time::Monotonic;
 
@@ -41,6 +42,9 @@ pub struct Log {
     pub(super) producers: Producers,
     pub(super) snapshots: BTreeSet<Offset>,
     pub(super) replicated: bool,
+    /// The largest timestamp from the log start offset on, where the active segment has a larger one before it, and
+    /// the log's end when that was found.
+    pub(super) measured: Option<(Offset, TimestampOffset)>,
     pub(super) jitter_seed: u64,
 }
 
@@ -80,6 +84,7 @@ impl Log {
             producers,
             snapshots: BTreeSet::new(),
             replicated: false,
+            measured: None,
             jitter_seed,
         }
     }
