@@ -15,14 +15,17 @@
 
 pub mod append;
 pub mod config;
+pub mod damage;
 pub mod files;
 pub mod leader_epochs;
+pub mod load;
 pub mod offset_index;
 pub mod partition_log;
 pub mod producer_entry;
 pub mod producer_snapshot;
 pub mod producers;
 pub mod read;
+pub mod recovery;
 pub mod retention;
 pub mod segment;
 pub mod tail;

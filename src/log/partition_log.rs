@@ -252,8 +252,9 @@ impl Log {
         self.advance_high_watermark(if durable { self.durable_end_offset } else { self.log_end_offset });
     }
 
-    /// Notes that a start after a crash need not scan before `offset`: the indexes' files hold every entry before
-    /// it, and a producer snapshot was taken there or behind every batch before it.
+    /// Notes that a start after a crash need not scan before `offset`: what it relies on there is on disk. That is
+    /// the closed segments before it, without a byte behind their batches, every index entry before it, the leader
+    /// epoch checkpoint, and a producer snapshot taken at it or not long before.
     pub fn advance_recovery_point(&mut self, offset: Offset) {
         assert!(offset <= self.durable_end_offset, "only what is on disk need not be scanned");
         self.recovery_point = self.recovery_point.max(offset);
