@@ -4,8 +4,11 @@
 //! under the simulator. `shards/` is where these machines run.
 
 pub mod errors;
+pub mod group;
 pub mod ids;
 pub mod limits;
+pub mod log;
+pub mod protocol;
 pub mod time;
 
 /// The Kafka wire, generated from the schemas.

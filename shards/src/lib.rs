@@ -1,1 +1,3 @@
-//! placeholder
+//! WHERE a broker runs: one executor per core, the only home of unsafe, io_uring, direct I/O, sendfile and clocks.
+
+pub mod host;

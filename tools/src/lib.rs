@@ -1,1 +1,3 @@
-//! placeholder
+//! The command line with Kafka's own names and flags, and tidy.
+
+pub mod tidy;

@@ -1,0 +1,1 @@
+//! What the producers of a partition are allowed.
