@@ -110,3 +110,15 @@ pub const TAIL_BATCHES: usize = 256;
 pub const TAIL_BATCHES_MAX: usize = 16_384;
 
 const _: () = assert!(TAIL_BATCHES < TAIL_BATCHES_MAX);
+
+/// The most partitions that one request may create (Kafka's `MAX_PARTITIONS_PER_BATCH`): they are one batch of records.
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+
+/// The most partitions that all topics together may have.
+pub const PARTITIONS_TOTAL_MAX: usize = 200_000;
+
+/// The most memory, roughly, that the configuration overrides of all resources together may take.
+pub const CONFIG_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+const _: () = assert!(PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_TOTAL_MAX);
+const _: () = assert!(PARTITIONS_PER_REQUEST_MAX <= PARTITIONS_PER_TOPIC_MAX as usize);
