@@ -110,3 +110,12 @@ pub const TAIL_BATCHES: usize = 256;
 pub const TAIL_BATCHES_MAX: usize = 16_384;
 
 const _: () = assert!(TAIL_BATCHES < TAIL_BATCHES_MAX);
+
+/// Entries of the last segment's indexes that a clean start reads and keeps in memory.
+pub const INDEX_TAIL_ENTRIES: usize = 512;
+
+/// How far a start looks for later batches behind zeros, which a preallocated segment ends with.
+pub const SEARCH_BYTES_BEHIND_ZEROS: u64 = 64 * 1024;
+
+/// How far a start looks for later batches behind a torn one, whose write may have been this large.
+pub const SEARCH_BYTES_BEHIND_DAMAGE: u64 = 4 * 1024 * 1024;
