@@ -4,6 +4,7 @@
 //! under the simulator. `shards/` is where these machines run.
 
 pub mod config;
+pub mod connection;
 pub mod controller;
 pub mod errors;
 pub mod group;

@@ -111,6 +111,15 @@ pub const TAIL_BATCHES_MAX: usize = 16_384;
 
 const _: () = assert!(TAIL_BATCHES < TAIL_BATCHES_MAX);
 
+/// Entries of the last segment's indexes that a clean start reads and keeps in memory.
+pub const INDEX_TAIL_ENTRIES: usize = 512;
+
+/// How far a start looks for later batches behind zeros, which a preallocated segment ends with.
+pub const SEARCH_BYTES_BEHIND_ZEROS: u64 = 64 * 1024;
+
+/// How far a start looks for later batches behind a torn one, whose write may have been this large.
+pub const SEARCH_BYTES_BEHIND_DAMAGE: u64 = 4 * 1024 * 1024;
+
 /// The most partitions that one request may create (Kafka's `MAX_PARTITIONS_PER_BATCH`): they are one batch of records.
 pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
 

@@ -40,6 +40,7 @@ mod subscription;
 mod sweep;
 mod sync;
 mod timers;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;

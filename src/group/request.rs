@@ -282,4 +282,4 @@ impl FetchOffsets {
 }
 
 /// The zero id: "any topic of that name".
-pub(crate) const NO_TOPIC_ID: TopicId = Uuid([0; 16]);
+pub(crate) const NO_TOPIC_ID: TopicId = Uuid::ZERO;

@@ -11,14 +11,13 @@ use thiserror::Error;
 
 use super::partition_log::Log;
 use super::producers::{
-    AppendOrigin, DuplicateBatch, EndTransactionMarker, ProducerBatch, ProducerError, TransactionCheck,
-    Verdict,
+    AppendOrigin, DuplicateBatch, ProducerBatch, ProducerError, TransactionCheck, Verdict,
 };
 use super::segment::{ActiveSegment, ClosedSegment, LogPosition, RollReason, SegmentIndexes};
 use crate::errors::ErrorCode;
 use crate::ids::{FilePosition, LeaderEpoch, Offset, TimestampMs};
 use crate::limits::{BATCH_HEADER_BYTES, SEGMENT_BYTES_MAX};
-use crate::protocol::records::BatchHeader;
+use crate::protocol::records::{BatchHeader, EndTransactionMarker};
 use crate::time::Monotonic;
 
 /// A batch that is to be appended, as far as the log looks at it.

@@ -15,17 +15,22 @@
 
 pub mod append;
 pub mod config;
+pub mod damage;
 pub mod files;
 pub mod leader_epochs;
+pub mod load;
 pub mod offset_index;
 pub mod partition_log;
 pub mod producer_entry;
 pub mod producer_snapshot;
 pub mod producers;
 pub mod read;
+pub mod recovery;
+pub mod retention;
 pub mod segment;
 pub mod tail;
 pub mod time_index;
+pub mod timestamp;
 pub mod txn_index;
 
 #[cfg(test)]
@@ -36,7 +41,7 @@ pub use config::LogConfig;
 pub use leader_epochs::{EpochEndOffset, LeaderEpochs};
 pub use offset_index::{CorruptIndex, OffsetIndex, OffsetPosition};
 pub use partition_log::{Log, LogOffsets};
-pub use producers::{AppendOrigin, EndTransactionMarker, MarkerKind, Producers, TransactionCheck};
+pub use producers::{AppendOrigin, DuplicateBatch, Producers, TransactionCheck};
 pub use read::{BatchWalk, ReadError, ReadPlan, ReadRequest, ReadSlice, WalkPlan, WalkStep};
 pub use segment::{ActiveSegment, ClosedSegment, LogPosition, SegmentIndexes};
 pub use time_index::{TimeIndex, TimestampOffset};

@@ -156,6 +156,11 @@ impl OffsetIndex {
         }
     }
 
+    /// Sets anew how large the file may become; an index that is larger counts as full.
+    pub fn set_bytes_max(&mut self, index_bytes_max: usize) {
+        self.entries_max = index_bytes_max / OFFSET_ENTRY_BYTES;
+    }
+
     /// Entries of the index, the released ones included.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -21,6 +21,7 @@ use super::producers::Producers;
 use super::read::{ReadError, ReadPlan, ReadRequest, ReadSlice, WalkLimit, WalkPlan, WalkStart};
 use super::segment::{ActiveSegment, ClosedSegment, LogPosition, SegmentIndexes, roll_jitter_ms};
 use super::tail::Tail;
+use super::time_index::TimestampOffset;
 use crate::ids::{FilePosition, LeaderEpoch, Offset};
 use crate::time::Monotonic;
 
@@ -41,6 +42,9 @@ pub struct Log {
     pub(super) producers: Producers,
     pub(super) snapshots: BTreeSet<Offset>,
     pub(super) replicated: bool,
+    /// The largest timestamp from the log start offset on, where the active segment has a larger one before it, and
+    /// the log's end when that was found.
+    pub(super) measured: Option<(Offset, TimestampOffset)>,
     pub(super) jitter_seed: u64,
 }
 
@@ -80,6 +84,7 @@ impl Log {
             producers,
             snapshots: BTreeSet::new(),
             replicated: false,
+            measured: None,
             jitter_seed,
         }
     }
@@ -247,8 +252,9 @@ impl Log {
         self.advance_high_watermark(if durable { self.durable_end_offset } else { self.log_end_offset });
     }
 
-    /// Notes that a start after a crash need not scan before `offset`: the indexes' files hold every entry before
-    /// it, and a producer snapshot was taken there or behind every batch before it.
+    /// Notes that a start after a crash need not scan before `offset`: what it relies on there is on disk. That is
+    /// the closed segments before it, without a byte behind their batches, every index entry before it, the leader
+    /// epoch checkpoint, and a producer snapshot taken at it or not long before.
     pub fn advance_recovery_point(&mut self, offset: Offset) {
         assert!(offset <= self.durable_end_offset, "only what is on disk need not be scanned");
         self.recovery_point = self.recovery_point.max(offset);

@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use crate::log::producers::{AppendOrigin, ProducerBatch, Verdict};
     use crate::log::testing::{batch, control};
-    use crate::log::{EndTransactionMarker, MarkerKind};
+    use crate::protocol::records::EndTransactionMarker;
 
     const NOW: Monotonic = Monotonic(9);
 
@@ -195,7 +195,7 @@ mod tests {
         let open = batch(14, 1).producer(6, 0, 0).transactional().header();
         producers.apply(ProducerBatch { header: &open, marker: None }, NOW);
         let ended = control(15, 9, 3).header();
-        let marker = EndTransactionMarker { kind: MarkerKind::Commit, coordinator_epoch: 8 };
+        let marker = EndTransactionMarker { committed: true, coordinator_epoch: 8 };
         producers.apply(ProducerBatch { header: &ended, marker: Some(marker) }, NOW);
         producers
     }

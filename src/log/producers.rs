@@ -21,7 +21,7 @@ use super::producer_entry::{NO_SEQUENCE, ProducerEntry, SequencedBatch};
 use super::txn_index::AbortedTransaction;
 use crate::errors::ErrorCode;
 use crate::ids::{Offset, ProducerEpoch, ProducerId, TimestampMs};
-use crate::protocol::records::BatchHeader;
+use crate::protocol::records::{BatchHeader, EndTransactionMarker};
 use crate::time::Monotonic;
 
 /// Who appends: how far the append is checked (Kafka's `AppendOrigin`).
@@ -47,24 +47,6 @@ pub struct TransactionCheck {
     pub epoch_bump: bool,
     /// The transaction version of a marker, from WriteTxnMarkers: from 2 on its epoch is above the batches' own.
     pub marker_version: i16,
-}
-
-/// How a transaction ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MarkerKind {
-    /// Its records count.
-    Commit,
-    /// Its records are skipped by readers of committed records.
-    Abort,
-}
-
-/// The end of a transaction, as the control record of a control batch has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndTransactionMarker {
-    /// Commit or abort.
-    pub kind: MarkerKind,
-    /// The epoch of the coordinator that wrote the marker.
-    pub coordinator_epoch: i32,
 }
 
 /// A batch as the producers see it; its offsets are assigned.
@@ -330,7 +312,7 @@ impl Producers {
                 last_offset: header.base_offset,
                 last_stable_offset: stable,
             },
-            aborted: marker.kind == MarkerKind::Abort,
+            aborted: !marker.committed,
         })
     }
 

@@ -50,6 +50,12 @@ impl SegmentIndexes {
         }
     }
 
+    /// Sets anew how large each may become; one that is larger counts as full.
+    pub fn set_bytes_max(&mut self, index_bytes_max: usize) {
+        self.offsets.set_bytes_max(index_bytes_max);
+        self.times.set_bytes_max(index_bytes_max);
+    }
+
     /// Forgets all but the newest `keep` entries of each; the caller has written the others to their files.
     pub fn release(&mut self, keep: usize) {
         self.offsets.release(keep);
@@ -121,6 +127,21 @@ pub struct ResumedSegment {
     pub indexes: SegmentIndexes,
 }
 
+impl ResumedSegment {
+    /// A segment without batches, whose indexes may know more than its batches will tell.
+    #[must_use]
+    pub fn empty(base_offset: Offset, modified: TimestampMs, indexes: SegmentIndexes) -> ResumedSegment {
+        ResumedSegment {
+            bytes: 0,
+            largest_timestamp: TimestampOffset { timestamp: TimestampMs::NONE, offset: base_offset },
+            first_timestamp: None,
+            modified,
+            bytes_since_entry: 0,
+            indexes,
+        }
+    }
+}
+
 impl ActiveSegment {
     /// An empty segment that begins at `base_offset`.
     #[must_use]
@@ -151,6 +172,13 @@ impl ActiveSegment {
             bytes_since_entry: resumed.bytes_since_entry,
             indexes: resumed.indexes,
         }
+    }
+
+    /// The same segment with indexes that may become as large as `segment.index.bytes` says.
+    #[must_use]
+    pub fn with_index_bytes_max(mut self, index_bytes_max: usize) -> ActiveSegment {
+        self.indexes.set_bytes_max(index_bytes_max);
+        self
     }
 
     /// The offset in its file names.

@@ -1,8 +1,7 @@
 //! Batches for the tests of the log: headers with whatever fields a test cares about, and bytes with a true CRC.
 
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
-use crate::log::producers::{EndTransactionMarker, MarkerKind};
-use crate::protocol::records::{Attributes, BatchHeader, edit};
+use crate::protocol::records::{Attributes, BatchHeader, EndTransactionMarker, edit};
 
 /// A batch in the making.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +36,7 @@ pub fn batch(base_offset: i64, records: i32) -> TestBatch {
 pub fn control(base_offset: i64, producer_id: i64, epoch: i16) -> TestBatch {
     let mut control = batch(base_offset, 1).bytes_total(78).producer(producer_id, epoch, -1);
     control.header.attributes = Attributes(0x30);
-    control.marker = Some(EndTransactionMarker { kind: MarkerKind::Commit, coordinator_epoch: 0 });
+    control.marker = Some(EndTransactionMarker { committed: true, coordinator_epoch: 0 });
     control
 }
 
@@ -69,8 +68,8 @@ impl TestBatch {
         self
     }
 
-    pub fn marker(mut self, kind: MarkerKind, coordinator_epoch: i32) -> TestBatch {
-        self.marker = Some(EndTransactionMarker { kind, coordinator_epoch });
+    pub fn marker(mut self, committed: bool, coordinator_epoch: i32) -> TestBatch {
+        self.marker = Some(EndTransactionMarker { committed, coordinator_epoch });
         self
     }
 
@@ -112,7 +111,7 @@ impl TestBatch {
             return filler.iter().cycle().take(self.header.batch_bytes - 61).copied().collect();
         };
         // Record of 16 bytes: attributes, two deltas, key of 4 bytes, value of 6 bytes, no headers.
-        let mut record = vec![32, 0, 0, 0, 8, 0, 0, 0, u8::from(marker.kind == MarkerKind::Commit), 12, 0, 0];
+        let mut record = vec![32, 0, 0, 0, 8, 0, 0, 0, u8::from(marker.committed), 12, 0, 0];
         record.extend_from_slice(&marker.coordinator_epoch.to_be_bytes());
         record.push(0);
         record

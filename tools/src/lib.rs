@@ -1,3 +1,4 @@
 //! The command line with Kafka's own names and flags, and tidy.
 
+pub mod storage;
 pub mod tidy;

@@ -3,6 +3,8 @@
 //! Reads the group on the shard that owns it. A missing offset is no error: it is -1, and the client starts where
 //! `auto.offset.reset` says. What must hold: an offset of a deleted topic is never given to a topic of the same name.
 
+use std::collections::BTreeMap;
+
 use crate::errors::ErrorCode;
 use crate::group::group::Group;
 use crate::group::offsets::CommittedOffset;
@@ -35,13 +37,20 @@ fn same_topic(stored: TopicId, asked: TopicId) -> bool {
     stored == asked || stored == NO_TOPIC_ID || asked == NO_TOPIC_ID
 }
 
+/// Every offset of the group, by topic name and stored id: a topic that was deleted and made again may for a moment
+/// have offsets of both.
 fn all(group: &Group) -> Vec<FetchedTopic> {
-    let topics = group.offsets.topics().map(|(name, partitions)| {
-        let topic_id = partitions.values().map(|offset| offset.topic_id).max().unwrap_or(NO_TOPIC_ID);
-        let partitions = partitions.iter().map(|(partition, offset)| found(*partition, offset));
-        FetchedTopic { name: name.to_string(), topic_id, partitions: partitions.collect() }
-    });
-    topics.collect()
+    let mut topics = Vec::new();
+    for (name, partitions) in group.offsets.topics() {
+        let mut by_id: BTreeMap<TopicId, Vec<FetchedPartition>> = BTreeMap::new();
+        for (partition, offset) in partitions {
+            by_id.entry(offset.topic_id).or_default().push(found(*partition, offset));
+        }
+        let name = name.to_string();
+        let of_name = by_id.into_iter();
+        topics.extend(of_name.map(|(topic_id, partitions)| FetchedTopic { name: name.clone(), topic_id, partitions }));
+    }
+    topics
 }
 
 fn found(partition: i32, offset: &CommittedOffset) -> FetchedPartition {
