@@ -5,12 +5,15 @@
 
 pub mod config;
 pub mod connection;
+pub mod controller;
 pub mod errors;
 pub mod group;
 pub mod ids;
 pub mod limits;
 pub mod log;
+pub mod placement;
 pub mod protocol;
+pub mod request;
 pub mod time;
 
 /// The Kafka wire, generated from the schemas.

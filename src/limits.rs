@@ -119,3 +119,15 @@ pub const SEARCH_BYTES_BEHIND_ZEROS: u64 = 64 * 1024;
 
 /// How far a start looks for later batches behind a torn one, whose write may have been this large.
 pub const SEARCH_BYTES_BEHIND_DAMAGE: u64 = 4 * 1024 * 1024;
+
+/// The most partitions that one request may create (Kafka's `MAX_PARTITIONS_PER_BATCH`): they are one batch of records.
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+
+/// The most partitions that all topics together may have.
+pub const PARTITIONS_TOTAL_MAX: usize = 200_000;
+
+/// The most memory, roughly, that the configuration overrides of all resources together may take.
+pub const CONFIG_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+const _: () = assert!(PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_TOTAL_MAX);
+const _: () = assert!(PARTITIONS_PER_REQUEST_MAX <= PARTITIONS_PER_TOPIC_MAX as usize);

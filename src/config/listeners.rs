@@ -5,8 +5,8 @@
 //! Invariants: names are upper case and distinct; at least one bound listener is for clients, and every advertised
 //! one is bound; two listeners share a port only as one IPv4 and one IPv6 address.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::quorum::HostPort;
 use super::value::{ConfigError, split_list, trim};

@@ -100,7 +100,10 @@ impl TopicConfig {
         }
         let topic = Topic { broker, overrides };
         for key in table::keys(Resource::Topic) {
-            topic.value(key)?;
+            // The broker's value must satisfy the topic's rule too: log.flush.interval.ms has none of its own.
+            if let Some(text) = topic.value(key)?.and_then(|value| value.to_text()) {
+                Value::parse(key, &text)?;
+            }
         }
         topic.check_rules()?;
         topic.build()

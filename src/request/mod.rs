@@ -1,15 +1,10 @@
-//! One file per API: decode, decide or plan, merge. Pure: a handler gets the request, the image and the time, and
-//! gives back a reply or the parts that owner shards must perform.
+//! One file per API: what a request leads to, with the facts of its versions.
 //!
-//! The connection's shard runs these; nothing here is kept between two requests but fetch sessions.
+//! A handler is a pure function of the request, its context and what the shard holds (an image, a configuration); it
+//! returns the response's fields, and the connection encodes them in the request's version. Where a reply must wait for
+//! the disk the handler returns a decision or a plan instead.
 
-use ottla_wire::ApiKey;
-
-use crate::controller::image::Image;
-use crate::errors::ErrorCode;
-use crate::ids::{TimestampMs, TopicIdPartition};
-use crate::time::Monotonic;
-
+pub mod api_versions;
 pub mod delete_records;
 pub mod describe_log_dirs;
 pub mod fetch;
@@ -19,37 +14,42 @@ pub mod list_offsets;
 pub mod offset_for_leader_epoch;
 pub mod places;
 pub mod produce;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod list_config_resources;
+pub mod metadata;
+pub mod operations;
+mod replicas;
+pub mod served;
 
-/// What is known of a request before its body is read.
+use ottla_wire::ApiKey;
+
+use crate::controller::image::Image;
+use crate::errors::ErrorCode;
+use crate::ids::{TimestampMs, TopicIdPartition};
+use crate::time::Monotonic;
+
+/// What a handler knows of a request beyond its body.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext<'a> {
-    /// The API asked for.
+    /// The API.
     pub api: ApiKey,
-    /// The version of the request and so of the reply.
+    /// The version of the request, which is that of the response too.
     pub version: i16,
-    /// The number that the reply repeats.
+    /// The number that the client matches the response by.
     pub correlation_id: i32,
-    /// The client's own name for itself.
+    /// The name that the client gives itself.
     pub client_id: Option<&'a str>,
-    /// The client's address, without its port, in Kafka's form (`/127.0.0.1`).
+    /// The address that the client connects from.
     pub client_host: &'a str,
-    /// The name of the listener that the connection came through.
+    /// The name of the listener that it connected to.
     pub listener: &'a str,
-    /// The monotonic time at which the request was read.
+    /// When the request was read.
     pub now: Monotonic,
-    /// The wall clock at that moment.
+    /// The same on the wall clock, for timestamps and never for durations.
     pub now_wall: TimestampMs,
-}
-
-/// The topic that holds committed offsets and group metadata.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
-/// The topic that holds the states of transactions.
-pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
-
-/// Whether a topic is the broker's own, as Kafka's `Topic.isInternal` counts them.
-#[must_use]
-pub fn names::is_internal(name: &str) -> bool {
-    matches!(name, OFFSETS_TOPIC | TRANSACTIONS_TOPIC | "__share_group_state")
 }
 
 /// Finds a partition by its topic's name and its index.
@@ -58,8 +58,9 @@ pub fn names::is_internal(name: &str) -> bool {
 /// `UNKNOWN_TOPIC_OR_PARTITION` when there is none.
 pub fn partition_by_name(image: &Image, topic: &str, index: i32) -> Result<TopicIdPartition, ErrorCode> {
     let topic = image.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    if index < 0 || index as usize >= topic.partitions.len() {
-        return Err(ErrorCode::UnknownTopicOrPartition);
-    }
+    topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     Ok(TopicIdPartition { topic_id: topic.id, partition: index })
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

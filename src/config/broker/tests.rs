@@ -40,7 +40,7 @@ fn nothing_configured_is_a_node_on_9092() {
 }
 
 /// The settings of the file that Kafka ships for a combined node.
-const SHIPPED: &str = "
+const SHIPPED: &str = r"
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=localhost:9093
@@ -48,7 +48,8 @@ listeners=PLAINTEXT://:9092,CONTROLLER://:9093
 inter.broker.listener.name=PLAINTEXT
 advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,\
+  SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
 num.network.threads=3
 num.io.threads=8
 socket.send.buffer.bytes=102400
@@ -184,6 +185,7 @@ fn rules_between_settings() {
         ("node.id=1\nbroker.id=2", "`node.id` and `broker.id` must be set to the same value."),
         ("log.roll.ms=0", "log.roll.ms must be greater than or equal to 1"),
         ("log.roll.jitter.ms=-1", "log.roll.jitter.ms must be greater than or equal to 0"),
+        ("log.flush.interval.ms=-5", "Invalid value -5 for configuration flush.ms: Value must be at least 0"),
         ("log.retention.ms=0", "log.retention.ms must be unlimited (-1) or,"),
         ("log.cleaner.dedupe.buffer.size=1000", "log.cleaner.dedupe.buffer.size must be at least 1MB"),
         ("replica.fetch.wait.max.ms=31000", "replica.socket.timeout.ms should always be at least"),
@@ -259,4 +261,47 @@ fn dynamic_settings_make_a_new_configuration_or_none() {
     assert_eq!((changed.log.retention_ms, changed.log.message_bytes_max), (Some(5), 9));
     assert_eq!(config.log.retention_ms, Some(86_400_000));
     assert!(config.with_dynamic(overrides("log.retention.ms=0"), Overrides::new()).is_err());
+}
+
+#[test]
+fn no_text_of_any_key_ends_in_a_panic() {
+    let texts = [
+        "",
+        " ",
+        "-1",
+        "0",
+        "1",
+        "5",
+        "100",
+        "32767",
+        "2147483647",
+        "-2147483648",
+        "9223372036854775807",
+        "a",
+        ",",
+        "a,a",
+        "true",
+        "*",
+        ":",
+        "://:",
+        "A://[:1",
+        "1.5",
+        "\u{e9}",
+        "@",
+        "1@h:1",
+        "h:1",
+        "-",
+        "0-65535",
+    ];
+    let mut accepted = 0;
+    for key in table::keys(Resource::Broker) {
+        for text in texts {
+            let line = Overrides::from([(key.name.to_owned(), text.to_owned())]);
+            match BrokerConfig::new(&Layers { command_line: line, ..Layers::default() }) {
+                Ok(_) => accepted += 1,
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
+        }
+    }
+    assert!(accepted > 1000, "{accepted}");
 }

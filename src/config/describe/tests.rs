@@ -136,7 +136,8 @@ fn a_broker_as_kafka_describes_it() {
         ),
         (
             "listener.name.plaintext.sasl.jaas.config",
-            "null|STATIC_BROKER_CONFIG|ro|secret|PASSWORD|STATIC_BROKER_CONFIG:listener.name.plaintext.sasl.jaas.config=null \
+            "null|STATIC_BROKER_CONFIG|ro|secret|PASSWORD|\
+             STATIC_BROKER_CONFIG:listener.name.plaintext.sasl.jaas.config=null \
              STATIC_BROKER_CONFIG:sasl.jaas.config=null",
         ),
         (
@@ -151,12 +152,14 @@ fn a_broker_as_kafka_describes_it() {
         ("log.retention.minutes", "null|DEFAULT_CONFIG|ro|open|INT|"),
         (
             "log.retention.hours",
-            "24|STATIC_BROKER_CONFIG|ro|open|INT|STATIC_BROKER_CONFIG:log.retention.hours=24 DEFAULT_CONFIG:log.retention.hours=168",
+            "24|STATIC_BROKER_CONFIG|ro|open|INT|STATIC_BROKER_CONFIG:log.retention.hours=24 \
+             DEFAULT_CONFIG:log.retention.hours=168",
         ),
         ("log.roll.hours", "168|DEFAULT_CONFIG|ro|open|INT|DEFAULT_CONFIG:log.roll.hours=168"),
         (
             "log.roll.ms",
-            "1000000|STATIC_BROKER_CONFIG|rw|open|LONG|STATIC_BROKER_CONFIG:log.roll.ms=1000000 DEFAULT_CONFIG:log.roll.hours=168",
+            "1000000|STATIC_BROKER_CONFIG|rw|open|LONG|STATIC_BROKER_CONFIG:log.roll.ms=1000000 \
+             DEFAULT_CONFIG:log.roll.hours=168",
         ),
         ("ssl.key.password", "null|DEFAULT_CONFIG|rw|secret|PASSWORD|"),
     ] {
