@@ -95,7 +95,7 @@ mod tests {
             usable_bytes: 5,
             partitions: vec![PartitionUsage { topic: "t".into(), partition, bytes: 7 }],
         };
-        let reply = reply(&DescribeLogDirsRequest::default(), vec![usage(1), usage(0)]);
+        let reply = reply(&DescribeLogDirsRequest { topics: None }, vec![usage(1), usage(0)]);
         assert_eq!(reply.results.len(), 1);
         let indexes: Vec<_> =
             reply.results[0].topics[0].partitions.iter().map(|partition| partition.partition_index).collect();

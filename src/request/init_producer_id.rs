@@ -85,6 +85,8 @@ mod tests {
         let request =
             InitProducerIdRequest { transactional_id: Some("t".into()), ..InitProducerIdRequest::default() };
         assert_eq!(check(&request), Err(ErrorCode::TransactionalIdAuthorizationFailed));
-        assert_eq!(check(&InitProducerIdRequest::default()), Ok(()));
+        let idempotent = InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
+        assert_eq!(check(&idempotent), Ok(()));
+        assert_eq!(check(&InitProducerIdRequest::default()), Err(ErrorCode::InvalidRequest), "an empty id is none");
     }
 }

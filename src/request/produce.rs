@@ -5,6 +5,8 @@
 //! holds a counted slice of the frame. What must hold: every partition of the request is answered exactly once,
 //! in the request's order (KIP-110, KIP-467, KIP-516 for ids from version 13 on).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ottla_wire::Records;
 use ottla_wire::produce_request::ProduceRequest;
@@ -188,7 +190,7 @@ fn request_error(request: &ProduceRequest<'_>, acks: Option<Acks>) -> Option<Pro
 /// The partition that a part goes to, or why it cannot.
 fn target(
     context: &RequestContext<'_>,
-    topic: Result<&TopicImage, ErrorCode>,
+    topic: Result<&Arc<TopicImage>, ErrorCode>,
     index: i32,
 ) -> Result<TopicIdPartition, ProduceOutcome> {
     let topic = topic.map_err(ProduceOutcome::refused)?;

@@ -40,7 +40,11 @@ impl IdempotentProducer {
     /// Those of the connection.
     pub fn new(address: SocketAddr, topic: &str, partition: i32, name: &str) -> Result<Self, ClientError> {
         let mut client = Client::connect(address, name)?;
-        let request = InitProducerIdRequest { transaction_timeout_ms: i32::MAX, ..Default::default() };
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: i32::MAX,
+            ..Default::default()
+        };
         let reply: InitProducerIdResponse = client.call(ApiKey::InitProducerId, 4, &request)?;
         assert_eq!(reply.error_code, 0, "a producer id is given");
         Ok(Self {
