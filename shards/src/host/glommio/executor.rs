@@ -112,6 +112,14 @@ fn set_timer_slack() {
     let _ = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK_NANOS) };
 }
 
+/// Registers the process for the kernel's barrier that glommio uses. Done while the process has one thread it costs
+/// nothing; later each executor's start would wait some 15 ms for all cores to pass a quiet moment.
+pub(super) fn register_barrier() {
+    const REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
+    // SAFETY: no pointers are passed. A kernel that refuses makes glommio use another kind of barrier.
+    let _ = unsafe { libc::syscall(libc::SYS_membarrier, REGISTER_PRIVATE_EXPEDITED, 0, 0) };
+}
+
 /// Runs one shard per spec, each with the future that `main` makes for it, and returns when all have ended. A shard
 /// ends when its future does; its other tasks are dropped then.
 ///
@@ -122,6 +130,7 @@ where
     M: Fn(ShardId) -> Fut + Send + Clone + 'static,
     Fut: Future<Output = ()> + 'static,
 {
+    register_barrier();
     let _ = process_cpus();
     abort_on_shard_panic();
     let mut threads = Vec::with_capacity(specs.len());
