@@ -304,7 +304,8 @@ impl LogLoader {
     /// The offset up to which the files are known to be as they were written.
     fn trusted_end(&self) -> Offset {
         let trusted = if self.input.clean { Offset(i64::MAX) } else { self.input.recovery_point };
-        self.input.limit.map_or(trusted, |limit| limit.min(trusted))
+        // Nothing stands before the first segment, so a snapshot there is not ahead of anything.
+        self.input.limit.map_or(trusted, |limit| limit.min(trusted)).max(self.first_base())
     }
 
     fn segment(&self) -> FoundSegment {
