@@ -5,19 +5,16 @@
 //! does not decode closes it too.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla::request::api_versions::{self, SERVED};
-use ottla::request::{
-    RequestContext, describe_cluster, describe_configs, describe_quorum, describe_topic_partitions,
-    list_config_resources,
-};
+use ottla::request::{RequestContext, api_versions, served};
 use ottla_wire::frame::{Frame, decode_request_header, encode_response};
 use ottla_wire::{ApiKey, Message, Reader};
 
-use crate::drive::{Shard, coordinate, fetch, metadata, offsets, produce};
+use crate::drive::{Shard, coordinate, describe, fetch, metadata, offsets, produce};
 use crate::host::{LocalBoxFuture, now, wall_ms};
-use crate::net::{Answer, ConnectionContext, Handler, Piece, Reply};
+use crate::net::{Answer, ConnectionContext, Handler, Reply};
 
 /// A request whose header is read.
 #[derive(Clone, Copy)]
@@ -63,7 +60,7 @@ pub fn frame_of<'m, M: Message<'m>>(context: &RequestContext<'_>, message: &M) -
 pub fn reply_of<'m, M: Message<'m>>(context: &RequestContext<'_>, message: &M) -> Answer {
     let frame = frame_of(context, message);
     assert!(frame.splices.is_empty(), "only Fetch splices records");
-    Answer::Reply(Reply { pieces: vec![Piece::Bytes(frame.head.into())] })
+    Answer::Reply(Reply::of_bytes(frame.head.into()))
 }
 
 impl Handler for Rc<Shard> {
@@ -73,23 +70,38 @@ impl Handler for Rc<Shard> {
     }
 }
 
+/// Where a connection comes from and through, as requests name it.
+struct Place {
+    /// The client's address in Kafka's form: `/127.0.0.1`.
+    client_host: String,
+    /// The listener's name.
+    listener: Arc<str>,
+}
+
+impl Place {
+    fn of(shard: &Shard, connection: &ConnectionContext) -> Self {
+        let client_host = format!("/{}", connection.peer().ip().to_canonical());
+        Self { client_host, listener: Arc::clone(&shard.listeners[connection.listener()]) }
+    }
+}
+
 /// Serves one frame.
 async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &ConnectionContext) -> Answer {
     let Ok((header, at)) = decode_request_header(frame) else { return Answer::Close };
     let Some(api) = ApiKey::from_code(header.request_api_key) else { return Answer::Close };
+    let place = connection.session(|| Place::of(shard, connection));
     let context = RequestContext {
         api,
         version: header.request_api_version,
         correlation_id: header.correlation_id,
         client_id: header.client_id.as_deref(),
-        client_host: &connection.client_host,
-        listener: &connection.listener,
+        client_host: &place.client_host,
+        listener: &place.listener,
         now: now(),
         now_wall: wall_ms(),
     };
     let body = Body { context, frame, at };
-    let is_served = SERVED.iter().any(|(served, versions)| *served == api && versions.contains(&context.version));
-    if !is_served {
+    if !served::accepts(api, context.version) {
         return match api {
             ApiKey::ApiVersions => api_versions_unknown(shard, body),
             _ => Answer::Close,
@@ -131,28 +143,6 @@ async fn serve(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
         | ApiKey::ListGroups
         | ApiKey::DeleteGroups
         | ApiKey::OffsetDelete => coordinate::coordinate(shard, body).await,
-        _ => describe(shard, body),
-    }
-}
-
-/// Serves the requests that the image and the settings answer alone.
-fn describe(shard: &Shard, body: Body<'_>) -> Answer {
-    let (context, image, config) = (&body.context, &*shard.image(), &*shard.config);
-    macro_rules! answered {
-        ($module:ident) => {
-            match body.decode() {
-                Ok(request) => body.reply(&$module::handle(context, image, config, &request)),
-                Err(answer) => answer,
-            }
-        };
-    }
-    match context.api {
-        ApiKey::ApiVersions => answered!(api_versions),
-        ApiKey::DescribeTopicPartitions => answered!(describe_topic_partitions),
-        ApiKey::DescribeCluster => answered!(describe_cluster),
-        ApiKey::DescribeConfigs => answered!(describe_configs),
-        ApiKey::DescribeQuorum => answered!(describe_quorum),
-        ApiKey::ListConfigResources => answered!(list_config_resources),
-        api => unreachable!("{api} is served but has no handler"),
+        _ => describe::describe(shard, body),
     }
 }

@@ -53,7 +53,7 @@ pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
 async fn read_until_due(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>, deadline: Monotonic) {
     loop {
         let seen = read(shard, fetch).await;
-        if fetch.is_due() || now() >= deadline || seen.is_empty() {
+        if fetch.is_due() || now() >= deadline || seen.is_empty() || shard.stopping.get() {
             return;
         }
         wait(shard, seen, deadline).await;
@@ -118,12 +118,12 @@ fn spliced(
     let mut pieces = Vec::with_capacity(2 * records.len() + 1);
     let mut from = 0;
     for (splice, records) in frame.splices.iter().zip(records) {
-        let bytes: u64 = records.iter().map(Piece::len).sum();
-        assert_eq!(bytes, u64::from(splice.bytes), "the length that was announced is what is sent");
+        let bytes: usize = records.iter().map(Piece::len).sum();
+        assert_eq!(bytes, splice.bytes as usize, "the length that was announced is what is sent");
         pieces.push(Piece::Bytes(head.slice(from..splice.at)));
         pieces.extend(records);
         from = splice.at;
     }
     pieces.push(Piece::Bytes(head.slice(from..)));
-    crate::net::Answer::Reply(Reply { pieces })
+    crate::net::Answer::Reply(Reply::new(pieces))
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use ottla::config::BrokerConfig;
 use ottla::errors::ErrorCode;
-use ottla::group::{Clock, Coordinator, DeletedTopic, GroupConfig, GroupReply, GroupRequest, Output, Token};
+use ottla::group::{Clock, Coordinator, DeletedTopic, GroupReply, GroupRequest, Output, Token};
 use ottla::ids::Offset;
 use ottla::protocol::records::builder::{BatchBuilder, NewRecord};
 use ottla::protocol::records::record::Record;
@@ -34,18 +34,8 @@ pub struct Groups {
 impl Groups {
     /// A coordinator with the broker's settings and no groups yet.
     pub fn new(config: &BrokerConfig) -> Self {
-        let settings = GroupConfig {
-            initial_rebalance_delay_ms: config.groups.initial_rebalance_delay_ms,
-            min_session_timeout_ms: config.groups.session_timeout_ms_min,
-            max_session_timeout_ms: config.groups.session_timeout_ms_max,
-            max_size: config.groups.members_max,
-            offset_metadata_bytes_max: config.offsets.metadata_bytes_max,
-            offsets_retention_ms: config.offsets.retention_ms,
-            offsets_retention_check_interval_ms: config.offsets.retention_check_interval_ms,
-            ..GroupConfig::default()
-        };
         Self {
-            core: RefCell::new(Coordinator::new(settings)),
+            core: RefCell::new(Coordinator::new(config.group_config())),
             waiting: RefCell::default(),
             next_token: Cell::new(0),
             deadline: Cell::new(None),
