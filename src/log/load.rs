@@ -41,6 +41,8 @@ pub struct FoundSegment {
     pub bytes: u64,
     /// When it was last changed.
     pub modified: TimestampMs,
+    /// Whether a live `.txnindex` stands beside it.
+    pub has_aborted: bool,
 }
 
 /// What a start knows before it reads any batch.
@@ -369,6 +371,7 @@ impl LogLoader {
                 bytes: segment.bytes,
                 largest_timestamp: None,
                 modified: segment.modified,
+                has_aborted: segment.has_aborted,
             })
             .collect();
         if self.start_offset <= self.segment().base_offset {
@@ -433,7 +436,7 @@ impl LogLoader {
 
     /// Where the indexes let a scan begin.
     fn resume_by(&self, files: &IndexFiles<'_>, aborted: &TransactionIndex) -> Result<Resume, CorruptIndex> {
-        let FoundSegment { base_offset: base, bytes, modified } = self.segment();
+        let FoundSegment { base_offset: base, bytes, modified, .. } = self.segment();
         let (Some(offsets), Some(times)) = (files.offsets, files.times) else {
             return Ok(Resume::Whole);
         };
@@ -750,11 +753,13 @@ impl Log {
             base_offset: self.active.base_offset(),
             bytes: self.active.bytes(),
             modified: self.active.modified(),
+            has_aborted: !self.active.indexes().aborted.is_empty(),
         };
         let closed = self.closed.iter().map(|segment| FoundSegment {
             base_offset: segment.base_offset,
             bytes: segment.bytes,
             modified: segment.modified,
+            has_aborted: segment.has_aborted,
         });
         Truncation::Load(Box::new(LoadInput {
             config: self.config.clone(),

@@ -226,6 +226,13 @@ impl OffsetIndex {
         self.entry_before(below).map(|entry| entry.position)
     }
 
+    /// The first entry in memory whose batch begins at or behind `position`; `None` where none does.
+    #[must_use]
+    pub fn entry_at_or_behind(&self, position: FilePosition) -> Option<OffsetPosition> {
+        let below = self.slots.partition_point(|slot| u64::from(slot.position) < position.0);
+        self.slots.get(below).map(|&slot| self.resolve(slot))
+    }
+
     fn entry_before(&self, slot: usize) -> Option<OffsetPosition> {
         match slot.checked_sub(1) {
             Some(before) => Some(self.resolve(self.slots[before])),

@@ -82,6 +82,8 @@ pub struct ClosedSegment {
     pub largest_timestamp: Option<TimestampOffset>,
     /// When it was last appended to, by the wall clock: what retention goes by where no record has a timestamp.
     pub modified: TimestampMs,
+    /// Whether it has a transaction index: aborted transactions end in it.
+    pub has_aborted: bool,
 }
 
 /// Why a segment is rolled.
@@ -292,6 +294,7 @@ impl ActiveSegment {
             bytes: self.bytes,
             largest_timestamp: Some(self.largest_timestamp),
             modified: self.modified,
+            has_aborted: !self.indexes.aborted.is_empty(),
         };
         (closed, self.indexes)
     }

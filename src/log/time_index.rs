@@ -323,7 +323,7 @@ mod tests {
             let mut index = filled(&entries);
             let decoded = TimeIndex::decode(BASE, 1 << 20, &index.encode_from(0)).expect("own bytes");
             prop_assert_eq!(&decoded, &index);
-            let linear = entries.iter().filter(|entry| entry.0 <= timestamp).next_back();
+            let linear = entries.iter().rfind(|entry| entry.0 <= timestamp);
             let &(expected, offset) = linear.unwrap_or(&(-1, BASE.0));
             prop_assert_eq!(index.lookup(TimestampMs(timestamp)), Some(entry(expected, offset)));
             prop_assert!(index.truncate_to(Offset(cut)));
