@@ -1,6 +1,7 @@
 //! Shard 0 leads the start and the end: directories, sockets, identity, metadata; then every shard; then clients. At a
 //! signal the same in reverse.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::identity::{self, Identity, new_id};
 use super::listeners::{self, Bound};
 use super::shard::{Begin, Starting};
 use super::{Plan, give_up};
-use crate::disk::{Found, LogDirs, Partition};
+use crate::disk::{Found, LogDir, LogDirs, OpenWith, Partition};
 use crate::drive::Controller;
 use crate::drive::messages::Query;
 use crate::host::{Signal, spawn_detached, stop_signal};
@@ -83,13 +84,14 @@ async fn metadata_log(
         delete: false,
         ..LogConfig::default()
     };
+    let with = OpenWith { topic_id: CLUSTER_METADATA_TOPIC_ID, config: log_config, replicated: false };
     let place = found.iter().position(|(_, found)| found.partition == name).map(|place| found.swap_remove(place));
     let opened = match place {
-        Some((dir, found)) => disk.load(&dirs.all()[dir], found, CLUSTER_METADATA_TOPIC_ID, log_config).await,
+        Some((dir, found)) => disk.load(&dirs.all()[dir], found, with).await.map(|loaded| loaded.partition),
         None => {
             let path = PathBuf::from(&config.storage.metadata_log_dir);
             let dir = dirs.all().iter().find(|dir| dir.path() == path).expect("it was opened with the others");
-            disk.create(dir, name, CLUSTER_METADATA_TOPIC_ID, log_config).await
+            disk.create(dir, &name, with).await
         }
     };
     opened.unwrap_or_else(|error| give_up(&format!("the metadata log cannot be opened: {error}")))
@@ -149,18 +151,12 @@ fn print_banner(plan: &Plan, dirs: &LogDirs, identity: &Identity, image: &Image,
             addresses.map(|address| format!("{}://{address}", bound.name))
         })
         .collect();
-    let dir_line = |dir: &Arc<crate::disk::LogDir>| DirLine {
-        path: dir.path(),
-        free_bytes: dir.space().ok().map(|space| space.usable_bytes),
-        is_direct: dir.is_direct(),
-        is_new: identity.is_new,
-    };
     let banner = Banner {
         config: &plan.config,
         listeners: &lines,
         cpus: &plan.cpus,
         shards: plan.shards,
-        dirs: &dirs.all().iter().map(dir_line).collect::<Vec<_>>(),
+        dirs: &dirs.all().iter().map(|dir| dir_line(dir, identity.is_new)).collect::<Vec<_>>(),
         cluster_id: &identity.cluster_id,
         topics: image.topics.len(),
         partitions: image.topics.partition_count(),
@@ -170,6 +166,11 @@ fn print_banner(plan: &Plan, dirs: &LogDirs, identity: &Identity, image: &Image,
     // A broker whose standard output was closed runs on.
     let _ = std::io::stdout().write_all(banner.text().as_bytes());
     let _ = std::io::stdout().flush();
+}
+
+fn dir_line(dir: &LogDir, is_new: bool) -> DirLine<'_> {
+    let free_bytes = dir.space().ok().map(|space| space.available);
+    DirLine { path: dir.path(), free_bytes, is_direct: dir.is_direct(), is_new }
 }
 
 /// Accepts on every listener; connections go round the shards.
@@ -185,12 +186,10 @@ fn accept(starting: &Rc<Starting>, config: &BrokerConfig, bound: Vec<Bound>) -> 
     let acceptor = Acceptor::new(limits);
     for (number, bound) in bound.into_iter().enumerate() {
         let (mesh, shards) = (Rc::clone(starting.mesh()), starting.plan().shards);
-        let loads = starting.shard().connection_counts();
+        let next = Cell::new(0);
         let place = move |accepted: Accepted| {
-            let to = (0..shards).min_by_key(|shard| loads.of(*shard)).expect("there is a shard");
-            loads.note(to);
-            let query = Query::Connection(Box::new(accepted));
-            drop(mesh.cast(ShardId(to), query));
+            let to = next.replace((next.get() + 1) % shards);
+            drop(mesh.cast(ShardId(to), Query::Connection(Box::new(accepted))));
         };
         spawn_detached(Rc::clone(&acceptor).run(bound.listener, number, place));
     }

@@ -14,7 +14,7 @@ use crate::drive::{CONTROLLER_SHARD, Parts, Shard, lifecycle};
 use crate::host::sync::Notify;
 use crate::host::{LocalBoxFuture, spawn_detached};
 use crate::mesh::{Mesh, Seat};
-use crate::net::Connections;
+use crate::net::{Connections, NetConfig};
 
 /// What shard 0 tells every shard when the metadata is known.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Starting {
     /// Puts the shard together and opens its partitions.
     async fn begin(&self, begin: Begin) {
         let disk = self.disk(begin.dirs);
-        let shard = self.assemble(disk, begin.image, &begin.listeners);
+        let shard = self.assemble(disk, begin.image, begin.listeners);
         lifecycle::open_found(&shard, begin.found).await;
         lifecycle::run_background(&shard);
         let set = self.shard.set(shard);
@@ -105,21 +105,32 @@ impl Starting {
     }
 
     /// The shard without its partitions.
-    fn assemble(&self, disk: Rc<ShardDisk>, image: Arc<Image>, listeners: &Arc<[Arc<str>]>) -> Rc<Shard> {
+    fn assemble(&self, disk: Rc<ShardDisk>, image: Arc<Image>, listeners: Arc<[Arc<str>]>) -> Rc<Shard> {
         let plan = &self.plan;
-        let connections = Connections::new(&plan.config.network, plan.shards, Arc::clone(listeners));
         let shard = Shard::new(Parts {
             shards: plan.shards,
-            listeners: Arc::clone(listeners),
             mesh: Rc::clone(&self.mesh),
             disk,
-            connections,
+            listeners,
             config: Arc::clone(&plan.config),
             image,
         });
+        shard.set_connections(Connections::new(net_config(plan), Rc::clone(&shard)));
         let timed = Rc::clone(&shard);
         spawn_detached(async move { timed.groups.keep_time(&timed).await });
         shard
+    }
+}
+
+fn net_config(plan: &Plan) -> NetConfig {
+    let network = &plan.config.network;
+    NetConfig {
+        request_bytes_max: network.request_bytes_max as usize,
+        memory_bytes_max: usize::try_from(network.request_memory_bytes(plan.shards)).unwrap_or(usize::MAX),
+        idle_ms_max: network.connection_idle_ms_max,
+        send_buffer_bytes: network.send_buffer_bytes.map(|bytes| bytes as usize),
+        receive_buffer_bytes: network.receive_buffer_bytes.map(|bytes| bytes as usize),
+        ..NetConfig::default()
     }
 }
 

@@ -12,6 +12,7 @@ use ottla_wire::ApiKey;
 
 use crate::drive::Shard;
 use crate::drive::dispatch::Body;
+use crate::logs;
 use crate::net::Answer;
 
 /// Serves one such request.
@@ -32,7 +33,8 @@ fn try_describe(shard: &Rc<Shard>, body: Body<'_>) -> Result<Answer, Answer> {
         }
         ApiKey::DescribeCluster => body.reply(&describe_cluster::handle(context, &image, &body.decode()?)),
         ApiKey::DescribeConfigs => {
-            body.reply(&describe_configs::handle(context, &image, &config, &body.decode()?))
+            let request = body.decode()?;
+            body.reply(&describe_configs::handle(&image, &config, &logs::loggers(), &request))
         }
         ApiKey::DescribeQuorum => {
             let end = ottla::ids::Offset(image.offset.0 + 1);

@@ -47,20 +47,24 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Encodes a reply.
-///
-/// # Panics
-/// When the reply has no form in the request's version: handlers fill only what the version has.
-pub fn frame_of<'m, M: Message<'m>>(context: &RequestContext<'_>, message: &M) -> Frame {
-    encode_response(context.api, context.version, context.correlation_id, message)
-        .unwrap_or_else(|error| panic!("a reply of {} v{}: {error}", context.api, context.version))
+/// Encodes a reply. One that has no form in the request's version is our own bug: it is told, and costs the connection
+/// and nothing else.
+pub fn frame_of<'m, M: Message<'m>>(context: &RequestContext<'_>, message: &M) -> Result<Frame, Answer> {
+    encode_response(context.api, context.version, context.correlation_id, message).map_err(|error| {
+        tracing::error!(api = %context.api, version = context.version, %error, "a reply cannot be encoded");
+        Answer::Close
+    })
 }
 
 /// A reply without splices, ready to send.
 pub fn reply_of<'m, M: Message<'m>>(context: &RequestContext<'_>, message: &M) -> Answer {
-    let frame = frame_of(context, message);
-    assert!(frame.splices.is_empty(), "only Fetch splices records");
-    Answer::Reply(Reply::of_bytes(frame.head.into()))
+    match frame_of(context, message) {
+        Ok(frame) => {
+            assert!(frame.splices.is_empty(), "only Fetch splices records");
+            Answer::Reply(Reply::of_bytes(frame.head.into()))
+        }
+        Err(answer) => answer,
+    }
 }
 
 impl Handler for Rc<Shard> {
@@ -103,7 +107,7 @@ async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &ConnectionConte
     let body = Body { context, frame, at };
     if !served::accepts(api, context.version) {
         return match api {
-            ApiKey::ApiVersions => api_versions_unknown(shard, body),
+            ApiKey::ApiVersions => api_versions_unknown(body),
             _ => Answer::Close,
         };
     }
@@ -111,9 +115,9 @@ async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &ConnectionConte
 }
 
 /// The answer to an ApiVersions request of a version to come: version 0, which every client reads (KIP-511).
-fn api_versions_unknown(shard: &Shard, body: Body<'_>) -> Answer {
+fn api_versions_unknown(body: Body<'_>) -> Answer {
     let context = RequestContext { version: 0, ..body.context };
-    reply_of(&context, &api_versions::unsupported(&shard.image()))
+    reply_of(&context, &api_versions::unsupported_version())
 }
 
 /// Serves one request of an API and version that are served.

@@ -10,7 +10,6 @@ use ottla::ids::{Offset, TopicIdPartition};
 use ottla::request::RequestContext;
 use ottla::request::fetch::{FetchPlan, FetchQuestion, refusal};
 use ottla::time::Monotonic;
-use ottla_wire::Message;
 use ottla_wire::fetch_request::FetchRequest;
 use ottla_wire::fetch_response::FetchResponse;
 
@@ -112,7 +111,10 @@ fn spliced(
     response: &FetchResponse<'static>,
     records: Vec<Vec<Piece>>,
 ) -> crate::net::Answer {
-    let frame = frame_of(context, response);
+    let frame = match frame_of(context, response) {
+        Ok(frame) => frame,
+        Err(answer) => return answer,
+    };
     assert_eq!(frame.splices.len(), records.len(), "each splice point has its records");
     let head = Bytes::from(frame.head);
     let mut pieces = Vec::with_capacity(2 * records.len() + 1);

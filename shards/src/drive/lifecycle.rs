@@ -4,6 +4,7 @@
 //! topic is gone is deleted in the background; at the end nothing is closed while a request that needs it is in flight.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,10 @@ use ottla::ids::{LeaderEpoch, TopicIdPartition, TopicPartition};
 use ottla::placement::owner;
 use ottla::request::describe_log_dirs::{LogDirUsage, PartitionUsage};
 
-use crate::disk::{DiskError, Found, LogDir};
+use crate::disk::{DiskError, Found, LogDir, OpenWith};
 use crate::drive::fan_out::join_all;
 use crate::drive::{Hosted, Shard};
-use crate::host::{LocalBoxFuture, Queue, sleep, spawn_in};
+use crate::host::{LocalBoxFuture, Queue, sleep, spawn_in, timeout};
 
 /// How long requests in flight may take to be answered when the broker stops.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,11 +36,18 @@ pub async fn open_found(shard: &Rc<Shard>, found: Vec<(TopicIdPartition, usize, 
             let dir = Arc::clone(&shard.disk.dirs().all()[dir]);
             let topic = image.topics.by_id(id.topic_id).expect("it was found for a topic of the image");
             let config = topic_config(&shard, &image, topic);
-            let log_config = config.log_config(&shard.config().producers);
             let name = found.partition.clone();
-            match shard.disk.load(&dir, found, id.topic_id, log_config).await {
-                Ok(partition) => host(&shard, &image, Hosted::new(partition, config)),
-                Err(error) => tracing::error!(partition = %name, %error, "cannot be opened and is offline"),
+            match shard.disk.load(&dir, found, open_with(&shard, id, &config)).await {
+                Ok(loaded) => {
+                    if loaded.scanned_bytes > 0 {
+                        tracing::info!(partition = %name, scanned_bytes = loaded.scanned_bytes, "recovered");
+                    }
+                    host(&shard, &image, Hosted::new(loaded.partition, config)).await;
+                }
+                Err(error) => {
+                    tracing::error!(partition = %name, %error, "cannot be opened and is offline");
+                    shard.offline.borrow_mut().insert(id);
+                }
             }
         })
     });
@@ -88,9 +96,8 @@ async fn create_all(shard: &Rc<Shard>, image: &Arc<Image>, ids: Vec<TopicIdParti
                 tracing::error!(partition = %name, "no log directory is online");
                 return;
             };
-            let log_config = config.log_config(&shard.config().producers);
-            match shard.disk.create(&dir, name.clone(), id.topic_id, log_config).await {
-                Ok(partition) => host(&shard, &image, Hosted::new(partition, config)),
+            match shard.disk.create(&dir, &name, open_with(&shard, id, &config)).await {
+                Ok(partition) => host(&shard, &image, Hosted::new(partition, config)).await,
                 Err(error) => {
                     tracing::error!(partition = %name, %error, "cannot be created and is offline");
                     shard.offline.borrow_mut().insert(id);
@@ -101,11 +108,20 @@ async fn create_all(shard: &Rc<Shard>, image: &Arc<Image>, ids: Vec<TopicIdParti
     join_all(creations.collect()).await;
 }
 
+fn open_with(shard: &Shard, id: TopicIdPartition, config: &TopicConfig) -> OpenWith {
+    let config = config.log_config(&shard.config().producers);
+    OpenWith { topic_id: id.topic_id, config, replicated: false }
+}
+
 /// Takes a partition in and leads it in the epoch that the image says.
-fn host(shard: &Shard, image: &Image, hosted: Rc<Hosted>) {
+async fn host(shard: &Shard, image: &Image, hosted: Rc<Hosted>) {
     let id = hosted.partition.id();
     let epoch = image.topics.partition(id).map_or(LeaderEpoch(0), |partition| partition.leader_epoch);
-    hosted.partition.become_leader(epoch);
+    if let Err(error) = hosted.partition.become_leader(epoch).await {
+        tracing::error!(partition = %hosted.partition.name(), %error, "cannot be led and is offline");
+        shard.offline.borrow_mut().insert(id);
+        return;
+    }
     shard.hosted.borrow_mut().insert(id, hosted);
 }
 
@@ -225,8 +241,8 @@ pub fn log_dirs(shard: &Shard) -> Vec<LogDirUsage> {
         LogDirUsage {
             path: std::path::absolute(dir.path()).unwrap_or_else(|_| dir.path().to_owned()).display().to_string(),
             error: if dir.is_offline() { ErrorCode::KafkaStorageError } else { ErrorCode::None },
-            total_bytes: space.map_or(-1, |space| bytes(space.total_bytes)),
-            usable_bytes: space.map_or(-1, |space| bytes(space.usable_bytes)),
+            total_bytes: space.map_or(-1, |space| bytes(space.total)),
+            usable_bytes: space.map_or(-1, |space| bytes(space.available)),
             partitions: partitions.collect(),
         }
     };
@@ -244,7 +260,12 @@ pub async fn quiesce(shard: &Rc<Shard>) {
             shard.groups.unload(shard, id.partition);
         }
     }
-    shard.connections.stop(DRAIN_PATIENCE).await;
+    let connections = shard.connections();
+    connections.stop();
+    if timeout(DRAIN_PATIENCE, pin!(connections.emptied())).await.is_err() {
+        tracing::warn!(connections = connections.len(), "closed with requests in flight");
+        connections.close_all();
+    }
 }
 
 /// Closes every log: trimmed, synced, noted as clean.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla::controller::image::{Image, ImageDelta};
+use ottla::controller::{Image, ImageDelta};
 use ottla::errors::ErrorCode;
 use ottla::group::{GroupReply, GroupRequest};
 use ottla::ids::{Offset, TopicIdPartition};

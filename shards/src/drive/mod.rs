@@ -70,10 +70,9 @@ pub struct Shard {
     pub mesh: Rc<Mesh<Query, Answer>>,
     /// Its part of the log directories.
     pub disk: Rc<ShardDisk>,
-    /// Its connections.
-    pub connections: Rc<Connections>,
     /// The listeners' names, by the number that connections carry.
     pub listeners: Arc<[Arc<str>]>,
+    connections: OnceCell<Rc<Connections>>,
     /// Its group coordinator.
     pub groups: Groups,
     config: RefCell<Arc<BrokerConfig>>,
@@ -100,8 +99,6 @@ pub struct Parts {
     pub mesh: Rc<Mesh<Query, Answer>>,
     /// Its part of the log directories.
     pub disk: Rc<ShardDisk>,
-    /// Its connections.
-    pub connections: Rc<Connections>,
     /// The listeners' names, by the number that connections carry.
     pub listeners: Arc<[Arc<str>]>,
     /// The broker's settings.
@@ -114,15 +111,15 @@ impl Shard {
     /// Puts a shard together. It owns no partition yet.
     #[must_use]
     pub fn new(parts: Parts) -> Rc<Self> {
-        let Parts { shards, mesh, disk, connections, listeners, config, image } = parts;
+        let Parts { shards, mesh, disk, listeners, config, image } = parts;
         let sessions_max = (config.fetch.sessions_max as usize).div_ceil(usize::from(shards));
         Rc::new(Self {
             id: mesh.shard(),
             shards,
             mesh,
             disk,
-            connections,
             listeners,
+            connections: OnceCell::new(),
             groups: Groups::new(&config),
             config: RefCell::new(config),
             image: RefCell::new(image),
@@ -165,6 +162,23 @@ impl Shard {
     #[must_use]
     pub fn controller(&self) -> &Controller {
         self.controller.get().expect("the controller is asked on its own shard, after its start")
+    }
+
+    /// Its connections.
+    ///
+    /// # Panics
+    /// Before they are there, which is part of the start.
+    #[must_use]
+    pub fn connections(&self) -> &Rc<Connections> {
+        self.connections.get().expect("connections are there before the first one comes")
+    }
+
+    /// Gives the shard its connections, which need the shard to serve them.
+    ///
+    /// # Panics
+    /// When it has them already.
+    pub fn set_connections(&self, connections: Rc<Connections>) {
+        assert!(self.connections.set(connections).is_ok(), "a shard has its connections once");
     }
 
     /// Makes this shard the controller's.

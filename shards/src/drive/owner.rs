@@ -61,7 +61,7 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
             Answer::Done
         }
         Query::Connection(accepted) => {
-            shard.connections.adopt(*accepted, Rc::clone(&shard));
+            shard.connections().adopt(*accepted);
             Answer::Done
         }
         Query::Quiesce => {
