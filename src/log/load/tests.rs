@@ -1,8 +1,10 @@
 //! Starts from directories that crashes, lost files and damage have left behind.
 
 use super::*;
+use crate::ids::LeaderEpoch;
 use crate::log::NewBatch;
 use crate::log::TransactionCheck;
+use crate::log::damage::LaterBatch;
 use crate::log::testing::disk::{Disk, NOW, WALL};
 use crate::log::testing::{TestBatch, batch, control};
 use crate::protocol::records::{BatchIter, crc_is_valid};
