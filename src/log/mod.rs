@@ -34,6 +34,7 @@ pub mod producer_snapshot;
 pub mod producers;
 pub mod read;
 pub mod recovery;
+pub mod restore;
 pub mod retention;
 pub mod segment;
 pub mod tail;

@@ -207,6 +207,18 @@ impl ActiveSegment {
         self.modified
     }
 
+    /// The max timestamp of its first batch, which its age counts from; `None` while it is empty.
+    #[must_use]
+    pub fn first_timestamp(&self) -> Option<TimestampMs> {
+        self.first_timestamp
+    }
+
+    /// Bytes appended since the last index entry.
+    #[must_use]
+    pub fn bytes_since_entry(&self) -> u64 {
+        self.bytes_since_entry
+    }
+
     /// Its indexes.
     #[must_use]
     pub fn indexes(&self) -> &SegmentIndexes {

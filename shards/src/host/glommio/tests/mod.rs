@@ -1,5 +1,7 @@
 //! Tests of the real machine: tasks, timers, files, names.
 
+mod sockets;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
