@@ -518,7 +518,8 @@ impl LogLoader {
         let mut log = Log::new(input.config, start, input.jitter_seed, self.now);
         let first = self.closed.front().map_or(active.base_offset(), |segment| segment.base_offset);
         log.closed = self.closed;
-        log.active = active.with_index_bytes_max(log.config.segment_index_bytes);
+        let active = active.with_index_bytes_max(log.config.segment_index_bytes);
+        log.active = active.created_at(self.now);
         log.log_end_offset = end;
         log.durable_end_offset = end;
         let is_stop = input.clean && input.limit.is_none();
