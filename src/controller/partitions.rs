@@ -97,7 +97,11 @@ impl Growth<'_> {
             return Err(ApiError::new(ErrorCode::PolicyViolation, TOO_MANY));
         }
         let total = self.image.topics.partition_count();
-        if total + added > PARTITIONS_TOTAL_MAX { Err(too_many_in_total(total + self.added)) } else { Ok(additional) }
+        if total + added > PARTITIONS_TOTAL_MAX {
+            Err(too_many_in_total(total + self.added))
+        } else {
+            Ok(additional)
+        }
     }
 
     /// New partitions have as many replicas as the topic's first one.

@@ -28,11 +28,8 @@ pub fn next_block(image: &Image, broker: NodeId) -> Result<Decision<ProducerIdsB
     let registration = image.brokers.get(&broker).ok_or(ErrorCode::StaleBrokerEpoch)?;
     let first = image.next_producer_id;
     let next = first.0.checked_add(PRODUCER_IDS_PER_BLOCK).ok_or(ErrorCode::UnknownServerError)?;
-    let record = ProducerIdsRecord {
-        broker_id: broker.0,
-        broker_epoch: registration.epoch,
-        next_producer_id: next,
-    };
+    let record =
+        ProducerIdsRecord { broker_id: broker.0, broker_epoch: registration.epoch, next_producer_id: next };
     Ok(Decision {
         records: vec![MetadataRecord::ProducerIdsRecord(record)],
         reply: ProducerIdsBlock { first, count: PRODUCER_IDS_PER_BLOCK },

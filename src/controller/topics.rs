@@ -13,16 +13,16 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_wire::MetadataRecord;
+use ottla_wire::config_record::ConfigRecord;
 use ottla_wire::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use ottla_wire::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse};
-use ottla_wire::config_record::ConfigRecord;
 use ottla_wire::topic_record::TopicRecord;
-use ottla_wire::MetadataRecord;
 
 use super::assign::{Assigner, Assignment};
+use super::configs::bytes_after;
 use super::image::{ConfigResource, ConfigResourceType, Image};
 use super::names::{self, CLUSTER_METADATA, CONSUMER_OFFSETS};
-use super::configs::bytes_after;
 use super::{ApiError, Decision, Random};
 use crate::config::alter::{self, AlterOp, Alteration, Target};
 use crate::config::describe::{self, Wanted};
@@ -55,7 +55,10 @@ pub fn create(
     if partitions_wanted(config, &wanted) > PARTITIONS_PER_REQUEST_MAX {
         let refused = |name: &str| failed(name, ApiError::new(ErrorCode::PolicyViolation, TOO_MANY));
         let topics = request.topics.iter().map(|topic| refused(&topic.name)).collect();
-        return Decision { records: Vec::new(), reply: CreateTopicsResponse { topics, ..Default::default() } };
+        return Decision {
+            records: Vec::new(),
+            reply: CreateTopicsResponse { topics, ..Default::default() },
+        };
     }
     let mut creation = Creation {
         image,
@@ -74,7 +77,9 @@ pub fn create(
     for name in &duplicates {
         topics.push(failed(name, ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name.")));
     }
-    if request.topics.iter().any(|topic| topic.name == CLUSTER_METADATA) && !duplicates.contains(CLUSTER_METADATA) {
+    if request.topics.iter().any(|topic| topic.name == CLUSTER_METADATA)
+        && !duplicates.contains(CLUSTER_METADATA)
+    {
         let text = format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.");
         topics.push(failed(CLUSTER_METADATA, ApiError::new(ErrorCode::InvalidRequest, text)));
     }
@@ -106,7 +111,8 @@ pub fn auto_create(
     }
     let request = CreateTopicsRequest { topics, ..Default::default() };
     let mut decision = create(image, config, 0, &request, random);
-    let later = later.into_iter().map(|name| failed(name, ApiError::new(ErrorCode::PolicyViolation, TOO_MANY)));
+    let later =
+        later.into_iter().map(|name| failed(name, ApiError::new(ErrorCode::PolicyViolation, TOO_MANY)));
     decision.reply.topics.extend(later);
     decision
 }
@@ -199,7 +205,10 @@ impl Creation<'_> {
 
     fn check_name(&self, name: &str) -> Result<(), ApiError> {
         if self.image.topics.by_name(name).is_some() {
-            return Err(ApiError::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
+            return Err(ApiError::new(
+                ErrorCode::TopicAlreadyExists,
+                format!("Topic '{name}' already exists."),
+            ));
         }
         if let Some(other) = self.image.topics.colliding(name) {
             let text = format!("Topic '{name}' collides with existing topic: {other}");
@@ -213,8 +222,12 @@ impl Creation<'_> {
 
     /// Of a key that comes twice the last value counts, as in Kafka.
     fn overrides(&self, topic: &CreatableTopic<'_>) -> Result<Overrides, ApiError> {
-        let nulls: Vec<&str> =
-            topic.configs.iter().filter(|config| config.value.is_none()).map(|config| &*config.name).collect();
+        let nulls: Vec<&str> = topic
+            .configs
+            .iter()
+            .filter(|config| config.value.is_none())
+            .map(|config| &*config.name)
+            .collect();
         if !nulls.is_empty() {
             let text = format!("Null value not supported for topic configs: {}", nulls.join(","));
             return Err(ApiError::new(ErrorCode::InvalidConfig, text));
@@ -256,17 +269,22 @@ impl Creation<'_> {
         };
         self.assigner.place(0, partitions, replicas).map_err(|error| {
             let reason = error.message.unwrap_or_default();
-            ApiError::new(error.code, format!("Unable to replicate the partition {replicas} time(s): {reason}"))
+            ApiError::new(
+                error.code,
+                format!("Unable to replicate the partition {replicas} time(s): {reason}"),
+            )
         })
     }
 
     fn manual_assignments(&mut self, topic: &CreatableTopic<'_>) -> Result<Vec<Assignment>, ApiError> {
         let refused = |code, text: String| Err(ApiError::new(code, text));
-        for (is_set, what) in
-            [(topic.replication_factor != -1, "replication factor"), (topic.num_partitions != -1, "numPartitions")]
-        {
+        for (is_set, what) in [
+            (topic.replication_factor != -1, "replication factor"),
+            (topic.num_partitions != -1, "numPartitions"),
+        ] {
             if is_set {
-                let text = format!("A manual partition assignment was specified, but {what} was not set to -1.");
+                let text =
+                    format!("A manual partition assignment was specified, but {what} was not set to -1.");
                 return refused(ErrorCode::InvalidRequest, text);
             }
         }
@@ -335,7 +353,10 @@ impl Creation<'_> {
 }
 
 /// The whole configuration of a topic with these settings of its own, sorted by name.
-fn described(config: &BrokerConfig, overrides: &Overrides) -> Result<Vec<CreatableTopicConfigs<'static>>, ApiError> {
+fn described(
+    config: &BrokerConfig,
+    overrides: &Overrides,
+) -> Result<Vec<CreatableTopicConfigs<'static>>, ApiError> {
     let described = describe::topic(config.settings(), overrides, Wanted::ALL)
         .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.to_string()))?;
     let entry = |entry: describe::Described| CreatableTopicConfigs {
@@ -349,7 +370,8 @@ fn described(config: &BrokerConfig, overrides: &Overrides) -> Result<Vec<Creatab
 }
 
 pub(super) fn too_many_in_total(partitions: usize) -> ApiError {
-    let text = format!("The cluster has {partitions} partitions of the {PARTITIONS_TOTAL_MAX} that it can have.");
+    let text =
+        format!("The cluster has {partitions} partitions of the {PARTITIONS_TOTAL_MAX} that it can have.");
     ApiError::new(ErrorCode::PolicyViolation, text)
 }
 

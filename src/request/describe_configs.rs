@@ -110,12 +110,16 @@ impl Description<'_> {
                 self.own_id(name, " or empty string,")?;
                 describe::broker(settings, wanted).map_err(broken)?
             }
-            ConfigResourceType::BrokerLogger if name.is_empty() => return Err(invalid("Broker id must not be empty")),
+            ConfigResourceType::BrokerLogger if name.is_empty() => {
+                return Err(invalid("Broker id must not be empty"));
+            }
             ConfigResourceType::BrokerLogger => {
                 self.own_id(name, "")?;
                 return Ok(self.levels(&keys));
             }
-            ConfigResourceType::Group if name.is_empty() => return Err(invalid("Group name must not be empty")),
+            ConfigResourceType::Group if name.is_empty() => {
+                return Err(invalid("Group name must not be empty"));
+            }
             ConfigResourceType::Group => describe::group(settings, &overrides, wanted).map_err(broken)?,
             ConfigResourceType::ClientMetrics if name.is_empty() => {
                 return Err(invalid("Client metrics subscription name must not be empty"));
@@ -138,7 +142,8 @@ impl Description<'_> {
     }
 
     fn levels(&self, keys: &[&str]) -> Vec<Entry> {
-        let wanted = self.loggers.iter().filter(|logger| keys.is_empty() || keys.contains(&logger.name.as_str()));
+        let wanted =
+            self.loggers.iter().filter(|logger| keys.is_empty() || keys.contains(&logger.name.as_str()));
         wanted
             .map(|logger| Entry {
                 name: Cow::Owned(logger.name.clone()),

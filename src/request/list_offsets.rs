@@ -98,7 +98,8 @@ impl ListOffsetsPlan {
                     let other: &&ottla_wire::list_offsets_request::ListOffsetsPartition = other;
                     other.partition_index == partition.partition_index
                 };
-                let asked_twice = topic.partitions.len() > 1 && topic.partitions.iter().filter(same).count() > 1;
+                let asked_twice =
+                    topic.partitions.len() > 1 && topic.partitions.iter().filter(same).count() > 1;
                 let checked = if asked_twice {
                     Err(ErrorCode::InvalidRequest)
                 } else {

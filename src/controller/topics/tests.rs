@@ -54,7 +54,8 @@ fn heard(reply: &CreateTopicsResponse<'_>) -> Vec<(String, i16, Option<String>)>
 #[test]
 fn refusals_are_kafkas() {
     let long = "a".repeat(250);
-    let too_long = format!("Topic name is invalid: the length of '{long}' is longer than the max allowed length 249");
+    let too_long =
+        format!("Topic name is invalid: the length of '{long}' is longer than the max allowed length 249");
     let non_positive = "Number of partitions was set to an invalid non-positive value.";
     let factor = "Replication factor must be larger than 0, or -1 to use the default value.";
     let few = format!("Unable to replicate the partition 2 time(s): {FEW_BROKERS}");
@@ -81,11 +82,19 @@ fn refusals_are_kafkas() {
         (count, 42, &partitions_set),
         (assigned("t", &[(0, &[])]), 39, "The manual partition assignment includes an empty replica list."),
         (assigned("t", &[(0, &[2])]), 39, no_broker),
-        (assigned("t", &[(0, &[1, 1])]), 39, "The manual partition assignment includes the broker 1 more than once."),
+        (
+            assigned("t", &[(0, &[1, 1])]),
+            39,
+            "The manual partition assignment includes the broker 1 more than once.",
+        ),
         (assigned("t", &[(0, &[1]), (1, &[1, 2])]), 39, no_broker),
         (assigned("t", &[(1, &[1])]), 39, NOT_CONSECUTIVE),
         (assigned("t", &[(-1, &[1])]), 39, NOT_CONSECUTIVE),
-        (assigned("t", &[(0, &[1]), (0, &[1])]), 39, "Found multiple manual partition assignments for partition 0"),
+        (
+            assigned("t", &[(0, &[1]), (0, &[1])]),
+            39,
+            "Found multiple manual partition assignments for partition 0",
+        ),
     ];
     for (topic, code, message) in cases {
         let decision = decide(&image(), &ask(vec![topic.clone()]));
@@ -98,7 +107,10 @@ fn refusals_are_kafkas() {
 fn refused_configs_are_kafkas() {
     let cases: &[(&[(&str, Option<&str>)], &str)] = &[
         (&[("nope", Some("1"))], "Unknown topic config name: nope"),
-        (&[("retention.ms", Some("x"))], "Invalid value x for configuration retention.ms: Not a number of type LONG"),
+        (
+            &[("retention.ms", Some("x"))],
+            "Invalid value x for configuration retention.ms: Not a number of type LONG",
+        ),
         (&[("retention.ms", None)], "Null value not supported for topic configs: retention.ms"),
         (
             &[("retention.ms", None), ("cleanup.policy", None)],
@@ -140,7 +152,9 @@ fn a_created_topic_is_records_as_kafka_writes_them() {
     assert_eq!(names, ["TopicRecord", "ConfigRecord", "ConfigRecord", "PartitionRecord", "PartitionRecord"]);
     let id = decision.reply.topics[0].topic_id;
     assert!(!id.is_zero() && !id.to_string().contains('-'));
-    let MetadataRecord::PartitionRecord(partition) = &decision.records[4] else { panic!("it is a partition") };
+    let MetadataRecord::PartitionRecord(partition) = &decision.records[4] else {
+        panic!("it is a partition")
+    };
     assert_eq!((partition.partition_id, partition.leader, partition.leader_epoch), (1, 1, 0));
     assert_eq!((&partition.replicas[..], &partition.isr[..]), (&[1][..], &[1][..]));
     assert_eq!((partition.topic_id, &partition.directories[..]), (id, &[DIR][..]));
@@ -159,7 +173,8 @@ fn the_reply_describes_the_topic() {
     assert_eq!((reply.num_partitions, reply.replication_factor, reply.topic_config_error_code), (1, 1, 0));
     let configs = reply.configs.as_ref().expect("version 7 describes");
     assert!(configs.windows(2).all(|pair| pair[0].name < pair[1].name));
-    let entry = |name: &str| configs.iter().find(|config| config.name == name).expect("every key is described");
+    let entry =
+        |name: &str| configs.iter().find(|config| config.name == name).expect("every key is described");
     let retention = entry("retention.ms");
     assert_eq!((retention.value.as_deref(), retention.config_source), (Some("77"), 1));
     assert_eq!(entry("cleanup.policy").value.as_deref(), Some("delete"));
@@ -225,10 +240,8 @@ fn names_exist_once_and_do_not_collide_with_what_exists() {
 
 #[test]
 fn validation_alone_writes_nothing_and_checks_everything() {
-    let request = CreateTopicsRequest {
-        validate_only: true,
-        ..ask(vec![topic("t", 3, 1), topic("u", 1, 9)])
-    };
+    let request =
+        CreateTopicsRequest { validate_only: true, ..ask(vec![topic("t", 3, 1), topic("u", 1, 9)]) };
     let decision = decide(&image(), &request);
     assert!(decision.records.is_empty());
     let codes: Vec<i16> = decision.reply.topics.iter().map(|topic| topic.error_code).collect();
