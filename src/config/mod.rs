@@ -34,6 +34,7 @@ mod table_topic;
 mod table_transaction;
 pub mod topic;
 pub mod value;
+mod views;
 
 pub use broker::BrokerConfig;
 pub use settings::{Layers, Overrides, Settings};

@@ -66,7 +66,7 @@ pub static KEYS: &[ConfigKey] = &[
         .or("9")
         .between(1, 17)
         .cluster_wide()
-        .acts("The effort of lz4 where the broker compresses."),
+        .without_effect("The effort of lz4; here it has one speed, and the format is the same."),
     int("compression.zstd.level")
         .or("3")
         .between(-131072, 22)

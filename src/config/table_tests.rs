@@ -2,7 +2,7 @@
 //!
 //! The dump has a line per key: resource, name, type, default (`=text`, `null` or `required`), validity, importance,
 //! `public` or `internal`, where it may be changed, and the broker keys that stand in for it with their factor. It was
-//! printed by a program that walks Kafka's `ConfigDef`s. Every difference of ours is listed here.
+//! printed by `fixtures/KafkaKeys.java`. Every difference of ours is listed here.
 
 use std::collections::BTreeMap;
 

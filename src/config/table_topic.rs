@@ -31,7 +31,7 @@ pub static KEYS: &[ConfigKey] = &[
         .between(1, 17)
         .from(&[same("compression.lz4.level")])
         .resource()
-        .acts("The effort of lz4 where the broker compresses."),
+        .without_effect("The effort of lz4; here it has one speed, and the format is the same."),
     int("compression.zstd.level")
         .or("3")
         .between(-131072, 22)

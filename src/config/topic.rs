@@ -8,34 +8,8 @@ use super::key::ConfigKey;
 use super::settings::{Overrides, Settings, default_value};
 use super::table::{self, Resource};
 use super::value::{ConfigError, Value};
-
-/// What a topic stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum TopicCompression {
-    /// Batches as the producer sent them.
-    Producer,
-    Uncompressed,
-    Gzip {
-        level: i32,
-    },
-    Snappy,
-    Lz4 {
-        level: i32,
-    },
-    Zstd {
-        level: i32,
-    },
-}
-
-/// Whose clock a record's timestamp is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimestampType {
-    /// The producer's.
-    CreateTime,
-    /// The broker's, at the append.
-    LogAppendTime,
-}
+use crate::protocol::compression::Codec;
+use crate::protocol::records::{Recompression, TimestampType};
 
 /// A topic's configuration. Durations are milliseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,8 +52,8 @@ pub struct TopicConfig {
     pub unclean_leader_election: bool,
     /// Replicas that must have a record before acks=all is answered.
     pub min_insync_replicas: i32,
-    /// What is stored.
-    pub compression: TopicCompression,
+    /// The codec that batches are stored with; `None` for what the producer sent.
+    pub compression: Option<Recompression>,
     /// Whose timestamps records carry.
     pub timestamp_type: TimestampType,
     /// How far a record's timestamp may lie in the past.
@@ -263,14 +237,15 @@ impl Topic<'_> {
         }
     }
 
-    fn compression(&self) -> Result<TopicCompression, ConfigError> {
+    fn compression(&self) -> Result<Option<Recompression>, ConfigError> {
+        let of = |codec, level| Some(Recompression { codec, level });
         Ok(match self.text("compression.type")?.as_str() {
-            "uncompressed" => TopicCompression::Uncompressed,
-            "gzip" => TopicCompression::Gzip { level: self.int("compression.gzip.level")? },
-            "snappy" => TopicCompression::Snappy,
-            "lz4" => TopicCompression::Lz4 { level: self.int("compression.lz4.level")? },
-            "zstd" => TopicCompression::Zstd { level: self.int("compression.zstd.level")? },
-            _ => TopicCompression::Producer,
+            "uncompressed" => of(Codec::None, None),
+            "gzip" => of(Codec::Gzip, Some(self.int("compression.gzip.level")?)),
+            "snappy" => of(Codec::Snappy, None),
+            "lz4" => of(Codec::Lz4, Some(self.int("compression.lz4.level")?)),
+            "zstd" => of(Codec::Zstd, Some(self.int("compression.zstd.level")?)),
+            _ => None,
         })
     }
 }

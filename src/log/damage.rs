@@ -216,3 +216,6 @@ fn is_plausible(header: &BatchHeader) -> bool {
         && header.partition_leader_epoch.0 >= -1
         && header.producer_id.0 >= -1
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,8 @@ pub struct FoundSegment {
     pub bytes: u64,
     /// When it was last changed.
     pub modified: TimestampMs,
+    /// Whether a live `.txnindex` stands beside it.
+    pub has_aborted: bool,
 }
 
 /// What a start knows before it reads any batch.
@@ -304,7 +306,8 @@ impl LogLoader {
     /// The offset up to which the files are known to be as they were written.
     fn trusted_end(&self) -> Offset {
         let trusted = if self.input.clean { Offset(i64::MAX) } else { self.input.recovery_point };
-        self.input.limit.map_or(trusted, |limit| limit.min(trusted))
+        // Nothing stands before the first segment, so a snapshot there is not ahead of anything.
+        self.input.limit.map_or(trusted, |limit| limit.min(trusted)).max(self.first_base())
     }
 
     fn segment(&self) -> FoundSegment {
@@ -368,6 +371,7 @@ impl LogLoader {
                 bytes: segment.bytes,
                 largest_timestamp: None,
                 modified: segment.modified,
+                has_aborted: segment.has_aborted,
             })
             .collect();
         if self.start_offset <= self.segment().base_offset {
@@ -432,7 +436,7 @@ impl LogLoader {
 
     /// Where the indexes let a scan begin.
     fn resume_by(&self, files: &IndexFiles<'_>, aborted: &TransactionIndex) -> Result<Resume, CorruptIndex> {
-        let FoundSegment { base_offset: base, bytes, modified } = self.segment();
+        let FoundSegment { base_offset: base, bytes, modified, .. } = self.segment();
         let (Some(offsets), Some(times)) = (files.offsets, files.times) else {
             return Ok(Resume::Whole);
         };
@@ -749,11 +753,13 @@ impl Log {
             base_offset: self.active.base_offset(),
             bytes: self.active.bytes(),
             modified: self.active.modified(),
+            has_aborted: !self.active.indexes().aborted.is_empty(),
         };
         let closed = self.closed.iter().map(|segment| FoundSegment {
             base_offset: segment.base_offset,
             bytes: segment.bytes,
             modified: segment.modified,
+            has_aborted: segment.has_aborted,
         });
         Truncation::Load(Box::new(LoadInput {
             config: self.config.clone(),

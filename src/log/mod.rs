@@ -13,6 +13,7 @@
 //! | [`segment`], [`tail`] | when to roll; where the newest batches are |
 //! | [`partition_log`], [`append`], [`read`] | offsets, appends and reads of the whole |
 
+pub mod aborted;
 pub mod append;
 pub mod config;
 pub mod damage;
@@ -26,6 +27,7 @@ pub mod producer_snapshot;
 pub mod producers;
 pub mod read;
 pub mod recovery;
+pub mod restore;
 pub mod retention;
 pub mod segment;
 pub mod tail;

@@ -115,6 +115,7 @@ impl OffsetIndex {
             return Err(CorruptIndex::Length { bytes: bytes.len() });
         }
         let mut index = OffsetIndex::new(base_offset, index_bytes_max);
+        assert!(released == 0 || !bytes.is_empty(), "the last entry is always among those that were read");
         index.released = released;
         index.slots.reserve_exact(entries.len());
         for entry in entries {
@@ -225,6 +226,13 @@ impl OffsetIndex {
         self.entry_before(below).map(|entry| entry.position)
     }
 
+    /// The first entry in memory whose batch begins at or behind `position`; `None` where none does.
+    #[must_use]
+    pub fn entry_at_or_behind(&self, position: FilePosition) -> Option<OffsetPosition> {
+        let below = self.slots.partition_point(|slot| u64::from(slot.position) < position.0);
+        self.slots.get(below).map(|&slot| self.resolve(slot))
+    }
+
     fn entry_before(&self, slot: usize) -> Option<OffsetPosition> {
         match slot.checked_sub(1) {
             Some(before) => Some(self.resolve(self.slots[before])),
@@ -252,9 +260,10 @@ impl OffsetIndex {
         true
     }
 
-    /// Forgets all but the newest `keep` entries; the caller has written the others to the file.
+    /// Forgets all but the newest `keep` entries; the caller has written the others to the file. The last one stays
+    /// in any case: the next has to rise above it.
     pub fn release(&mut self, keep: usize) {
-        let surplus = self.slots.len().saturating_sub(keep);
+        let surplus = self.slots.len().saturating_sub(keep.max(1));
         self.slots.drain(..surplus);
         self.slots.shrink_to_fit();
         self.released += surplus;

@@ -418,3 +418,6 @@ impl Log {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

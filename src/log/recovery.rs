@@ -267,3 +267,6 @@ fn read_marker(header: &BatchHeader, payload: &[u8]) -> Option<EndTransactionMar
     let record = RecordIter::new(payload, header.record_count).next()?.ok()?;
     EndTransactionMarker::from_record(&record)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Batches for the tests of the log: headers with whatever fields a test cares about, and bytes with a true CRC.
 
+pub mod disk;
+
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};
 use crate::protocol::records::{Attributes, BatchHeader, EndTransactionMarker, edit};
 
@@ -70,6 +72,12 @@ impl TestBatch {
 
     pub fn marker(mut self, committed: bool, coordinator_epoch: i32) -> TestBatch {
         self.marker = Some(EndTransactionMarker { committed, coordinator_epoch });
+        self
+    }
+
+    /// A control batch whose payload is filler.
+    pub fn without_marker(mut self) -> TestBatch {
+        self.marker = None;
         self
     }
 

@@ -80,6 +80,7 @@ impl TimeIndex {
             return Err(CorruptIndex::Length { bytes: bytes.len() });
         }
         let mut index = TimeIndex::new(base_offset, index_bytes_max);
+        assert!(released == 0 || !bytes.is_empty(), "the last entry is always among those that were read");
         index.released = released;
         index.slots.reserve_exact(entries.len());
         for entry in entries {
@@ -195,9 +196,10 @@ impl TimeIndex {
         true
     }
 
-    /// Forgets all but the newest `keep` entries; the caller has written the others to the file.
+    /// Forgets all but the newest `keep` entries; the caller has written the others to the file. The last one stays
+    /// in any case: the next has to rise above it.
     pub fn release(&mut self, keep: usize) {
-        let surplus = self.slots.len().saturating_sub(keep);
+        let surplus = self.slots.len().saturating_sub(keep.max(1));
         self.slots.drain(..surplus);
         self.slots.shrink_to_fit();
         self.released += surplus;
@@ -321,7 +323,7 @@ mod tests {
             let mut index = filled(&entries);
             let decoded = TimeIndex::decode(BASE, 1 << 20, &index.encode_from(0)).expect("own bytes");
             prop_assert_eq!(&decoded, &index);
-            let linear = entries.iter().filter(|entry| entry.0 <= timestamp).next_back();
+            let linear = entries.iter().rfind(|entry| entry.0 <= timestamp);
             let &(expected, offset) = linear.unwrap_or(&(-1, BASE.0));
             prop_assert_eq!(index.lookup(TimestampMs(timestamp)), Some(entry(expected, offset)));
             prop_assert!(index.truncate_to(Offset(cut)));

@@ -5,6 +5,15 @@
 //! the disk the handler returns a decision or a plan instead.
 
 pub mod api_versions;
+pub mod delete_records;
+pub mod describe_log_dirs;
+pub mod fetch;
+pub mod fetch_session;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod offset_for_leader_epoch;
+pub mod places;
+pub mod produce;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_quorum;
@@ -17,7 +26,9 @@ pub mod served;
 
 use ottla_wire::ApiKey;
 
-use crate::ids::TimestampMs;
+use crate::controller::image::Image;
+use crate::errors::ErrorCode;
+use crate::ids::{TimestampMs, TopicIdPartition};
 use crate::time::Monotonic;
 
 /// What a handler knows of a request beyond its body.
@@ -39,6 +50,16 @@ pub struct RequestContext<'a> {
     pub now: Monotonic,
     /// The same on the wall clock, for timestamps and never for durations.
     pub now_wall: TimestampMs,
+}
+
+/// Finds a partition by its topic's name and its index.
+///
+/// # Errors
+/// `UNKNOWN_TOPIC_OR_PARTITION` when there is none.
+pub fn partition_by_name(image: &Image, topic: &str, index: i32) -> Result<TopicIdPartition, ErrorCode> {
+    let topic = image.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    Ok(TopicIdPartition { topic_id: topic.id, partition: index })
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! The command line with Kafka's own names and flags, and tidy.
 
+pub mod client;
 pub mod storage;
 pub mod tidy;

@@ -350,6 +350,13 @@ impl WriteSlice {
         (self.start.as_ptr() as usize).is_multiple_of(BLOCK_BYTES) && self.len.is_multiple_of(BLOCK_BYTES)
     }
 
+    /// A copy of what the kernel would see.
+    #[cfg(test)]
+    pub(crate) fn to_vec_for_test(&self) -> Vec<u8> {
+        // SAFETY: the owner keeps the memory alive; tests have no append in flight on another thread.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }.to_vec()
+    }
+
     /// The slice as the kernel takes it, its first `skip` bytes left out.
     pub(super) fn iovec(&self, skip: usize) -> libc::iovec {
         assert!(skip <= self.len, "no more is skipped than there is");

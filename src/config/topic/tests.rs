@@ -31,7 +31,7 @@ fn defaults_keep_the_promise_of_durability() {
     assert_eq!(config.retention_ms, Some(7 * 24 * 3_600_000));
     assert_eq!(config.retention_bytes, None);
     assert_eq!(config.message_bytes_max, 1_048_588);
-    assert_eq!(config.compression, TopicCompression::Producer);
+    assert_eq!(config.compression, None);
     assert_eq!(config.timestamp_type, TimestampType::CreateTime);
     assert!(config.delete && !config.compact);
     assert!((config.min_cleanable_dirty_ratio - 0.5).abs() < f64::EPSILON);
@@ -88,13 +88,16 @@ fn every_broker_key_reaches_its_topic_key() {
 
 #[test]
 fn compression_and_policy() {
-    let compression = |pairs: &[(&str, &str)]| topic(&[], pairs).compression;
-    assert_eq!(compression(&[("compression.type", "gzip")]), TopicCompression::Gzip { level: -1 });
-    assert_eq!(compression(&[("compression.type", "lz4")]), TopicCompression::Lz4 { level: 9 });
+    let compression = |pairs: &[(&str, &str)]| {
+        let recompression = topic(&[], pairs).compression.expect("a codec is demanded");
+        (recompression.codec, recompression.level)
+    };
+    assert_eq!(compression(&[("compression.type", "gzip")]), (Codec::Gzip, Some(-1)));
+    assert_eq!(compression(&[("compression.type", "lz4")]), (Codec::Lz4, Some(9)));
     let zstd = [("compression.type", "zstd"), ("compression.zstd.level", "-5")];
-    assert_eq!(compression(&zstd), TopicCompression::Zstd { level: -5 });
-    assert_eq!(compression(&[("compression.type", "snappy")]), TopicCompression::Snappy);
-    assert_eq!(compression(&[("compression.type", "uncompressed")]), TopicCompression::Uncompressed);
+    assert_eq!(compression(&zstd), (Codec::Zstd, Some(-5)));
+    assert_eq!(compression(&[("compression.type", "snappy")]), (Codec::Snappy, None));
+    assert_eq!(compression(&[("compression.type", "uncompressed")]), (Codec::None, None));
     let policy = |text: &str| {
         let config = topic(&[], &[("cleanup.policy", text)]);
         (config.compact, config.delete)

@@ -45,8 +45,7 @@ impl ShardWake {
         let one = 1u64;
         // SAFETY: the pointer leads to the eight bytes of `one`.
         let written = unsafe { libc::write(self.eventfd.as_raw_fd(), (&raw const one).cast(), 8) };
-        // EAGAIN means that the counter is full: the shard is being woken already.
-        debug_assert!(written == 8 || std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN));
+        assert_eq!(written, 8, "an eventfd takes a one: {}", std::io::Error::last_os_error());
     }
 
     /// Called by the shard: whether somebody rang since the last call.
@@ -57,11 +56,6 @@ impl ShardWake {
         self.state.swap(AWAKE, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         true
-    }
-
-    /// Whether somebody rang; without taking it.
-    pub(super) fn is_rung(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == RUNG
     }
 
     /// Called by the shard before it sleeps; false when somebody has rung.

@@ -1,27 +1,27 @@
 //! The task that turns a shard's ring, timers and doorbells, and puts the shard to sleep.
 //!
 //! It stands in the foreground queue behind the tasks that are ready: one turn per round of tasks. When a round
-//! brought nothing, it spins for a moment if spinning has paid lately, and then parks: it leaves the run queue and is
-//! woken by the shard's eventfd (a completion, another shard), by a local kick (a task that asked the ring for
-//! something), or by a timeout in the ring (the first timer).
+//! brought nothing it spins for a moment, if spinning has paid lately, and then sleeps inside `io_uring_enter` until
+//! an operation ends, another shard rings, or the first timer is due. So the thread sleeps in *our* ring, in one
+//! system call; glommio's own sleep, with its three rings and about ten system calls, is never reached.
 //!
-//! glommio can put its thread to sleep with a ready task when its preemption timer fires before any task has run.
-//! A heartbeat timer of glommio's own bounds that sleep: 1 ms while there is work, up to 100 ms when there is none.
+//! Nobody can be ready while the driver sleeps. The foreground queue is first in, first out: if no task was polled
+//! between two turns, and the turn itself woke none, then the queue holds the driver alone. The background queue is
+//! asked by a probe task that stands behind everything that is ready there. Wakers are woken on their own shard only;
+//! other threads ring a [`Bell`](super::Bell).
 //!
-//! Invariant: while `parked` is set, whatever makes work for the driver kicks it.
+//! glommio can put its thread to sleep with a ready task when its preemption timer fires before any task has run. That
+//! timer is a second long here, for nothing depends on it, so that only a thread that loses its CPU for a second at
+//! that very moment is concerned; two timers of glommio's own, of which one is always pending, bound such a sleep.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use glommio::io::PollableFd;
-use glommio::timer::Timer;
 use io_uring::squeue;
 use ottla::ids::ShardId;
 use ottla::time::Monotonic;
@@ -29,19 +29,22 @@ use ottla::time::Monotonic;
 use super::bell::{Listener, ShardWake};
 use super::op::Hold;
 use super::ring::{Ring, new_eventfd};
-use super::timer::{Timers, now, to_timespec};
+use super::timer::{Timers, now};
 
-/// How long the driver looks for work before it parks, when looking has paid lately.
+/// How long the driver looks for work before it sleeps, when looking has paid lately.
 const SPIN: Duration = Duration::from_micros(40);
 /// The best score of spinning; each catch adds two, each miss takes one.
 const SPIN_SCORE_MAX: u32 = 16;
-/// At score zero, one in so many parks is preceded by a spin all the same, to notice that traffic has come.
+/// At score zero, one in so many sleeps is preceded by a spin all the same, to notice that traffic has come.
 const SPIN_PROBE_EVERY: u32 = 32;
-/// The heartbeat while there is work, and its longest period.
-const HEARTBEAT_MIN: Duration = Duration::from_millis(1);
-const HEARTBEAT_MAX: Duration = Duration::from_millis(100);
-/// Rounds without any task or event after which the shard counts as idle.
-const IDLE_ROUNDS: u32 = 2;
+/// The longest sleep, should anything ever not wake us.
+const SLEEP_MAX: Duration = Duration::from_secs(5);
+/// The period of each of the two timers that bound glommio's own sleep. glommio looks at its timers at least every
+/// [`SLEEP_MAX`], so that half a period apart they are never both due at one look.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+const _: () = assert!(HEARTBEAT.as_secs() >= 4 * SLEEP_MAX.as_secs());
+/// glommio's weights of the queues: the default queue, ours for the foreground, has 1,000.
+const BACKGROUND_SHARES: usize = 100;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Driver>>> = const { RefCell::new(None) };
@@ -66,19 +69,12 @@ pub(super) struct Driver {
     /// Waiters for the pool of blocking threads, woken together.
     pub(super) blocking: super::blocking::Waiters,
     spin: Spin,
+    probe: Probe,
     listeners: RefCell<Vec<Weak<Listener>>>,
-    parked: Cell<bool>,
-    kicked: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
     /// Task polls so far: two looks that see the same number know that nothing ran in between.
     polls: Cell<u64>,
     background_tasks: Cell<usize>,
-    /// The deadline of the earliest timeout in the ring that has not passed.
-    armed: Cell<Option<Monotonic>>,
-    heartbeat_waker: RefCell<Option<Waker>>,
-    heartbeat_slow: Cell<bool>,
-    /// Turns so far; the heartbeat tells from it whether the shard has had work.
-    turns: Cell<u64>,
+    stopped: Cell<bool>,
 }
 
 impl Driver {
@@ -87,7 +83,7 @@ impl Driver {
         let eventfd = new_eventfd()?;
         let wake = Arc::new(ShardWake::new(eventfd.try_clone()?));
         let background = glommio::executor().create_task_queue(
-            glommio::Shares::Static(100),
+            glommio::Shares::Static(BACKGROUND_SHARES),
             glommio::Latency::NotImportant,
             "background",
         );
@@ -99,34 +95,31 @@ impl Driver {
             background,
             blocking: super::blocking::Waiters::default(),
             spin: Spin::new(spins),
+            probe: Probe::default(),
             listeners: RefCell::default(),
-            parked: Cell::new(false),
-            kicked: Cell::new(false),
-            waker: RefCell::new(None),
             polls: Cell::new(0),
             background_tasks: Cell::new(0),
-            armed: Cell::new(None),
-            heartbeat_waker: RefCell::new(None),
-            heartbeat_slow: Cell::new(false),
-            turns: Cell::new(0),
+            stopped: Cell::new(false),
         });
         CURRENT.with(|current| {
             let before = current.borrow_mut().replace(Rc::clone(&driver));
             assert!(before.is_none(), "one shard per thread");
         });
-        spawn_plain(Rc::clone(&driver).drive());
-        spawn_plain(Rc::clone(&driver).listen_to_eventfd());
-        spawn_plain(Rc::clone(&driver).heartbeat());
+        let foreground = glommio::TaskQueueHandle::default();
+        spawn_plain(Rc::clone(&driver).drive(), foreground);
+        spawn_plain(Rc::clone(&driver).answer_probes(), background);
+        spawn_plain(heartbeat(Duration::ZERO), background);
+        spawn_plain(heartbeat(HEARTBEAT / 2), background);
         Ok(driver)
     }
 
     /// Ends everything under way and forgets all waiters, while the executor still lives.
     pub(super) fn stop(&self) {
+        self.stopped.set(true);
         self.ring.quiesce();
         self.timers.clear();
         self.blocking.clear();
-        drop(self.waker.take());
-        drop(self.heartbeat_waker.take());
+        self.probe.clear();
     }
 
     /// The thread is no shard any more.
@@ -136,24 +129,7 @@ impl Driver {
 
     /// Begins an operation of the ring.
     pub(super) fn begin(&self, entry: squeue::Entry, hold: Hold) -> u32 {
-        let key = self.ring.begin(entry, hold);
-        self.kick_if_parked();
-        key
-    }
-
-    /// Gives up on an operation of the ring.
-    pub(super) fn abandon(&self, key: u32, cancel: bool) {
-        self.ring.abandon(key, cancel);
-        if cancel {
-            self.kick_if_parked();
-        }
-    }
-
-    /// Called when a timer was added.
-    pub(super) fn timer_added(&self, deadline: Monotonic) {
-        if self.parked.get() && self.armed.get().is_none_or(|armed| deadline < armed) {
-            self.kick();
-        }
+        self.ring.begin(entry, hold)
     }
 
     /// Registers a doorbell; it leaves when it is dropped.
@@ -163,32 +139,15 @@ impl Driver {
         listeners.push(Rc::downgrade(listener));
     }
 
-    /// Called after each poll of a task.
+    /// Called after each poll of a task, and when a task's future was dropped.
     pub(super) fn task_polled(&self) {
         self.polls.set(self.polls.get().wrapping_add(1));
-        if self.parked.get() && (self.wake.is_rung() || self.ring.has_completions()) {
-            self.kick();
-        }
     }
 
     /// Called when a background task begins (+1) and ends (-1).
     pub(super) fn count_background(&self, change: isize) {
         let count = self.background_tasks.get().checked_add_signed(change);
         self.background_tasks.set(count.expect("every background task that ends has begun"));
-    }
-
-    fn kick_if_parked(&self) {
-        if self.parked.get() {
-            self.kick();
-        }
-    }
-
-    fn kick(&self) {
-        self.kicked.set(true);
-        let waker = self.waker.borrow_mut().take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
     }
 
     /// One look at everything that can make a task ready; returns whether anything did.
@@ -222,22 +181,19 @@ impl Driver {
 
     async fn drive(self: Rc<Driver>) {
         let mut seen_polls = 0;
-        let mut idle_rounds = 0;
-        loop {
-            self.turns.set(self.turns.get().wrapping_add(1));
+        while !self.stopped.get() {
             let any = self.turn();
-            let ran = self.polls.get() != seen_polls;
-            seen_polls = self.polls.get();
+            let ran = self.polls.replace_seen(&mut seen_polls);
             if any {
                 self.spin.caught();
             }
-            idle_rounds = if any || ran { 0 } else { idle_rounds + 1 };
-            if idle_rounds < IDLE_ROUNDS || self.spin.goes_on() {
-                self.give_way().await;
+            if any || ran {
+                self.probe.outdated();
+            } else if !self.spin.goes_on() && (self.background_tasks.get() == 0 || self.probe.says_idle()) {
+                self.sleep();
                 continue;
             }
-            self.park().await;
-            idle_rounds = 0;
+            self.give_way().await;
         }
     }
 
@@ -250,100 +206,105 @@ impl Driver {
         }
     }
 
-    /// Sleeps until there may be work.
-    async fn park(&self) {
-        self.arm_timeout();
-        self.ring.submit();
-        if self.ring.has_unsubmitted() || !self.wake.park() {
+    /// Sleeps, with the whole thread, until there may be work.
+    fn sleep(&self) {
+        if !self.wake.park() {
             return;
         }
-        self.ring.eventfd_on();
-        self.kicked.set(false);
-        self.parked.set(true);
-        if !self.ring.has_completions() {
-            poll_fn(|cx| {
-                if self.kicked.get() {
-                    return Poll::Ready(());
-                }
-                *self.waker.borrow_mut() = Some(cx.waker().clone());
-                Poll::Pending
-            })
-            .await;
-        }
-        self.parked.set(false);
-        self.ring.eventfd_off();
+        let limit = self.timers.first().map_or(SLEEP_MAX, |first| first.since(now()).min(SLEEP_MAX));
+        self.ring.wait(limit);
         self.wake.unpark();
-        self.note_work();
     }
 
-    /// Makes sure that the ring has a timeout for the first timer.
-    fn arm_timeout(&self) {
-        let armed = self.armed.get().filter(|&armed| armed > now());
-        let first = self.timers.first();
-        if let Some(first) = first.filter(|&first| armed.is_none_or(|armed| first < armed)) {
-            self.ring.timeout(to_timespec(first));
-            self.armed.set(Some(first));
-        } else {
-            self.armed.set(armed);
-        }
-    }
-
-    /// Wakes the parked driver whenever the eventfd was written.
-    async fn listen_to_eventfd(self: Rc<Driver>) {
-        let fd = PollableFd::new(EventFd(self.ring.eventfd())).expect("glommio registers any descriptor");
-        loop {
-            if let Err(error) = fd.readable().await {
-                panic!("the shard's eventfd cannot be polled: {error}");
-            }
-            drain_eventfd(self.ring.eventfd());
-            self.kick();
-        }
-    }
-
-    /// The shard has something to do: the heartbeat quickens.
-    fn note_work(&self) {
-        if self.heartbeat_slow.replace(false) {
-            let waker = self.heartbeat_waker.borrow_mut().take();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
-    }
-
-    /// Keeps a glommio timer pending; see the module's text.
-    async fn heartbeat(self: Rc<Driver>) {
-        let mut period = HEARTBEAT_MIN;
-        loop {
-            let before = self.turns.get();
-            let slow = period > HEARTBEAT_MIN;
-            self.heartbeat_slow.set(slow);
-            let mut timer = pin!(Timer::new(period));
-            poll_fn(|cx: &mut Context<'_>| {
-                let quickened = slow && !self.heartbeat_slow.get();
-                if quickened || timer.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-                *self.heartbeat_waker.borrow_mut() = Some(cx.waker().clone());
-                Poll::Pending
-            })
-            .await;
-            let worked = self.turns.get() != before;
-            period = if worked { HEARTBEAT_MIN } else { (period * 4).min(HEARTBEAT_MAX) };
+    /// The task behind the ready tasks of the background queue.
+    async fn answer_probes(self: Rc<Driver>) {
+        while !self.stopped.get() {
+            poll_fn(|cx| self.probe.poll_asked(cx.waker())).await;
         }
     }
 }
 
-/// Whether to look for work a little longer before parking: only where that has paid lately.
+/// Two numbers that are compared and made equal.
+trait ReplaceSeen {
+    /// Whether the cell differs from `seen`, which then takes its value.
+    fn replace_seen(&self, seen: &mut u64) -> bool;
+}
+
+impl ReplaceSeen for Cell<u64> {
+    fn replace_seen(&self, seen: &mut u64) -> bool {
+        std::mem::replace(seen, self.get()) != self.get()
+    }
+}
+
+/// Whether the background queue has nothing ready: asked of a task that stands behind everything that is.
+#[derive(Default)]
+struct Probe {
+    state: Cell<Asked>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Asked {
+    /// Not asked.
+    #[default]
+    No,
+    /// Asked, and no task has run since.
+    Fresh,
+    /// Asked, but tasks have run since: the answer will say nothing.
+    Outdated,
+    /// Answered, and no task has run since it was asked.
+    Idle,
+}
+
+impl Probe {
+    /// A task has run, or was made ready.
+    fn outdated(&self) {
+        self.state.set(match self.state.get() {
+            Asked::No | Asked::Idle => Asked::No,
+            Asked::Fresh | Asked::Outdated => Asked::Outdated,
+        });
+    }
+
+    /// Whether the queue is known to be idle; asks if not.
+    fn says_idle(&self) -> bool {
+        if self.state.get() == Asked::No {
+            let waker = self.waker.borrow_mut().take();
+            // No waker: the probe task has yet to begin, ahead of tasks that were spawned after it.
+            if let Some(waker) = waker {
+                self.state.set(Asked::Fresh);
+                waker.wake();
+            }
+        }
+        self.state.get() == Asked::Idle
+    }
+
+    /// Polled by the probe task: notes that its turn has come, and waits for the next question.
+    fn poll_asked(&self, waker: &Waker) -> Poll<()> {
+        self.state.set(match self.state.get() {
+            Asked::Fresh => Asked::Idle,
+            Asked::Outdated | Asked::No => Asked::No,
+            Asked::Idle => Asked::Idle,
+        });
+        *self.waker.borrow_mut() = Some(waker.clone());
+        Poll::Pending
+    }
+
+    fn clear(&self) {
+        drop(self.waker.take());
+    }
+}
+
+/// Whether to look for work a little longer before sleeping: only where that has paid lately.
 struct Spin {
     allowed: bool,
     until: Cell<Option<Monotonic>>,
     score: Cell<u32>,
-    parks: Cell<u32>,
+    sleeps: Cell<u32>,
 }
 
 impl Spin {
     fn new(allowed: bool) -> Spin {
-        Spin { allowed, until: Cell::new(None), score: Cell::new(0), parks: Cell::new(0) }
+        Spin { allowed, until: Cell::new(None), score: Cell::new(0), sleeps: Cell::new(0) }
     }
 
     /// Something came; if that was during a spin, spinning pays.
@@ -353,7 +314,7 @@ impl Spin {
         }
     }
 
-    /// Begins or continues a spin; false when it is time to park.
+    /// Begins or continues a spin; false when it is time to sleep.
     fn goes_on(&self) -> bool {
         if !self.allowed {
             return false;
@@ -366,8 +327,8 @@ impl Spin {
             }
             return goes_on;
         }
-        self.parks.set(self.parks.get().wrapping_add(1));
-        let begins = self.score.get() > 0 || self.parks.get().is_multiple_of(SPIN_PROBE_EVERY);
+        self.sleeps.set(self.sleeps.get().wrapping_add(1));
+        let begins = self.score.get() > 0 || self.sleeps.get().is_multiple_of(SPIN_PROBE_EVERY);
         if begins {
             self.until.set(Some(now().after(SPIN)));
         }
@@ -375,23 +336,15 @@ impl Spin {
     }
 }
 
-/// The eventfd for glommio's poll; the ring owns it and outlives the executor.
-struct EventFd(RawFd);
-
-impl AsRawFd for EventFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
+/// Keeps a glommio timer pending; see the module's text.
+async fn heartbeat(apart: Duration) {
+    glommio::timer::Timer::new(apart).await;
+    loop {
+        glommio::timer::Timer::new(HEARTBEAT).await;
     }
 }
 
-fn drain_eventfd(fd: RawFd) {
-    let mut count = 0u64;
-    // SAFETY: the pointer leads to the eight bytes of `count`; the descriptor does not block.
-    let _ = unsafe { libc::read(fd, (&raw mut count).cast(), 8) };
-}
-
 /// Spawns one of the host's own tasks, whose polls do not count as work.
-fn spawn_plain(future: impl Future<Output = ()> + 'static) {
-    let queue = glommio::TaskQueueHandle::default();
-    glommio::spawn_local_into(future, queue).expect("the default queue always exists").detach();
+fn spawn_plain(future: impl Future<Output = ()> + 'static, queue: glommio::TaskQueueHandle) {
+    glommio::spawn_local_into(future, queue).expect("both queues live as long as the shard").detach();
 }

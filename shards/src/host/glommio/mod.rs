@@ -34,7 +34,7 @@ pub use executor::{
     JoinHandle, StartError, available_cpus, run_local, run_shards, shard_id, spawn, spawn_detached, spawn_in, yield_now,
 };
 pub use file::File;
-pub use probe::{ProbeError, probe, raise_descriptor_limit};
+pub use probe::{ProbeError, probe, raise_descriptor_limit, refuse_huge_pages};
 pub use signal::{Signal, catch_signals, stop_signal};
 pub use listener::Listener;
 pub use socket::{Ready, Shutdown, Stream, StreamSeed};

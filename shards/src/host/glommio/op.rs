@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use io_uring::{squeue, types};
+use io_uring::squeue;
 
 use super::driver::{self, Driver};
 use crate::host::buffer::{AlignedBuf, WriteSlice};
@@ -19,7 +19,6 @@ use crate::host::buffer::{AlignedBuf, WriteSlice};
 #[allow(dead_code)]
 pub(super) enum Hold {
     Nothing,
-    Timespec(Box<types::Timespec>),
     Path(CString),
     Paths(CString, CString),
     File(Rc<OwnedFd>),
@@ -82,7 +81,7 @@ impl Future for Op {
 impl Drop for Op {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            self.driver.abandon(key, self.cancel);
+            self.driver.ring.abandon(key, self.cancel);
         }
     }
 }

@@ -2,17 +2,18 @@
 //!
 //! Made, used and dropped on the shard's own thread (`IORING_SETUP_SINGLE_ISSUER`). With `DEFER_TASKRUN` the kernel
 //! posts completions only while this thread is inside `io_uring_enter`, and tells by a flag in the ring that it has
-//! some to post. An eventfd is written when completions wait, but only while the shard is parked.
+//! some to post. The shard sleeps inside `io_uring_enter` too ([`Ring::wait`]): a read of the shard's eventfd stands
+//! in the ring then, so that another shard can end the sleep.
 //!
 //! Invariant: what an operation points to (buffers, paths, descriptors) is owned by its slot from submission to
 //! completion, whatever became of the future that asked for it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{Ordering, fence};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::task::Waker;
+use std::time::Duration;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
@@ -27,8 +28,10 @@ const WORKERS: [u32; 2] = [4, 4];
 /// Rounds of submit and reap in one turn before the tasks get the core back.
 const ROUNDS_PER_TURN: usize = 8;
 
-/// The completion of nobody's operation: a cancellation or an outdated timeout.
+/// The completion of nobody's operation: a cancellation.
 const NOBODY: u64 = u64::MAX;
+/// The completion of the read of the shard's eventfd.
+const WOKEN: u64 = u64::MAX - 1;
 
 /// An operation under way.
 enum Slot {
@@ -84,28 +87,32 @@ pub(super) struct Ring {
     unsubmitted: Cell<usize>,
     probe: io_uring::Probe,
     eventfd: OwnedFd,
+    /// Where the kernel puts the eventfd's count; nobody reads it.
+    count: Box<UnsafeCell<u64>>,
+    /// Whether the read of the eventfd is in the ring.
+    listening: Cell<bool>,
 }
 
 impl Ring {
-    /// A ring for this thread whose kernel workers may run on `cpus`, away from the shard's own core.
+    /// A ring for this thread whose sleeps end when `eventfd` (a blocking one) is written, and whose kernel workers
+    /// may run on all of `cpus`, away from the shard's own core.
     pub(super) fn new(eventfd: OwnedFd, cpus: &libc::cpu_set_t) -> io::Result<Ring> {
         let io = Ring::build()?;
         let mut probe = io_uring::Probe::new();
         io.submitter().register_probe(&mut probe)?;
-        io.submitter().register_eventfd(eventfd.as_raw_fd())?;
         // Both only improve the placement of kernel workers; an older kernel does without.
         let _ = io.submitter().register_iowq_aff(cpus);
         let _ = io.submitter().register_iowq_max_workers(&mut WORKERS.clone());
-        let ring = Ring {
+        Ok(Ring {
             io: RefCell::new(io),
             slots: RefCell::default(),
             backlog: RefCell::default(),
             unsubmitted: Cell::new(0),
             probe,
             eventfd,
-        };
-        ring.eventfd_off();
-        Ok(ring)
+            count: Box::new(UnsafeCell::new(0)),
+            listening: Cell::new(false),
+        })
     }
 
     /// Deferred task work where the kernel has it (6.1), else cooperative (5.19), else plain.
@@ -129,11 +136,6 @@ impl Ring {
     /// Whether the kernel knows the operation.
     pub(super) fn supports(&self, code: u8) -> bool {
         self.probe.is_supported(code)
-    }
-
-    /// The eventfd that is written while completions wait and [`Ring::eventfd_on`] holds.
-    pub(super) fn eventfd(&self) -> RawFd {
-        self.eventfd.as_raw_fd()
     }
 
     /// Begins an operation whose pointers all lead into `hold` (or to memory that lives as long as the process).
@@ -189,29 +191,9 @@ impl Ring {
         }
     }
 
-    /// Completes nobody's operation at `deadline` (nanoseconds of `CLOCK_MONOTONIC`), to end a sleep. `deadline`
-    /// must live until the next turn has submitted it.
-    pub(super) fn timeout(&self, deadline: types::Timespec) {
-        let hold = Hold::Timespec(Box::new(deadline));
-        let Hold::Timespec(spec) = &hold else { unreachable!("made in the line above") };
-        let entry = opcode::Timeout::new(&raw const **spec).flags(types::TimeoutFlags::ABS).build();
-        let key = self.begin(entry, hold);
-        self.abandon(key, false);
-    }
-
     /// Whether entries wait to be submitted.
-    pub(super) fn has_unsubmitted(&self) -> bool {
+    fn has_unsubmitted(&self) -> bool {
         self.unsubmitted.get() > 0
-    }
-
-    /// Whether a turn would find a completion.
-    pub(super) fn has_completions(&self) -> bool {
-        let mut io = self.io.borrow_mut();
-        if !io.completion().is_empty() {
-            return true;
-        }
-        let queue = io.submission();
-        queue.taskrun() || queue.cq_overflow()
     }
 
     /// Submits what is waiting and wakes whose operations have ended. Returns whether anything had.
@@ -219,7 +201,7 @@ impl Ring {
         let mut any = false;
         for _ in 0..ROUNDS_PER_TURN {
             if self.has_unsubmitted() || self.needs_enter() {
-                self.enter(0);
+                self.enter(0, None);
             }
             let reaped = self.reap();
             any |= reaped;
@@ -230,22 +212,25 @@ impl Ring {
         any
     }
 
-    /// Submits what is waiting, without reaping.
-    pub(super) fn submit(&self) {
-        if self.has_unsubmitted() {
-            self.enter(0);
-        }
-    }
-
     fn needs_enter(&self) -> bool {
         let mut io = self.io.borrow_mut();
         let queue = io.submission();
         queue.taskrun() || queue.cq_overflow()
     }
 
-    /// One `io_uring_enter` that submits, runs deferred work and waits for `want` completions.
-    fn enter(&self, want: u32) {
-        const GETEVENTS: u32 = 1;
+    /// Submits what is waiting and sleeps until an operation has ended, the eventfd was written, or `limit` has
+    /// passed. The caller turns the ring afterwards.
+    pub(super) fn wait(&self, limit: Duration) {
+        if !self.listening.replace(true) {
+            let fd = types::Fd(self.eventfd.as_raw_fd());
+            let entry = opcode::Read::new(fd, self.count.get().cast(), 8).build();
+            self.push(entry.user_data(WOKEN));
+        }
+        self.enter(1, Some(limit));
+    }
+
+    /// One `io_uring_enter` that submits, runs deferred work and waits for `want` completions, `limit` at most.
+    fn enter(&self, want: usize, limit: Option<Duration>) {
         let mut io = self.io.borrow_mut();
         let mut backlog = self.backlog.borrow_mut();
         let mut queue = io.submission();
@@ -257,18 +242,27 @@ impl Ring {
             backlog.pop_front();
         }
         queue.sync();
-        let waiting = queue.len();
+        let waiting = u32::try_from(queue.len()).expect("a queue of 256");
         drop(queue);
-        let waiting = u32::try_from(waiting).expect("a queue of 256");
-        // SAFETY: no argument is passed beside the numbers.
-        let result = unsafe { io.submitter().enter::<libc::sigset_t>(waiting, want, GETEVENTS, None) };
-        match result {
-            Ok(_) => {}
-            Err(error) => match error.raw_os_error() {
-                // The completion queue is full, memory is short for now, or a signal came: the next turn goes on.
-                Some(libc::EBUSY | libc::EAGAIN | libc::EINTR) => {}
+        let result = match limit {
+            Some(limit) => {
+                let limit = types::Timespec::from(limit);
+                io.submitter().submit_with_args(want, &types::SubmitArgs::new().timespec(&limit))
+            }
+            None => {
+                const GETEVENTS: u32 = 1;
+                let want = u32::try_from(want).expect("few");
+                // SAFETY: no argument is passed beside the numbers.
+                unsafe { io.submitter().enter::<libc::sigset_t>(waiting, want, GETEVENTS, None) }
+            }
+        };
+        if let Err(error) = result {
+            match error.raw_os_error() {
+                // The time has passed, the completion queue is full, memory is short for now, or a signal came: the
+                // next turn goes on.
+                Some(libc::ETIME | libc::EBUSY | libc::EAGAIN | libc::EINTR) => {}
                 _ => panic!("io_uring_enter failed: {error}"),
-            },
+            }
         }
         self.unsubmitted.set(io.submission().len() + backlog.len());
     }
@@ -279,11 +273,11 @@ impl Ring {
         loop {
             let Some(done) = self.io.borrow_mut().completion().next() else { break };
             any = true;
-            if done.user_data() == NOBODY {
-                continue;
+            match done.user_data() {
+                NOBODY => {}
+                WOKEN => self.listening.set(false),
+                key => self.complete(u32::try_from(key).expect("a slot's number"), done.result()),
             }
-            let key = u32::try_from(done.user_data()).expect("user data is a slot's number");
-            self.complete(key, done.result());
         }
         any
     }
@@ -311,17 +305,6 @@ impl Ring {
         drop(old);
     }
 
-    /// From here on the eventfd is written when completions wait. The caller looks once more after this.
-    pub(super) fn eventfd_on(&self) {
-        self.io.borrow_mut().completion().enable_eventfd();
-        fence(Ordering::SeqCst);
-    }
-
-    /// The eventfd stays silent: the shard is awake and looks by itself.
-    pub(super) fn eventfd_off(&self) {
-        self.io.borrow_mut().completion().disable_eventfd();
-    }
-
     /// Ends all operations, so that the kernel lets go of their memory, and forgets who waited for them.
     pub(super) fn quiesce(&self) {
         let waiting: Vec<u32> = {
@@ -334,15 +317,15 @@ impl Ring {
                 drop(waker.take());
             }
         }
-        // Abandoned operations (timeouts, polls) must end too.
+        // Abandoned operations must end too, and the read of the eventfd.
         let all = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build().user_data(NOBODY);
         self.push(all);
-        for _ in 0..100_000 {
+        for _ in 0..1_000 {
             self.turn();
-            if self.slots.borrow().under_way == 0 {
+            if self.slots.borrow().under_way == 0 && !self.listening.get() {
                 return;
             }
-            self.enter(1);
+            self.enter(1, Some(Duration::from_millis(10)));
         }
     }
 }
@@ -350,17 +333,18 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         self.quiesce();
-        if self.slots.borrow().under_way > 0 {
+        if self.slots.borrow().under_way > 0 || self.listening.get() {
             // The kernel still holds pointers into these: leaking them is the only safe end.
             std::mem::forget(self.slots.take());
+            std::mem::forget(std::mem::take(&mut self.count));
         }
     }
 }
 
-/// A new non-blocking eventfd.
+/// A new eventfd. It blocks: the ring's read of a non-blocking one would fail instead of waiting.
 pub(super) fn new_eventfd() -> io::Result<OwnedFd> {
     // SAFETY: no pointers are passed.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -48,6 +48,7 @@ fn stop_signals() -> libc::sigset_t {
 /// inherit that the signals are left to the thread that this starts.
 pub fn catch_signals() -> io::Result<()> {
     block_signals()?;
+    super::executor::register_barrier();
     std::thread::Builder::new().name("signals".into()).stack_size(64 << 10).spawn(wait_for_signals)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The clock, the shard's timers and its random numbers.
 //!
-//! Timers live in an ordered map of their shard; the driver fires those that are due and arms one timeout of the
-//! ring for the first one before it parks.
+//! Timers live in an ordered map of their shard; the driver fires those that are due and sleeps no longer than until
+//! the first one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -12,7 +12,6 @@ use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use io_uring::types::Timespec;
 use ottla::ids::TimestampMs;
 use ottla::time::Monotonic;
 
@@ -123,13 +122,6 @@ impl Timers {
     }
 }
 
-/// `deadline` as the kernel's `CLOCK_MONOTONIC`.
-pub(super) fn to_timespec(deadline: Monotonic) -> Timespec {
-    let nanos = start_nanos().saturating_add(deadline.0);
-    let below = u32::try_from(nanos % 1_000_000_000).expect("below 2^30");
-    Timespec::new().sec(nanos / 1_000_000_000).nsec(below)
-}
-
 /// A wait for a moment; see [`sleep_until`].
 #[must_use = "a sleep waits only when awaited"]
 pub struct Sleep {
@@ -168,7 +160,6 @@ impl Future for Sleep {
         if !known {
             let key = self.driver.timers.insert(self.deadline, cx.waker().clone());
             self.key = Some(key);
-            self.driver.timer_added(self.deadline);
         }
         Poll::Pending
     }
