@@ -11,6 +11,7 @@ mod assign;
 mod chunked;
 pub mod configs;
 pub mod delete;
+pub mod effective;
 pub mod features;
 pub mod image;
 pub mod loggers;

@@ -133,7 +133,8 @@ fn refused_configs_are_kafkas() {
         ),
         (
             &[("remote.storage.enable", Some("true"))],
-            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
+            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log \
+             storage.",
         ),
     ];
     for (configs, message) in cases {
