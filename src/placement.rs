@@ -83,7 +83,7 @@ mod tests {
     fn the_answer_is_the_same_for_ever() {
         let partition = TopicIdPartition { topic_id: topic(42), partition: 5 };
         assert_eq!(owner(partition, 4), owner(partition, 4));
-        assert_eq!([2u16, 3, 4, 8, 64].map(|shards| owner(partition, shards).0), [0, 0, 0, 0, 0]);
+        assert_eq!([2u16, 3, 4, 8, 64].map(|shards| owner(partition, shards).0), [0, 1, 2, 2, 10]);
         for shards in [1, 2, 64] {
             let metadata = TopicIdPartition { topic_id: CLUSTER_METADATA_TOPIC_ID, partition: 0 };
             assert_eq!(owner(metadata, shards), CONTROLLER_SHARD);

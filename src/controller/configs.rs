@@ -128,7 +128,7 @@ fn unknown_type(code: i8) -> ApiError {
 fn result((kind, name): Place<'_>, outcome: Result<(), ApiError>) -> AlterConfigsResourceResponse<'static> {
     let (code, message) = match outcome {
         Ok(()) => (ErrorCode::None, None),
-        Err(error) => (error.code, error.text()),
+        Err(error) => (error.code, error.message),
     };
     AlterConfigsResourceResponse {
         error_code: code.code(),

@@ -59,7 +59,7 @@ fn disabled(version: i16, request: &DeleteTopicsRequest<'_>) -> Vec<DeletableTop
 fn result(name: Option<&str>, id: TopicId, outcome: Result<(), ApiError>) -> DeletableTopicResult<'static> {
     let (code, message) = match outcome {
         Ok(()) => (ErrorCode::None, None),
-        Err(error) => (error.code, error.text()),
+        Err(error) => (error.code, error.message),
     };
     DeletableTopicResult {
         name: name.map(|name| Cow::Owned(name.to_owned())),
@@ -69,7 +69,7 @@ fn result(name: Option<&str>, id: TopicId, outcome: Result<(), ApiError>) -> Del
     }
 }
 
-fn invalid(text: &str) -> Result<(), ApiError> {
+fn invalid(text: &'static str) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::InvalidRequest, text))
 }
 

@@ -39,7 +39,7 @@ pub fn create(
 fn result(name: &str, outcome: Result<(), ApiError>) -> CreatePartitionsTopicResult<'static> {
     let (code, message) = match outcome {
         Ok(()) => (ErrorCode::None, None),
-        Err(error) => (error.code, error.text()),
+        Err(error) => (error.code, error.message),
     };
     CreatePartitionsTopicResult {
         name: Cow::Owned(name.to_owned()),

@@ -68,6 +68,7 @@ pub fn create(
         ids: BTreeSet::new(),
         partitions: image.topics.partition_count(),
         config_bytes: image.configs.bytes(),
+        last_described: None,
         records: Vec::new(),
     };
     let mut topics: Vec<CreatableTopicResult<'static>> = Vec::with_capacity(request.topics.len());
@@ -164,7 +165,7 @@ fn failed(name: &str, error: ApiError) -> CreatableTopicResult<'static> {
     CreatableTopicResult {
         name: Cow::Owned(name.to_owned()),
         error_code: error.code.code(),
-        error_message: error.text(),
+        error_message: error.message,
         ..Default::default()
     }
 }
@@ -178,6 +179,7 @@ struct Creation<'a> {
     ids: BTreeSet<TopicId>,
     partitions: usize,
     config_bytes: usize,
+    last_described: Option<(Overrides, Vec<CreatableTopicConfigs<'static>>)>,
     records: Vec<MetadataRecord<'static>>,
 }
 
@@ -222,6 +224,9 @@ impl Creation<'_> {
 
     /// Of a key that comes twice the last value counts, as in Kafka.
     fn overrides(&self, topic: &CreatableTopic<'_>) -> Result<Overrides, ApiError> {
+        if topic.configs.is_empty() {
+            return Ok(Overrides::new());
+        }
         let nulls: Vec<&str> = topic
             .configs
             .iter()
@@ -249,7 +254,7 @@ impl Creation<'_> {
     }
 
     fn assignments(&mut self, topic: &CreatableTopic<'_>) -> Result<Vec<Assignment>, ApiError> {
-        let refused = |code, text: &str| Err(ApiError::new(code, text));
+        let refused = |code, text: &'static str| Err(ApiError::new(code, text));
         if !topic.assignments.is_empty() {
             return self.manual_assignments(topic);
         }
@@ -314,16 +319,29 @@ impl Creation<'_> {
         assignments: &[Assignment],
         random: &mut dyn FnMut() -> [u8; 16],
     ) -> Result<CreatableTopicResult<'static>, ApiError> {
-        let configs = if self.describe { Some(described(self.config, overrides)?) } else { None };
+        let configs = if self.describe { Some(self.described(overrides)?) } else { None };
         let first = assignments.first().expect("a topic has at least one partition");
         Ok(CreatableTopicResult {
             name: Cow::Owned(topic.name.clone().into_owned()),
             topic_id: self.fresh_id(random),
+            error_message: None,
             num_partitions: i32::try_from(assignments.len()).expect("a request creates few enough"),
             replication_factor: first.replication_factor(),
             configs,
             ..Default::default()
         })
+    }
+
+    /// The topics of one request mostly have the same settings: the last description is kept.
+    fn described(&mut self, overrides: &Overrides) -> Result<Vec<CreatableTopicConfigs<'static>>, ApiError> {
+        match &self.last_described {
+            Some((same, described)) if same == overrides => Ok(described.clone()),
+            _ => {
+                let described = describe_topic(self.config, overrides)?;
+                self.last_described = Some((overrides.clone(), described.clone()));
+                Ok(described)
+            }
+        }
     }
 
     /// An id that no topic has and no tool takes for an option: Kafka prints ids without a `-` in them.
@@ -354,6 +372,7 @@ impl Creation<'_> {
 
 /// The whole configuration of a topic with these settings of its own, sorted by name.
 fn described(
+fn describe_topic(
     config: &BrokerConfig,
     overrides: &Overrides,
 ) -> Result<Vec<CreatableTopicConfigs<'static>>, ApiError> {

@@ -29,7 +29,8 @@ pub fn handle<'a>(
     match request.endpoint_type {
         BROKERS => {}
         CONTROLLERS => {
-            let text = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
+            let text = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type \
+                        CONTROLLER";
             return refused(ErrorCode::MismatchedEndpointType, text.to_owned());
         }
         other => {

@@ -97,6 +97,10 @@ impl<'a> Page<'a, '_> {
         let shown = indexed.get(first..end).unwrap_or(&[]);
         let partitions: Vec<_> =
             shown.iter().map(|(index, partition)| self.partition(*index, partition)).collect();
+        let shown = topic.partitions.get(first..end).unwrap_or(&[]);
+        let index = i32::try_from(first).expect("it was an i32");
+        let partitions: Vec<_> =
+            (index..).zip(shown).map(|(index, partition)| self.partition(index, partition)).collect();
         if end < topic.partitions.len() {
             let next = i32::try_from(end).expect("a topic has at most PARTITIONS_PER_TOPIC_MAX partitions");
             self.response.next_cursor = Some(cursor(&topic.name, next));

@@ -5,6 +5,7 @@ use ottla_wire::create_topics_request::CreatableReplicaAssignment;
 
 use super::*;
 use crate::config::BrokerConfig;
+use crate::controller::record_version;
 use crate::controller::testing::{self, DIR, config, image, image_with, random, replayed};
 use crate::ids::NodeId;
 
@@ -105,7 +106,8 @@ fn refusals_are_kafkas() {
 
 #[test]
 fn refused_configs_are_kafkas() {
-    let cases: &[(&[(&str, Option<&str>)], &str)] = &[
+    type Setting = (&'static str, Option<&'static str>);
+    let cases: &[(&[Setting], &str)] = &[
         (&[("nope", Some("1"))], "Unknown topic config name: nope"),
         (
             &[("retention.ms", Some("x"))],
@@ -131,7 +133,8 @@ fn refused_configs_are_kafkas() {
         ),
         (
             &[("remote.storage.enable", Some("true"))],
-            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
+            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log \
+             storage.",
         ),
     ];
     for (configs, message) in cases {
@@ -163,6 +166,34 @@ fn a_created_topic_is_records_as_kafka_writes_them() {
     assert_eq!((topic.id, topic.partitions.len()), (id, 2));
     assert_eq!(after.configs.of(&ConfigResource::topic("t")).map(BTreeMap::len), Some(2));
     assert!(delta.topics_created.contains(&id) && delta.partitions_added.len() == 2);
+}
+
+/// The log of Apache Kafka 4.3.1 after `kafka-topics --create --topic t1 --partitions 2 --config retention.ms=1000`.
+const KAFKAS_RECORDS: [&str; 4] = [
+    "010200037431095af32d53984efba7bed202392ccc0700",
+    "010400020374310d726574656e74696f6e2e6d73053130303000",
+    "01030200000000095af32d53984efba7bed202392ccc070200000001020000000101010000000100000000000000000\
+     2b022b866cc8376caade874dce5da830200",
+    "01030200000001095af32d53984efba7bed202392ccc070200000001020000000101010000000100000000000000000\
+     2b022b866cc8376caade874dce5da830200",
+];
+
+#[test]
+fn the_records_are_byte_for_byte_kafkas() {
+    let id: Uuid = "CVrzLVOYTvunvtICOSzMBw".parse().expect("it is an id");
+    let mut image = image();
+    let mut broker = (*image.brokers[&NodeId(1)]).clone();
+    broker.log_dirs = vec!["sCK4ZsyDdsqt6HTc5dqDAg".parse().expect("it is an id")];
+    image.brokers.insert(NodeId(1), broker.into());
+    let request = ask(vec![CreatableTopic {
+        num_partitions: 2,
+        ..with_config("t1", &[("retention.ms", Some("1000"))])
+    }]);
+    let decision = create(&image, &config(&[]), 7, &request, &mut || id.0);
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let records: Vec<String> =
+        decision.records.iter().map(|record| hex(record.encode(record_version(record)))).collect();
+    assert_eq!(records, KAFKAS_RECORDS);
 }
 
 #[test]
