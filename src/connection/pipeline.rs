@@ -124,7 +124,8 @@ impl<R> Pipeline<R> {
 
     /// Gives back memory that only a burst needed.
     pub fn shrink(&mut self) {
-        if self.waiting.is_empty() && self.waiting.capacity() > 0 {
+        const KEPT: usize = 8;
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
             self.waiting = VecDeque::new();
         }
     }
