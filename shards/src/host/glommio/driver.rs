@@ -73,6 +73,7 @@ pub(super) struct Driver {
     listeners: RefCell<Vec<Weak<Listener>>>,
     /// Task polls so far: two looks that see the same number know that nothing ran in between.
     polls: Cell<u64>,
+    sleeps: Cell<u64>,
     background_tasks: Cell<usize>,
     stopped: Cell<bool>,
 }
@@ -98,6 +99,7 @@ impl Driver {
             probe: Probe::default(),
             listeners: RefCell::default(),
             polls: Cell::new(0),
+            sleeps: Cell::new(0),
             background_tasks: Cell::new(0),
             stopped: Cell::new(false),
         });
@@ -212,8 +214,14 @@ impl Driver {
             return;
         }
         let limit = self.timers.first().map_or(SLEEP_MAX, |first| first.since(now()).min(SLEEP_MAX));
+        self.sleeps.set(self.sleeps.get().wrapping_add(1));
         self.ring.wait(limit);
         self.wake.unpark();
+    }
+
+    /// Task polls and sleeps so far.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.polls.get(), self.sleeps.get())
     }
 
     /// The task behind the ready tasks of the background queue.

@@ -40,7 +40,7 @@ impl File {
         let path = c_path(path.as_ref())?;
         let at = types::Fd(libc::AT_FDCWD);
         let entry = opcode::OpenAt::new(at, path.as_ptr()).flags(flags).mode(0o644).build();
-        let (fd, _) = Op::begin(entry, Hold::Path(path)).result().await?;
+        let (fd, _) = Op::begin(entry, Hold::Opening(path)).result().await?;
         // SAFETY: the kernel has just made this descriptor for us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) };
         Ok(File::from_fd(Arc::new(fd), how.direct))
@@ -217,6 +217,25 @@ impl File {
         let entry = opcode::Fallocate::new(self.target(), bytes).offset(position).mode(0).build();
         Op::begin(entry, Hold::Shared(Arc::clone(&self.fd))).result().await?;
         Ok(())
+    }
+}
+
+impl File {
+    /// Takes the lock that keeps other processes, real Kafka among them, from a directory (`.lock`); it is held until
+    /// the file closes. False when another open file has it.
+    pub fn try_lock(&self) -> io::Result<bool> {
+        // SAFETY: all zero bits are a value of the type.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = libc::c_short::try_from(libc::F_WRLCK).expect("a small constant");
+        lock.l_whence = libc::c_short::try_from(libc::SEEK_SET).expect("a small constant");
+        // SAFETY: the pointer leads to `lock`. This kind of lock belongs to the open file, and collides with those
+        // that Java takes.
+        let result = unsafe { libc::fcntl(self.fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+        match checked(result) {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

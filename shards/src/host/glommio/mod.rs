@@ -26,12 +26,11 @@ mod tests;
 pub use bell::{Bell, Doorbell};
 pub use blocking::spawn_blocking;
 pub use dir::{
-    DirEntry,
-    create_dir_all, exists, read_dir, read_whole, remove_dir_all, remove_file, rename, sync_dir,
+    DirEntry, DiskSpace, create_dir_all, disk_space, exists, read_dir, read_whole, remove_dir_all, remove_file, rename, sync_dir,
     write_whole_durably,
 };
 pub use executor::{
-    JoinHandle, StartError, available_cpus, run_local, run_shards, shard_id, spawn, spawn_detached, spawn_in, yield_now,
+    JoinHandle, ShardStats, StartError, available_cpus, run_local, run_shards, shard_id, shard_stats, spawn, spawn_detached, spawn_in, yield_now,
 };
 pub use file::File;
 pub use probe::{ProbeError, probe, raise_descriptor_limit, refuse_huge_pages};

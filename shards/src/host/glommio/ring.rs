@@ -42,7 +42,7 @@ enum Slot {
     /// Ended; the future has yet to fetch the result.
     Done { result: i32, hold: Hold },
     /// In the kernel; nobody waits for the result any more. The hold is kept for the kernel.
-    Abandoned { _hold: Hold },
+    Abandoned { hold: Hold },
 }
 
 #[derive(Default)]
@@ -172,22 +172,22 @@ impl Ring {
     /// Gives up on operation `key`; with `cancel` the kernel is asked to end it at once.
     pub(super) fn abandon(&self, key: u32, cancel: bool) {
         let mut slots = self.slots.borrow_mut();
-        let (under_way, dropped) = match slots.replace(key, Slot::Free(None)) {
+        // A hold may close a descriptor and a waker may free a task: both go after the borrow.
+        match slots.replace(key, Slot::Free(None)) {
             Slot::Waiting { waker, hold } => {
-                slots.replace(key, Slot::Abandoned { _hold: hold });
-                (true, Slot::Waiting { waker, hold: Hold::Nothing })
+                slots.replace(key, Slot::Abandoned { hold });
+                drop(slots);
+                drop(waker);
+                if cancel {
+                    self.push(opcode::AsyncCancel::new(u64::from(key)).build().user_data(NOBODY));
+                }
             }
-            done @ Slot::Done { .. } => {
+            Slot::Done { result, hold } => {
                 slots.release(key);
-                (false, done)
+                drop(slots);
+                hold.discard(result);
             }
             Slot::Free(_) | Slot::Abandoned { .. } => panic!("an operation is abandoned once"),
-        };
-        // A hold may close a descriptor and a waker may free a task: after the borrow.
-        drop(slots);
-        drop(dropped);
-        if cancel && under_way {
-            self.push(opcode::AsyncCancel::new(u64::from(key)).build().user_data(NOBODY));
         }
     }
 
@@ -285,24 +285,21 @@ impl Ring {
     fn complete(&self, key: u32, result: i32) {
         let mut slots = self.slots.borrow_mut();
         slots.under_way -= 1;
-        let old = match slots.replace(key, Slot::Free(None)) {
+        match slots.replace(key, Slot::Free(None)) {
             Slot::Waiting { waker, hold } => {
                 slots.replace(key, Slot::Done { result, hold });
                 drop(slots);
                 if let Some(waker) = waker {
                     waker.wake();
                 }
-                return;
             }
-            abandoned @ Slot::Abandoned { .. } => {
+            Slot::Abandoned { hold } => {
                 slots.release(key);
-                abandoned
+                drop(slots);
+                hold.discard(result);
             }
             Slot::Free(_) | Slot::Done { .. } => panic!("one completion per operation"),
-        };
-        // A hold may close a descriptor or free a large buffer: after the borrow.
-        drop(slots);
-        drop(old);
+        }
     }
 
     /// Ends all operations, so that the kernel lets go of their memory, and forgets who waited for them.
