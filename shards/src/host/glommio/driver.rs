@@ -183,6 +183,7 @@ impl Driver {
 
     async fn drive(self: Rc<Driver>) {
         let mut seen_polls = 0;
+        let mut slept = false;
         while !self.stopped.get() {
             let any = self.turn();
             let ran = self.polls.replace_seen(&mut seen_polls);
@@ -191,12 +192,19 @@ impl Driver {
             }
             if any || ran {
                 self.probe.outdated();
-            } else if !self.spin.goes_on() && (self.background_tasks.get() == 0 || self.probe.says_idle()) {
+            } else if !slept && !self.spin.goes_on() && self.background_is_idle() {
                 self.sleep();
+                // Whatever ended the sleep, the queue goes round once before the next.
+                slept = true;
                 continue;
             }
+            slept = false;
             self.give_way().await;
         }
+    }
+
+    fn background_is_idle(&self) -> bool {
+        self.background_tasks.get() == 0 || self.probe.says_idle()
     }
 
     /// Lets the ready tasks run; the background queue too when it has tasks.

@@ -189,3 +189,59 @@ fn a_muted_connection_is_not_read_for_a_while() {
         assert!(host::now().since(start) >= Duration::from_millis(20));
     });
 }
+
+/// One shard accepts, the other serves: descriptors cross the mesh.
+#[test]
+fn connections_are_handed_to_another_shard() {
+    use std::sync::{Arc, Mutex};
+
+    use ottla::ids::ShardId;
+
+    use crate::host::ShardSpec;
+    use crate::mesh::{self, Mesh, Seat};
+    use crate::net::Accepted;
+
+    async fn serve(mesh: Rc<Mesh<Accepted, ()>>) {
+        let seen = Rc::new(Seen::default());
+        let connections = Connections::new(NetConfig::default(), Echo(seen));
+        let adopting = Rc::clone(&connections);
+        mesh.serve(move |_, accepted| {
+            adopting.adopt(accepted);
+            Box::pin(std::future::ready(()))
+        });
+        if mesh.shard() == ShardId(1) {
+            while connections.is_empty() {
+                host::sleep(Duration::from_millis(1)).await;
+            }
+            connections.emptied().await;
+            return;
+        }
+        let listener = Listener::bind("localhost", 0).await.expect("binds");
+        let address = listener.addresses()[0];
+        let acceptor = Acceptor::new(AcceptLimits::default());
+        let place = move |accepted| host::spawn_detached(mesh.cast(ShardId(1), accepted));
+        host::spawn_detached(Rc::clone(&acceptor).run(listener, 0, place));
+        let mut clients = Vec::new();
+        for name in 0..10 {
+            let client = Client { stream: Stream::connect(address).await.expect("connects") };
+            client.ask(Op::EchoLater, &[name]).await;
+            assert_eq!(client.reply().await, [name]);
+            clients.push(client);
+        }
+        assert!(connections.is_empty());
+        assert_eq!(acceptor.connections(), 10);
+        drop(clients);
+        while acceptor.connections() > 0 {
+            host::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    let seats: Vec<Option<Seat<Accepted, ()>>> = mesh::seats(2, 4).into_iter().map(Some).collect();
+    let seats = Arc::new(Mutex::new(seats));
+    let specs = (0..2).map(|shard| ShardSpec { shard: ShardId(shard), cpu: None }).collect();
+    host::run_shards(specs, move |shard| {
+        let seat = seats.lock().expect("no panic")[usize::from(shard.0)].take().expect("one per shard");
+        async move { serve(seat.open()).await }
+    })
+    .expect("both shards start");
+}
