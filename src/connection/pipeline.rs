@@ -100,7 +100,7 @@ impl<R> Pipeline<R> {
     }
 
     /// What leaves next, when its turn has come. After [`Next::Close`] there is nothing more.
-    pub fn next(&mut self) -> Option<Next<R>> {
+    pub fn leave(&mut self) -> Option<Next<R>> {
         loop {
             self.waiting.front()?.as_ref()?;
             let answer = self.waiting.pop_front().flatten().expect("looked at above");
@@ -141,11 +141,11 @@ mod tests {
         let tickets: Vec<Ticket> = (0..3).map(|_| pipeline.start()).collect();
         pipeline.answer(tickets[2], Answer::Reply("third"));
         pipeline.answer(tickets[1], Answer::Reply("second"));
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), None);
         assert!(!pipeline.is_ready());
         pipeline.answer(tickets[0], Answer::Reply("first"));
         assert!(pipeline.is_ready());
-        let left: Vec<_> = std::iter::from_fn(|| pipeline.next()).collect();
+        let left: Vec<_> = std::iter::from_fn(|| pipeline.leave()).collect();
         assert_eq!(left, [Next::Reply("first"), Next::Reply("second"), Next::Reply("third")]);
         assert!(pipeline.is_empty());
     }
@@ -155,13 +155,13 @@ mod tests {
         let mut pipeline = Pipeline::new(8);
         let (quiet, loud) = (pipeline.start(), pipeline.start());
         pipeline.answer(loud, Answer::Reply(1));
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), None);
         pipeline.answer(quiet, Answer::Silence);
-        assert_eq!(pipeline.next(), Some(Next::Reply(1)));
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), Some(Next::Reply(1)));
+        assert_eq!(pipeline.leave(), None);
         let quiet = pipeline.start();
         pipeline.answer(quiet, Answer::Silence);
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), None);
         assert!(pipeline.is_empty());
     }
 
@@ -171,14 +171,14 @@ mod tests {
         let tickets: Vec<Ticket> = (0..4).map(|_| pipeline.start()).collect();
         pipeline.answer(tickets[2], Answer::Reply(2));
         pipeline.answer(tickets[1], Answer::Close);
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), None);
         pipeline.answer(tickets[0], Answer::Reply(0));
-        assert_eq!(pipeline.next(), Some(Next::Reply(0)));
-        assert_eq!(pipeline.next(), Some(Next::Close));
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), Some(Next::Reply(0)));
+        assert_eq!(pipeline.leave(), Some(Next::Close));
+        assert_eq!(pipeline.leave(), None);
         assert!(!pipeline.has_room());
         pipeline.answer(tickets[3], Answer::Reply(3));
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), None);
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         assert!(!pipeline.has_room());
         pipeline.answer(first, Answer::Reply(1));
         assert!(!pipeline.has_room());
-        assert_eq!(pipeline.next(), Some(Next::Reply(1)));
+        assert_eq!(pipeline.leave(), Some(Next::Reply(1)));
         assert!(pipeline.has_room());
     }
 

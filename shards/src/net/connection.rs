@@ -253,7 +253,7 @@ impl Connection {
         let mut pipeline = self.pipeline.borrow_mut();
         let mut sending = self.sending.borrow_mut();
         while sending.takes_more() {
-            match pipeline.next() {
+            match pipeline.leave() {
                 Some(Next::Reply(outgoing)) => sending.push(outgoing),
                 Some(Next::Close) => self.closing.set(true),
                 None => return,
@@ -399,7 +399,8 @@ impl Reader {
             }
             if !self.connection.has_room() {
                 let connection = Rc::clone(&self.connection);
-                let room = |_: &mut Context<'_>| if connection.has_room() { Poll::Ready(()) } else { Poll::Pending };
+                let room =
+                    |_: &mut Context<'_>| if connection.has_room() { Poll::Ready(()) } else { Poll::Pending };
                 self.wait(For::Broker, room).await?;
             }
             if self.leftover.is_empty() {

@@ -74,7 +74,11 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<Vec<DirEntry>> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            entries.push(DirEntry { name: entry.file_name(), is_dir: metadata.is_dir(), bytes: metadata.len() });
+            entries.push(DirEntry {
+                name: entry.file_name(),
+                is_dir: metadata.is_dir(),
+                bytes: metadata.len(),
+            });
         }
         entries.sort();
         Ok(entries)

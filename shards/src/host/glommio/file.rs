@@ -20,6 +20,11 @@ use crate::host::types::{Durability, OpenHow, SharedFd};
 /// Slices that one system call takes (`IOV_MAX`); longer lists are written in several.
 const SLICES_MAX: usize = 1024;
 
+/// Bytes that one system call is asked to read.
+const READ_BYTES_MAX: usize = 1 << 30;
+
+const _: () = assert!(READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+
 /// An open file of this shard; clones share it, and it closes with the last of them and of its [`SharedFd`]s.
 #[derive(Clone, Debug)]
 pub struct File {
@@ -47,7 +52,6 @@ impl File {
     }
 
     /// A file of this shard from a descriptor that another shard opened.
-    #[must_use]
     pub fn from_shared(fd: SharedFd) -> io::Result<File> {
         // SAFETY: no pointers are passed.
         let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
@@ -88,7 +92,7 @@ impl File {
         let mut buf = AlignedBuf::new(bytes);
         let mut done = 0;
         while done < bytes {
-            let left = u32::try_from(bytes - done).unwrap_or(u32::MAX & !(BLOCK_BYTES as u32 - 1));
+            let left = u32::try_from((bytes - done).min(READ_BYTES_MAX)).expect("at most 1 GiB");
             let start = buf[done..].as_mut_ptr();
             let entry = opcode::Read::new(self.target(), start, left).offset(position + done as u64).build();
             let (read, hold) = Op::begin(entry, Hold::Read(Arc::clone(&self.fd), buf)).result().await?;
@@ -146,7 +150,8 @@ impl File {
         durability: Durability,
     ) -> io::Result<(usize, Vec<WriteSlice>)> {
         let skips = std::iter::once(skip).chain(std::iter::repeat(0));
-        let iovecs = slices.iter().zip(skips).take(SLICES_MAX).map(|(slice, skip)| slice.iovec(skip)).collect();
+        let iovecs =
+            slices.iter().zip(skips).take(SLICES_MAX).map(|(slice, skip)| slice.iovec(skip)).collect();
         let job = Box::new(WriteJob { slices, iovecs });
         let count = u32::try_from(job.iovecs.len()).expect("at most IOV_MAX");
         let flags = match durability {

@@ -165,7 +165,9 @@ impl Ring {
             }
             return None;
         }
-        let Slot::Done { result, hold } = slots.release(key) else { panic!("a polled operation is not abandoned") };
+        let Slot::Done { result, hold } = slots.release(key) else {
+            panic!("a polled operation is not abandoned")
+        };
         Some((result, hold))
     }
 

@@ -119,7 +119,8 @@ fn a_client_that_does_not_read_is_not_read_from_and_does_not_hold_up_others() {
     host::run_local(async {
         let server = Server::start(NetConfig { requests_in_progress_max: 1_000, ..tight() }).await;
         let deaf = server.connect().await;
-        let flood: Vec<u8> = (0..400).flat_map(|_| request(Op::Memory, &(1u32 << 20).to_be_bytes())).collect();
+        let flood: Vec<u8> =
+            (0..400).flat_map(|_| request(Op::Memory, &(1u32 << 20).to_be_bytes())).collect();
         deaf.send(&flood).await;
         server.has_started(1).await;
         let client = server.connect().await;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{AcceptLimits, Acceptor, Answer, ConnectionContext, Connections, Handler, NetConfig, Piece, Reply};
+use super::{
+    AcceptLimits, Acceptor, Answer, ConnectionContext, Connections, Handler, NetConfig, Piece, Reply,
+};
 use crate::host::sync::Notify;
 use crate::host::{self, Listener, LocalBoxFuture, SharedFd, Stream};
 

@@ -50,7 +50,8 @@ fn a_thousand_connections_pipeline_side_by_side() {
         }
         assert_eq!(server.acceptor.connections(), 1_000);
         let numbered = (0u32..).zip(clients);
-        let clients: Vec<_> = numbered.map(|(number, client)| host::spawn(three_rounds(client, number))).collect();
+        let clients: Vec<_> =
+            numbered.map(|(number, client)| host::spawn(three_rounds(client, number))).collect();
         for client in clients {
             client.await;
         }
@@ -165,7 +166,8 @@ fn a_handler_learns_of_the_end_and_a_half_closed_client_gets_its_replies() {
     host::run_local(async {
         let server = Server::start(NetConfig::default()).await;
         let client = server.connect().await;
-        let all = [request(Op::EchoLater, b"a"), request(Op::UntilClosed, b""), request(Op::Echo, b"c")].concat();
+        let all =
+            [request(Op::EchoLater, b"a"), request(Op::UntilClosed, b""), request(Op::Echo, b"c")].concat();
         client.send(&all).await;
         client.stream.shutdown(host::Shutdown::Write).expect("ends");
         assert_eq!(client.reply().await, b"a");

@@ -180,7 +180,9 @@ fn an_open_that_nobody_awaits_leaves_no_descriptor() {
     host::run_local(async move {
         let links = |path: &std::path::Path| {
             let open = std::fs::read_dir("/proc/self/fd").expect("lists");
-            open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).filter(|link| link == path).count()
+            open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+                .filter(|link| link == path)
+                .count()
         };
         for _ in 0..20 {
             let mut open = Box::pin(File::open(&path, READ_WRITE));
@@ -289,7 +291,8 @@ fn names_are_made_listed_renamed_and_removed() {
         host::rename(deep.join("b"), deep.join("c")).await.expect("renames");
         host::sync_dir(&deep).await.expect("syncs");
         let names: Vec<_> = host::read_dir(&deep).await.expect("lists");
-        let names: Vec<_> = names.iter().map(|entry| (entry.name.to_str().expect("plain"), entry.bytes)).collect();
+        let names: Vec<_> =
+            names.iter().map(|entry| (entry.name.to_str().expect("plain"), entry.bytes)).collect();
         assert_eq!(names, [("a", 0), ("c", 3)]);
         host::remove_file(deep.join("a")).await.expect("removes");
         assert!(!host::exists(deep.join("a")).await.expect("looks"));
