@@ -42,6 +42,9 @@ pub struct Pipeline<R> {
     /// The ticket of the front of `waiting`.
     first: u64,
     limit: usize,
+    /// An answer closes the connection when its turn comes: nothing more starts.
+    closing: bool,
+    /// Nothing starts or leaves any more.
     closed: bool,
 }
 
@@ -50,13 +53,13 @@ impl<R> Pipeline<R> {
     #[must_use]
     pub fn new(limit: usize) -> Pipeline<R> {
         assert!(limit > 0, "a connection may have a request in progress");
-        Pipeline { waiting: VecDeque::new(), first: 0, limit, closed: false }
+        Pipeline { waiting: VecDeque::new(), first: 0, limit, closing: false, closed: false }
     }
 
-    /// Whether another request may start.
+    /// Whether another request may start: not above the limit, and not behind an answer that closes.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.waiting.len() < self.limit && !self.closed
+        self.waiting.len() < self.limit && !self.closing && !self.closed
     }
 
     /// Requests in progress, or whose replies have not left.
@@ -96,6 +99,7 @@ impl<R> Pipeline<R> {
             return;
         };
         assert!(slot.is_none(), "a request is answered once");
+        self.closing |= matches!(answer, Answer::Close);
         *slot = Some(answer);
     }
 
@@ -170,8 +174,10 @@ mod tests {
         let mut pipeline = Pipeline::new(8);
         let tickets: Vec<Ticket> = (0..4).map(|_| pipeline.start()).collect();
         pipeline.answer(tickets[2], Answer::Reply(2));
+        assert!(pipeline.has_room());
         pipeline.answer(tickets[1], Answer::Close);
         assert_eq!(pipeline.leave(), None);
+        assert!(!pipeline.has_room(), "nothing starts behind a close");
         pipeline.answer(tickets[0], Answer::Reply(0));
         assert_eq!(pipeline.leave(), Some(Next::Reply(0)));
         assert_eq!(pipeline.leave(), Some(Next::Close));

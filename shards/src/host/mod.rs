@@ -31,6 +31,6 @@ mod types;
 mod glommio;
 
 pub use buffer::{AlignedBuf, AppendBuf, WriteSlice};
-pub use types::{Durability, LocalBoxFuture, OpenHow, Queue, ShardSpec, SharedFd, TimedOut};
+pub use types::{Durability, LocalBoxFuture, OpenHow, Queue, ShardSpec, TimedOut};
 
 pub use glommio::*;

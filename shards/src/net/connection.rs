@@ -389,9 +389,18 @@ impl Reader {
         }
     }
 
+    /// Whether the connection is to end; looked at also where nothing has to be waited for.
+    fn ended(&self, what: For) -> Option<End> {
+        let stopping = what != For::Drain && self.connection.shard.is_stopping();
+        self.connection.end.take().or(stopping.then_some(End::Stopping))
+    }
+
     /// Waits until a request may start, and starts those that were received before.
     async fn wait_for_turn(&mut self) -> Result<(), End> {
         loop {
+            if let Some(end) = self.ended(For::Broker) {
+                return Err(end);
+            }
             let muted_until = self.connection.context.muted_until();
             if muted_until > host::now() {
                 let mut sleep = host::sleep_until(muted_until);
@@ -530,11 +539,8 @@ impl Reader {
         self.connection.wants_room.set(what != For::Client);
         poll_fn(|cx| {
             drop(self.connection.reader.borrow_mut().take());
-            if let Some(end) = self.connection.end.take() {
+            if let Some(end) = self.ended(what) {
                 return Poll::Ready(Err(end));
-            }
-            if what != For::Drain && self.connection.shard.is_stopping() {
-                return Poll::Ready(Err(End::Stopping));
             }
             if let Poll::Ready(value) = ready(cx) {
                 return Poll::Ready(Ok(value));

@@ -88,8 +88,11 @@ impl Connections {
         connections
     }
 
-    /// Serves an accepted connection on this shard from now on.
+    /// Serves an accepted connection on this shard from now on; closes it if the shard is stopping.
     pub fn adopt(self: &Rc<Self>, accepted: Accepted) {
+        if self.stopping.get() {
+            return;
+        }
         let Accepted { seed, listener, guard } = accepted;
         let stream = Stream::from_seed(seed);
         let buffers = stream.set_buffers(self.config.send_buffer_bytes, self.config.receive_buffer_bytes);

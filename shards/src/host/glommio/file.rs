@@ -15,10 +15,13 @@ use super::blocking::spawn_blocking;
 use super::driver;
 use super::op::{Hold, Op, WriteJob};
 use crate::host::buffer::{AlignedBuf, WriteSlice};
-use crate::host::types::{Durability, OpenHow, SharedFd};
+use crate::host::types::{Durability, OpenHow};
 
 /// Slices that one system call takes (`IOV_MAX`); longer lists are written in several.
 const SLICES_MAX: usize = 1024;
+
+/// A descriptor that may cross shards; the file closes with its last owner.
+pub type SharedFd = Arc<OwnedFd>;
 
 /// Bytes that one system call is asked to read.
 const READ_BYTES_MAX: usize = 1 << 30;

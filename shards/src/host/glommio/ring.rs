@@ -77,6 +77,30 @@ impl Slots {
     }
 }
 
+/// How the kernel tells a ring's thread of completions.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Only while the thread is in `io_uring_enter` (Linux 6.1).
+    Deferred,
+    /// At the thread's next system call (Linux 5.19).
+    Cooperative,
+    /// By an interrupt.
+    Plain,
+}
+
+impl Kind {
+    fn build(self) -> io::Result<IoUring> {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(CQ_ENTRIES);
+        match self {
+            Kind::Deferred => builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag(),
+            Kind::Cooperative => builder.setup_coop_taskrun().setup_taskrun_flag(),
+            Kind::Plain => &mut builder,
+        };
+        builder.build(SQ_ENTRIES)
+    }
+}
+
 /// The ring. All methods are called on the shard's thread.
 pub(super) struct Ring {
     io: RefCell<IoUring>,
@@ -95,9 +119,19 @@ pub(super) struct Ring {
 
 impl Ring {
     /// A ring for this thread whose sleeps end when `eventfd` (a blocking one) is written, and whose kernel workers
-    /// may run on all of `cpus`, away from the shard's own core.
+    /// may run on all of `cpus`, away from the shard's own core. Of the best kind that the kernel has.
     pub(super) fn new(eventfd: OwnedFd, cpus: &libc::cpu_set_t) -> io::Result<Ring> {
-        let io = Ring::build()?;
+        let refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
+        for kind in [Kind::Deferred, Kind::Cooperative] {
+            match kind.build() {
+                Err(error) if refused(&error) => {}
+                io => return Ring::with(io?, eventfd, cpus),
+            }
+        }
+        Ring::with(Kind::Plain.build()?, eventfd, cpus)
+    }
+
+    fn with(io: IoUring, eventfd: OwnedFd, cpus: &libc::cpu_set_t) -> io::Result<Ring> {
         let mut probe = io_uring::Probe::new();
         io.submitter().register_probe(&mut probe)?;
         // Both only improve the placement of kernel workers; an older kernel does without.
@@ -113,24 +147,6 @@ impl Ring {
             count: Box::new(UnsafeCell::new(0)),
             listening: Cell::new(false),
         })
-    }
-
-    /// Deferred task work where the kernel has it (6.1), else cooperative (5.19), else plain.
-    fn build() -> io::Result<IoUring> {
-        let mut deferred = IoUring::builder();
-        deferred.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_cqsize(CQ_ENTRIES);
-        let mut cooperative = IoUring::builder();
-        cooperative.setup_coop_taskrun().setup_taskrun_flag().setup_cqsize(CQ_ENTRIES);
-        let mut plain = IoUring::builder();
-        plain.setup_cqsize(CQ_ENTRIES);
-        let refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
-        match deferred.build(SQ_ENTRIES) {
-            Err(error) if refused(&error) => match cooperative.build(SQ_ENTRIES) {
-                Err(error) if refused(&error) => plain.build(SQ_ENTRIES),
-                built => built,
-            },
-            built => built,
-        }
     }
 
     /// Whether the kernel knows the operation.
@@ -349,4 +365,65 @@ pub(super) fn new_eventfd() -> io::Result<OwnedFd> {
     }
     // SAFETY: the descriptor is new and owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::super::executor::process_cpus;
+    use super::*;
+
+    fn ring_of(kind: Kind) -> Option<(Ring, std::fs::File)> {
+        let io = match kind.build() {
+            // A kernel that lacks this kind.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return None,
+            io => io.expect("io_uring is there"),
+        };
+        let eventfd = new_eventfd().expect("descriptors are there");
+        let bell = std::fs::File::from(eventfd.try_clone().expect("descriptors are there"));
+        Some((Ring::with(io, eventfd, &process_cpus()).expect("can be set up"), bell))
+    }
+
+    #[test]
+    fn every_kind_of_ring_completes_operations_and_ends_sleeps() {
+        for kind in [Kind::Deferred, Kind::Cooperative, Kind::Plain] {
+            let Some((ring, mut bell)) = ring_of(kind) else { continue };
+            let keys: Vec<u32> =
+                (0..1_000).map(|_| ring.begin(opcode::Nop::new().build(), Hold::Nothing)).collect();
+            while ring.slots.borrow().under_way > 0 {
+                assert!(ring.turn(), "operations that do nothing end at once");
+            }
+            for key in keys {
+                let (result, _) = ring.poll(key, Waker::noop()).expect("has ended");
+                assert_eq!(result, 0);
+            }
+            ring.wait(Duration::from_millis(1));
+            assert!(!ring.turn(), "the sleep ended by time");
+            let ringer = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(2));
+                bell.write_all(&1u64.to_ne_bytes()).expect("rings");
+            });
+            ring.wait(Duration::from_secs(1_000));
+            assert!(ring.turn(), "the sleep ended by the bell");
+            ringer.join().expect("no panic");
+        }
+    }
+
+    #[test]
+    fn a_ring_lets_go_of_everything_at_its_end() {
+        for kind in [Kind::Deferred, Kind::Cooperative, Kind::Plain] {
+            let Some((ring, bell)) = ring_of(kind) else { continue };
+            let fd = std::rc::Rc::new(OwnedFd::from(bell));
+            for _ in 0..300 {
+                let poll = opcode::PollAdd::new(types::Fd(fd.as_raw_fd()), libc::POLLIN as u32).build();
+                ring.begin(poll, Hold::File(std::rc::Rc::clone(&fd)));
+            }
+            ring.turn();
+            ring.wait(Duration::from_millis(1));
+            assert_eq!(std::rc::Rc::strong_count(&fd), 301);
+            drop(ring);
+            assert_eq!(std::rc::Rc::strong_count(&fd), 1);
+        }
+    }
 }

@@ -10,10 +10,9 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use super::file::{File, checked};
+use super::file::{File, SharedFd, checked};
 use super::socket::{Stream, transferred};
 use super::timer::sleep;
-use crate::host::types::SharedFd;
 
 /// Bytes handed to the kernel before the other tasks get their turn.
 const STEP_BYTES: u64 = 256 << 10;

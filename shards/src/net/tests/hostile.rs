@@ -117,8 +117,11 @@ fn a_frame_above_the_whole_budget_is_read_in_debt() {
 #[test]
 fn a_client_that_does_not_read_is_not_read_from_and_does_not_hold_up_others() {
     host::run_local(async {
-        let server = Server::start(NetConfig { requests_in_progress_max: 1_000, ..tight() }).await;
+        let buffer = Some(128 << 10);
+        let config = NetConfig { requests_in_progress_max: 1_000, send_buffer_bytes: buffer, ..tight() };
+        let server = Server::start(config).await;
         let deaf = server.connect().await;
+        deaf.stream.set_buffers(None, buffer).expect("sets");
         let flood: Vec<u8> =
             (0..400).flat_map(|_| request(Op::Memory, &(1u32 << 20).to_be_bytes())).collect();
         deaf.send(&flood).await;
@@ -130,7 +133,7 @@ fn a_client_that_does_not_read_is_not_read_from_and_does_not_hold_up_others() {
         }
         // What the kernel's buffers took, the one reply that was being sent, and no more.
         let started = server.seen.started.borrow().len() - 50;
-        assert!(started < 20, "{started} requests of the deaf client were read");
+        assert!(started < 4, "{started} requests of the deaf client were read");
         assert!(server.connections.memory_taken() < 4 << 20);
         server.connections.close_all();
         server.is_clean().await;
@@ -140,14 +143,14 @@ fn a_client_that_does_not_read_is_not_read_from_and_does_not_hold_up_others() {
 #[test]
 fn an_idle_connection_is_closed_and_one_that_waits_for_us_is_not() {
     host::run_local(async {
-        let server = Server::start(NetConfig { idle_ms_max: 15, ..NetConfig::default() }).await;
+        let server = Server::start(NetConfig { idle_ms_max: 150, ..NetConfig::default() }).await;
         let (idle, waiting) = (server.connect().await, server.connect().await);
         waiting.ask(Op::EchoReleased, b"x").await;
         idle.ask(Op::Echo, b"y").await;
         assert_eq!(idle.reply().await, b"y");
         assert!(idle.is_closed().await);
         assert_eq!(server.connections.len(), 1);
-        host::sleep(Duration::from_millis(20)).await;
+        host::sleep(Duration::from_millis(200)).await;
         server.release();
         assert_eq!(waiting.reply().await, b"x");
         assert!(waiting.is_closed().await);

@@ -135,6 +135,7 @@ fn an_answer_of_close_sends_what_came_before_it_and_nothing_after() {
         assert_eq!(client.reply().await, b"a");
         assert!(client.is_closed().await);
         server.is_clean().await;
+        assert_eq!(server.seen.started.borrow().len(), 2, "nothing starts behind it");
     });
 }
 
