@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use io_uring::{opcode, types};
+use ottla::ids::TimestampMs;
 
 use super::blocking::spawn_blocking;
 use super::driver;
@@ -59,6 +61,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// Bytes of the file, as it was when the directory was read.
     pub bytes: u64,
+    /// When the file was last changed, by the wall clock.
+    pub modified: TimestampMs,
 }
 
 /// The entries of a directory, in the order of their names.
@@ -74,10 +78,12 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<Vec<DirEntry>> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
+            let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
             entries.push(DirEntry {
                 name: entry.file_name(),
                 is_dir: metadata.is_dir(),
                 bytes: metadata.len(),
+                modified: TimestampMs(i64::try_from(modified).unwrap_or(i64::MAX)),
             });
         }
         entries.sort();
