@@ -371,7 +371,6 @@ impl Creation<'_> {
 }
 
 /// The whole configuration of a topic with these settings of its own, sorted by name.
-fn described(
 fn describe_topic(
     config: &BrokerConfig,
     overrides: &Overrides,

@@ -93,10 +93,6 @@ impl<'a> Page<'a, '_> {
             _ => 0,
         };
         let end = first.saturating_add(self.partitions_left).min(topic.partitions.len());
-        let indexed: Vec<(i32, &PartitionImage)> = (0..).zip(&topic.partitions).collect();
-        let shown = indexed.get(first..end).unwrap_or(&[]);
-        let partitions: Vec<_> =
-            shown.iter().map(|(index, partition)| self.partition(*index, partition)).collect();
         let shown = topic.partitions.get(first..end).unwrap_or(&[]);
         let index = i32::try_from(first).expect("it was an i32");
         let partitions: Vec<_> =
