@@ -10,6 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use ottla::time::Monotonic;
 
@@ -34,8 +35,8 @@ impl ShardDisk {
         }
         while self.gauge.get() > self.settings.cache_bytes_max && self.evict_older_than(None) {}
         if !self.cache.sweeping.replace(true) {
-            let disk = Rc::clone(self);
-            drop(host::spawn_in(Queue::Background, async move { disk.sweep().await }));
+            let (disk, idle) = (Rc::downgrade(self), self.settings.cache_idle);
+            drop(host::spawn_in(Queue::Background, sweep(disk, idle)));
         }
     }
 
@@ -47,7 +48,9 @@ impl ShardDisk {
     /// Drops the oldest chunk of all, if there is one that was written before `limit`.
     fn evict_older_than(&self, limit: Option<Monotonic>) -> bool {
         loop {
-            let Some(((age, _), partition)) = self.cache.by_age.borrow_mut().pop_first() else { return false };
+            let Some(((age, _), partition)) = self.cache.by_age.borrow_mut().pop_first() else {
+                return false;
+            };
             let Some(partition) = partition.upgrade() else { continue };
             let Some(oldest) = partition.oldest_written() else {
                 partition.cached.set(false);
@@ -69,22 +72,31 @@ impl ShardDisk {
         }
     }
 
-    /// Lets chunks go that nobody added to for a while, until none is left.
-    async fn sweep(self: Rc<Self>) {
-        let idle = self.settings.cache_idle;
-        while !self.cache.by_age.borrow().is_empty() {
-            host::sleep(idle / 2).await;
-            let now = host::now();
-            let limit = Monotonic(now.0.saturating_sub(u64::try_from(idle.as_nanos()).unwrap_or(u64::MAX)));
-            while self.evict_older_than(Some(limit)) {}
-        }
-        self.cache.sweeping.set(false);
+    /// Drops the oldest written chunk of all, whatever the limit says.
+    #[cfg(test)]
+    pub(super) fn evict_for_test(&self) -> bool {
+        self.evict_older_than(None)
     }
 
     /// Bytes of memory that the chunks of all partitions take.
     #[must_use]
     pub fn chunk_bytes(&self) -> usize {
         self.gauge.get()
+    }
+}
+
+/// Lets chunks go that were written a while ago, until none is left. While it waits it keeps nothing of the shard alive.
+async fn sweep(disk: Weak<ShardDisk>, idle: Duration) {
+    loop {
+        host::sleep(idle / 2).await;
+        let Some(disk) = disk.upgrade() else { return };
+        let now = host::now();
+        let limit = Monotonic(now.0.saturating_sub(u64::try_from(idle.as_nanos()).unwrap_or(u64::MAX)));
+        while disk.evict_older_than(Some(limit)) {}
+        if disk.cache.by_age.borrow().is_empty() {
+            disk.cache.sweeping.set(false);
+            return;
+        }
     }
 }
 

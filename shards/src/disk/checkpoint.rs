@@ -7,7 +7,8 @@
 //! What must hold: a recovery point on disk is never ahead of anything that a start believes because of it.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use ottla::ids::Offset;
 use ottla::log::files::SegmentFileKind;
@@ -32,10 +33,11 @@ const INDEX_BYTES_SPILLED: usize = 64 << 10;
 /// What a shard's checkpoint task goes by.
 #[derive(Default)]
 pub struct Checkpoints {
-    due: RefCell<Vec<Rc<Partition>>>,
+    /// Not kept alive by this: a partition that nobody holds any more was closed or deleted.
+    due: RefCell<Vec<Weak<Partition>>>,
     written: Cell<u64>,
     running: Cell<bool>,
-    hurry: Notify,
+    hurry: Rc<Notify>,
 }
 
 impl ShardDisk {
@@ -43,26 +45,18 @@ impl ShardDisk {
     pub(super) fn note_written(self: &Rc<Self>, partition: &Rc<Partition>, bytes: u64) {
         let checkpoints = &self.checkpoints;
         if !partition.checkpoint_due.replace(true) {
-            checkpoints.due.borrow_mut().push(Rc::clone(partition));
+            checkpoints.due.borrow_mut().push(Rc::downgrade(partition));
         }
         checkpoints.written.set(checkpoints.written.get() + bytes);
         if checkpoints.written.get() >= self.settings.checkpoint_bytes {
             checkpoints.hurry.notify_one();
         }
         if !checkpoints.running.replace(true) {
-            let disk = Rc::clone(self);
-            drop(host::spawn_in(Queue::Background, async move { disk.make_checkpoints().await }));
+            let (disk, interval) = (Rc::downgrade(self), self.settings.checkpoint_interval);
+            let hurry = Rc::clone(&checkpoints.hurry);
+            drop(host::spawn_in(Queue::Background, make_checkpoints(disk, hurry, interval)));
         }
         partition.spill_indexes();
-    }
-
-    async fn make_checkpoints(self: Rc<Self>) {
-        while !self.checkpoints.due.borrow().is_empty() {
-            let hurry = Box::pin(self.checkpoints.hurry.notified());
-            let _ = host::timeout(self.settings.checkpoint_interval, hurry).await;
-            self.checkpoint_now().await;
-        }
-        self.checkpoints.running.set(false);
     }
 
     /// Makes a checkpoint of every partition that has changed since its last. A partition that cannot have one keeps
@@ -73,6 +67,7 @@ impl ShardDisk {
         let together = Semaphore::new(TOGETHER);
         let mut tasks = Vec::with_capacity(due.len());
         for partition in due {
+            let Some(partition) = partition.upgrade() else { continue };
             let turn = together.acquire(1).await;
             partition.checkpoint_due.set(false);
             tasks.push(host::spawn_in(Queue::Background, async move {
@@ -92,6 +87,19 @@ impl ShardDisk {
                     tracing::debug!("no checkpoint: {error}");
                 }
             }
+        }
+    }
+}
+
+/// Makes checkpoints until nothing is due. While it waits it keeps nothing of the shard alive.
+async fn make_checkpoints(disk: Weak<ShardDisk>, hurry: Rc<Notify>, interval: Duration) {
+    loop {
+        let _ = host::timeout(interval, Box::pin(hurry.notified())).await;
+        let Some(disk) = disk.upgrade() else { return };
+        disk.checkpoint_now().await;
+        if disk.checkpoints.due.borrow().is_empty() {
+            disk.checkpoints.running.set(false);
+            return;
         }
     }
 }
@@ -120,7 +128,11 @@ impl Partition {
         result
     }
 
-    async fn write_checkpoint(&self, end: Offset, snapshot: Option<(Offset, Vec<u8>)>) -> Result<(), DiskError> {
+    async fn write_checkpoint(
+        &self,
+        end: Offset,
+        snapshot: Option<(Offset, Vec<u8>)>,
+    ) -> Result<(), DiskError> {
         self.write_active_indexes(IndexWrite::Synced).await?;
         self.write_epochs().await?;
         if let Some((offset, bytes)) = snapshot {

@@ -54,6 +54,8 @@ pub struct CleanSegment {
     pub largest: Option<CleanTimestamp>,
     /// When it was last appended to, in milliseconds since 1970.
     pub modified_ms: i64,
+    /// Whether it has a `.txnindex` file.
+    pub has_aborted: bool,
 }
 
 /// The newest entries of an index file.
@@ -240,7 +242,13 @@ mod tests {
 
     fn sample() -> CleanLog {
         let largest = CleanTimestamp { timestamp_ms: 9, offset: 16 };
-        let segment = CleanSegment { base_offset: 0, bytes: 1_234, largest: Some(largest), modified_ms: 17 };
+        let segment = CleanSegment {
+            base_offset: 0,
+            bytes: 1_234,
+            largest: Some(largest),
+            modified_ms: 17,
+            has_aborted: true,
+        };
         let active = CleanActive {
             base_offset: 17,
             created: true,

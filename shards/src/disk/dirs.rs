@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use super::clean::{self, CLEAN_FILE, CleanLog, CleanPartition, MARKER_FILE};
 use super::error::{Context as _, DiskError, IoFailure};
+use super::patient;
 use super::offsets_file::{self, Offsets};
 use super::sys;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, Queue, SharedFd, WriteSlice};
@@ -149,7 +150,7 @@ impl LogDir {
         create_with_parents(path).await?;
         let lock_path = path.join(LOCK_FILE);
         let how = OpenHow { read: true, write: true, create: true, ..OpenHow::default() };
-        let lock = File::open(&lock_path, how).await.at("open", &lock_path)?.shared_fd();
+        let lock = patient::open(&lock_path, how).await?.shared_fd();
         if !sys::try_lock(&lock).at("lock", &lock_path)? {
             return Err(OpenError::InUse(path.to_owned()));
         }
@@ -310,7 +311,7 @@ impl LogDir {
             };
             let turn = WriterTurn { dir: self, kind };
             let path = self.path.join(kind.file_name());
-            let result = host::write_whole_durably(&path, &bytes).await.at("write", &path);
+            let result = patient::write_whole_durably(&path, &bytes).await;
             drop(turn);
             match result {
                 Ok(()) => self.checkpoint(kind).written = version,
@@ -330,7 +331,7 @@ impl LogDir {
     /// read are named in the log and do without.
     pub async fn scan(&self) -> Result<Vec<Found>, DiskError> {
         let (was_clean, mut clean) = self.take_clean().await?;
-        let entries = host::read_dir(&self.path).await.at("read", &self.path)?;
+        let entries = patient::read_dir(&self.path).await?;
         let mut live = Vec::new();
         for entry in entries.iter().filter(|entry| entry.is_dir) {
             let name = entry.name.to_string_lossy();
@@ -373,11 +374,11 @@ impl LogDir {
 
     async fn read_offsets(&self, kind: OffsetsKind) -> Offsets {
         let path = self.path.join(kind.file_name());
-        let bytes = match host::read_whole(&path, FILE_BYTES_MAX).await {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Offsets::new(),
-            Err(error) => {
-                tracing::warn!("cannot read {}: {error}; doing without", path.display());
+        let bytes = match patient::read_if_there(&path, FILE_BYTES_MAX).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Offsets::new(),
+            Err(failure) => {
+                tracing::warn!("{failure}; doing without");
                 return Offsets::new();
             }
         };
@@ -390,12 +391,8 @@ impl LogDir {
     /// Reads and removes marker and archive. Without a marker there is no clean partition.
     async fn take_clean(&self) -> Result<(bool, BTreeMap<TopicPartition, CleanPartition>), DiskError> {
         let (marker_path, clean_path) = (self.path.join(MARKER_FILE), self.path.join(CLEAN_FILE));
-        let marker = match host::read_whole(&marker_path, FILE_BYTES_MAX).await {
-            Ok(marker) => Some(marker),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(IoFailure::new("read", &marker_path, &error).into()),
-        };
-        let partitions = match (&marker, host::read_whole(&clean_path, FILE_BYTES_MAX).await) {
+        let marker = patient::read_if_there(&marker_path, FILE_BYTES_MAX).await?;
+        let partitions = match (&marker, patient::read_whole(&clean_path, FILE_BYTES_MAX).await) {
             (None, _) => BTreeMap::new(),
             (Some(marker), Ok(bytes)) => clean::decode(&bytes, marker).unwrap_or_else(|error| {
                 tracing::info!("{}: {error}; opening every partition instead", clean_path.display());
@@ -405,7 +402,7 @@ impl LogDir {
         };
         if marker.is_some() {
             host::remove_file(&marker_path).await.at("remove", &marker_path)?;
-            host::sync_dir(&self.path).await.at("sync", &self.path)?;
+            patient::sync_dir(&self.path).await?;
         }
         Ok((marker.is_some(), partitions))
     }
@@ -420,15 +417,13 @@ impl LogDir {
             return Ok(Some(Uuid(clean.topic_id)));
         }
         let path = self.path.join(found.partition.to_string()).join(PARTITION_METADATA);
-        match host::read_whole(&path, 4096).await {
+        match patient::read_if_there(&path, 4096).await? {
             // A crash while the partition was made may leave the file empty.
-            Ok(bytes) if bytes.is_empty() => Ok(None),
-            Ok(bytes) => match decode_partition_metadata(&bytes) {
+            Some(bytes) if !bytes.is_empty() => match decode_partition_metadata(&bytes) {
                 Ok(topic_id) => Ok(Some(topic_id)),
                 Err(error) => Err(DiskError::corrupt(&path, error)),
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(IoFailure::new("read", &path, &error).into()),
+            Some(_) | None => Ok(None),
         }
     }
 
@@ -459,7 +454,7 @@ impl LogDir {
                 names.changes
             };
             let turn = SyncTurn(self);
-            let result = host::sync_dir(&self.path).await.at("sync", &self.path);
+            let result = patient::sync_dir(&self.path).await;
             drop(turn);
             match result {
                 Ok(()) => {
@@ -507,9 +502,9 @@ impl LogDir {
         self.check()?;
         let archive = clean::encode(&CleanLog { partitions: std::mem::take(&mut *locked(&self.closed)) });
         let (marker_path, clean_path) = (self.path.join(MARKER_FILE), self.path.join(CLEAN_FILE));
-        host::write_whole_durably(&clean_path, &archive).await.at("write", &clean_path)?;
+        patient::write_whole_durably(&clean_path, &archive).await?;
         let marker = clean::marker_for(&archive);
-        host::write_whole_durably(&marker_path, &marker).await.at("write", &marker_path)?;
+        patient::write_whole_durably(&marker_path, &marker).await?;
         Ok(())
     }
 }

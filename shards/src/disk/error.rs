@@ -38,6 +38,12 @@ impl IoFailure {
         self.errno == libc::ENOSPC || self.errno == libc::EDQUOT
     }
 
+    /// Whether there is no file or directory of that name.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.errno == libc::ENOENT
+    }
+
     /// Whether the process or the system has run out of file descriptors.
     #[must_use]
     pub fn is_out_of_descriptors(&self) -> bool {

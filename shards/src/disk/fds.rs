@@ -5,20 +5,17 @@
 //! data therefore need no more descriptors than the limit.
 //!
 //! Invariants: at most `limit` files are cached; a file that is in use elsewhere stays open until its last clone goes.
-//! When the system has no descriptor left, opening waits and gives cached ones back; one line in the log says so.
+//! When the system has no descriptor left, [`patient`](super::patient) takes some from here.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
-use std::time::Duration;
 
 use ottla::ids::Offset;
 
-use super::error::{Context as _, IoFailure};
-use crate::host::{self, File, OpenHow};
-
-/// How long opening waits before it asks the system for a descriptor again.
-const RETRY: Duration = Duration::from_millis(20);
+use super::error::IoFailure;
+use super::patient;
+use crate::host::{File, OpenHow};
 
 /// What a file was opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,8 +48,6 @@ pub struct FdCache {
     entries: RefCell<HashMap<FdKey, Entry>>,
     /// Every cached key, and keys that were forgotten since; the front is asked first to go.
     ring: RefCell<VecDeque<FdKey>>,
-    /// Whether the system was out of descriptors when last asked: the log line is written once per spell.
-    starved: Cell<bool>,
 }
 
 impl FdCache {
@@ -60,7 +55,7 @@ impl FdCache {
     #[must_use]
     pub fn new(limit: usize) -> FdCache {
         assert!(limit > 0, "at least one file can be open");
-        FdCache { limit, entries: RefCell::default(), ring: RefCell::default(), starved: Cell::new(false) }
+        FdCache { limit, entries: RefCell::default(), ring: RefCell::default() }
     }
 
     /// Files that are cached now.
@@ -92,37 +87,22 @@ impl FdCache {
         if let Some(file) = self.peek(key) {
             return Ok(file);
         }
-        let file = self.open_uncached(path, how).await?;
+        let file = patient::open(path, how).await?;
         self.insert(key, file.clone());
         Ok(file)
     }
 
-    /// Opens a file that is not kept, with the same patience.
-    ///
-    /// # Errors
-    /// As [`open`](FdCache::open).
-    pub async fn open_uncached(&self, path: &Path, how: OpenHow) -> Result<File, IoFailure> {
-        loop {
-            match File::open(path, how).await.at("open", path) {
-                Err(failure) if failure.is_out_of_descriptors() => self.wait_for_one(&failure).await,
-                Ok(file) => {
-                    self.starved.set(false);
-                    return Ok(file);
-                }
-                Err(failure) => return Err(failure),
-            }
+    /// Drops `count` files that were not asked for lately.
+    pub(super) fn give_back(&self, count: usize) {
+        for _ in 0..count {
+            self.evict_one();
         }
     }
 
-    async fn wait_for_one(&self, failure: &IoFailure) {
-        if !self.starved.replace(true) {
-            let cached = self.len();
-            tracing::warn!(
-                "{failure}; waiting for a descriptor with {cached} segment files open (raise `ulimit -n`)"
-            );
-        }
-        self.evict_one();
-        host::sleep(RETRY).await;
+    /// Puts a file in the place of the one that is cached.
+    #[cfg(test)]
+    pub(super) fn put_for_test(&self, key: FdKey, file: File) {
+        self.insert(key, file);
     }
 
     fn insert(&self, key: FdKey, file: File) {
@@ -174,6 +154,7 @@ impl std::fmt::Debug for FdCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host;
     use std::path::PathBuf;
 
     fn key(partition: u32) -> FdKey {

@@ -140,7 +140,9 @@ impl State {
     /// Whether size or number of records asks for a write of a relaxed log.
     fn relaxed_is_due(&self) -> bool {
         let records = self.log.log_end_offset().0 - self.relaxed_until.0;
-        self.pending_bytes() >= RELAXED_BYTES || records >= self.log.config().flush_messages || self.tails.len() > 1
+        self.pending_bytes() >= RELAXED_BYTES
+            || records >= self.log.config().flush_messages
+            || self.tails.len() > 1
     }
 }
 
@@ -300,6 +302,10 @@ impl Partition {
 
 impl Failure {
     fn of_write(failure: IoFailure) -> Failure {
-        if failure.is_full() && failure.operation != "sync" { Failure::Full } else { Failure::Broken(failure) }
+        if failure.is_full() && failure.operation != "sync" {
+            Failure::Full
+        } else {
+            Failure::Broken(failure)
+        }
     }
 }

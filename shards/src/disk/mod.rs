@@ -12,6 +12,7 @@
 //! | [`recover`] | making partitions and loading them after a stop or a crash |
 //! | [`clean`], [`offsets_file`] | the formats of the clean archive and of Kafka's offset checkpoints |
 //! | [`cache`], [`fds`], [`index_cache`] | what stays in memory or open, and for how long |
+//! | [`patient`] | waiting for a descriptor when there is none |
 //! | [`watch`] | waiting for a durable end or a high watermark |
 //!
 //! The path of a batch: [`Partition::append`](partition::Partition::append) copies it into the tail and queues the
@@ -29,6 +30,7 @@ pub mod flush;
 pub mod index_cache;
 pub mod offsets_file;
 pub mod partition;
+pub mod patient;
 pub mod prealloc;
 pub mod recover;
 pub mod settings;

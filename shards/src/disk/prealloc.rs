@@ -130,7 +130,13 @@ impl ZeroAhead {
     }
 
     /// Counts a flush of `bytes` bytes that ended, and says up to where to zero now, if that is worth it.
-    fn count(&mut self, bytes: u64, end: FilePosition, segment_bytes: u64, now: Monotonic) -> Option<FilePosition> {
+    fn count(
+        &mut self,
+        bytes: u64,
+        end: FilePosition,
+        segment_bytes: u64,
+        now: Monotonic,
+    ) -> Option<FilePosition> {
         if now.since(self.spell_begun) > SPELL {
             (self.spell_begun, self.flushes, self.flushed_bytes) = (now, 0, 0);
         }
@@ -152,7 +158,13 @@ impl ZeroAhead {
         (target > self.zeroed_end).then_some(target)
     }
 
-    fn begin(&mut self, target: FilePosition, end: FilePosition, budget: &Rc<ZeroBudget>, now: Monotonic) -> bool {
+    fn begin(
+        &mut self,
+        target: FilePosition,
+        end: FilePosition,
+        budget: &Rc<ZeroBudget>,
+        now: Monotonic,
+    ) -> bool {
         self.share = None;
         let bytes = target.0.saturating_sub(end.0);
         if budget.bytes() + bytes > budget.bytes_max {
@@ -317,7 +329,10 @@ mod tests {
         let budget = ZeroBudget::new(MB);
         let mut zero = ZeroAhead::new(FilePosition(100));
         assert!(zero.begin(FilePosition(MB), FilePosition(100), &budget, at(0)));
-        assert_eq!(zero.next_piece(FilePosition(5_000)), Some(FilePosition(8192)..FilePosition(8192 + PIECE_BYTES)));
+        assert_eq!(
+            zero.next_piece(FilePosition(5_000)),
+            Some(FilePosition(8192)..FilePosition(8192 + PIECE_BYTES))
+        );
         let flush = |from, to| Flush {
             writes: vec![super::super::tail::FlushWrite { position: FilePosition(from), slices: Vec::new() }],
             end: FilePosition(to),

@@ -18,7 +18,8 @@ use ottla::ids::{FilePosition, Offset, TimestampMs, TopicId, TopicPartition};
 use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::log::damage::Damage;
 use ottla::log::files::{
-    FileStage, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile, SegmentFileKind, encode_partition_metadata,
+    FileStage, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile, SegmentFileKind,
+    encode_partition_metadata,
 };
 use ottla::log::leader_epochs::LeaderEpochs;
 use ottla::log::load::{self, FoundSegment, LoadInput, LoadStep, Loaded, LogLoader};
@@ -34,6 +35,7 @@ use super::clean::{CleanActive, CleanPartition, CleanSegment, CleanTimestamp};
 use super::dirs::{Found, LogDir};
 use super::error::{Context as _, DiskError, IoFailure};
 use super::partition::{IndexFiles, Partition, Place};
+use super::patient;
 use super::shard_disk::ShardDisk;
 use super::tail::block_floor;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
@@ -110,20 +112,21 @@ impl ShardDisk {
 
     async fn make_directory(&self, path: &Path, topic_id: TopicId) -> Result<(), DiskError> {
         host::create_dir_all(path).await.at("create", path)?;
-        let entries = host::read_dir(path).await.at("read", path)?;
-        let occupied = entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
+        let entries = patient::read_dir(path).await?;
+        let occupied =
+            entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
         if occupied {
             return Err(DiskError::corrupt(path, "it holds records, where a new partition is to be made"));
         }
         let metadata = path.join(PARTITION_METADATA);
         let how = OpenHow { write: true, create: true, ..OpenHow::default() };
-        let file = self.fds.open_uncached(&metadata, how).await?;
+        let file = patient::open(&metadata, how).await?;
         let text = encode_partition_metadata(topic_id);
         let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(text.as_bytes()).into()];
         file.set_len(0).await.at("cut", &metadata)?;
         file.write_at(slices, 0, Durability::None).await.at("write", &metadata)?;
         file.sync_data().await.at("sync", &metadata)?;
-        host::sync_dir(path).await.at("sync", path)?;
+        patient::sync_dir(path).await?;
         Ok(())
     }
 
@@ -158,7 +161,7 @@ impl ShardDisk {
             let partition = self.assemble(place, log, created, files);
             return Ok(LoadedPartition { partition, scanned_bytes: 0, cut: false, damage: Vec::new() });
         }
-        let result = Loading { disk: self, place: &place, scanned: Vec::new() }.run(&found, &with).await;
+        let result = Loading { place: &place, scanned: Vec::new() }.run(&found, &with).await;
         if let Err(DiskError::Io(failure)) = &result {
             dir.fail(failure);
         }
@@ -177,7 +180,6 @@ impl ShardDisk {
 
 /// One load from files.
 struct Loading<'a> {
-    disk: &'a Rc<ShardDisk>,
     place: &'a Place,
     /// The segments that were read.
     scanned: Vec<Offset>,
@@ -204,7 +206,7 @@ impl Loading<'_> {
             match loader.step() {
                 LoadStep::ReadSnapshot { offset } => {
                     let path = self.path(offset, SegmentFileKind::ProducerSnapshot);
-                    let bytes = host::read_whole(&path, FILE_BYTES_MAX).await;
+                    let bytes = patient::read_whole(&path, FILE_BYTES_MAX).await;
                     loader.snapshot(bytes.as_deref().ok());
                 }
                 LoadStep::ReadIndexes { segment_base, last_entries } => {
@@ -230,7 +232,7 @@ impl Loading<'_> {
 
     async fn list(&self) -> Result<Files, DiskError> {
         let path = &self.place.path;
-        let entries = host::read_dir(path).await.at("read", path)?;
+        let entries = patient::read_dir(path).await?;
         let mut files = Files::default();
         for entry in entries {
             let name = entry.name.to_string_lossy();
@@ -243,7 +245,7 @@ impl Loading<'_> {
             match (stage, kind) {
                 (FileStage::Live, SegmentFileKind::Log) => {
                     let (bytes, modified) = (entry.bytes, entry.modified);
-                    files.segments.push(FoundSegment { base_offset, bytes, modified });
+                    files.segments.push(FoundSegment { base_offset, bytes, modified, has_aborted: false });
                 }
                 (FileStage::Live, SegmentFileKind::ProducerSnapshot) => files.snapshots.push(base_offset),
                 (FileStage::Live, _) => {
@@ -258,6 +260,10 @@ impl Loading<'_> {
                 }
             }
         }
+        for segment in &mut files.segments {
+            let key = (segment.base_offset, SegmentFileKind::TransactionIndex);
+            segment.has_aborted = files.index_bytes.contains_key(&key);
+        }
         Ok(files)
     }
 
@@ -265,7 +271,7 @@ impl Loading<'_> {
     /// was, a file that cannot be read means that they have to.
     async fn read_epochs(&self, recovery_point: Offset) -> Option<LeaderEpochs> {
         let path = self.place.path.join(LEADER_EPOCH_CHECKPOINT);
-        match host::read_whole(&path, FILE_BYTES_MAX).await {
+        match patient::read_whole(&path, FILE_BYTES_MAX).await {
             Ok(bytes) => match LeaderEpochs::decode(&bytes) {
                 Ok(epochs) => Some(epochs),
                 Err(error) => {
@@ -278,7 +284,8 @@ impl Loading<'_> {
     }
 
     async fn open(&self, base: Offset) -> Result<File, IoFailure> {
-        self.disk.fds.open_uncached(&self.path(base, SegmentFileKind::Log), self.place.dir.open_blocks()).await
+        patient::open(&self.path(base, SegmentFileKind::Log), self.place.dir.open_blocks())
+            .await
     }
 
     async fn read_indexes(
@@ -320,7 +327,7 @@ impl Loading<'_> {
         let skipped = last_entries.map_or(0, |last| (bytes / entry_bytes).saturating_sub(last));
         let path = self.path(base, kind);
         let how = OpenHow { read: true, ..OpenHow::default() };
-        let file = self.disk.fds.open_uncached(&path, how).await?;
+        let file = patient::open(&path, how).await?;
         let from = skipped * entry_bytes;
         let read = file.read_at(from as u64, bytes - from).await.at("read", &path)?;
         Ok(Some(Entries { skipped, bytes: read.to_vec() }))
@@ -368,7 +375,7 @@ impl Loading<'_> {
                 remove_if_there(&path).await?;
                 continue;
             }
-            host::write_whole_durably(&path, &bytes).await.at("write", &path)?;
+            patient::write_whole_durably(&path, &bytes).await?;
         }
         Ok(())
     }
@@ -386,7 +393,8 @@ impl Loading<'_> {
         for path in &files.leftovers {
             remove_if_there(path).await?;
         }
-        let lost: Vec<Offset> = loaded.damage.iter().flat_map(|damage| damage.dropped_segments.clone()).collect();
+        let lost: Vec<Offset> =
+            loaded.damage.iter().flat_map(|damage| damage.dropped_segments.clone()).collect();
         for &base in &loaded.remove_segments {
             self.remove_segment(base, lost.contains(&base)).await?;
         }
@@ -408,7 +416,7 @@ impl Loading<'_> {
             let path = self.path(base, SegmentFileKind::Log);
             self.open(base).await?.sync_data().await.at("sync", &path)?;
         }
-        host::sync_dir(&self.place.path).await.at("sync", &self.place.path)?;
+        patient::sync_dir(&self.place.path).await?;
         Ok(())
     }
 
@@ -427,11 +435,15 @@ impl Loading<'_> {
 
     /// Says what may be lost, and keeps the bytes that stand in its place when records were lost for certain.
     async fn report(&self, damage: &Damage) -> Result<(), DiskError> {
-        let (name, base, from, next) = (&self.place.name, damage.segment_base, damage.from, damage.next_offset);
+        let (name, base, from, next) =
+            (&self.place.name, damage.segment_base, damage.from, damage.next_offset);
         let path = self.path(base, SegmentFileKind::Log);
         if !damage.certain {
             // A write that a crash has torn looks like this too; none of it was acknowledged then.
-            tracing::warn!("{name}: {} at byte {from} of segment {base}; the log now ends at {next}", damage.end);
+            tracing::warn!(
+                "{name}: {} at byte {from} of segment {base}; the log now ends at {next}",
+                damage.end
+            );
             return Ok(());
         }
         let kept = damaged_path(&path, from);
@@ -453,9 +465,9 @@ fn damaged_path(path: &Path, from: FilePosition) -> PathBuf {
 }
 
 async fn copy_from(path: &Path, from: FilePosition, to: &Path) -> Result<(), DiskError> {
-    let source = File::open(path, OpenHow { read: true, ..OpenHow::default() }).await.at("open", path)?;
+    let source = patient::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;
     let how = OpenHow { write: true, create: true, ..OpenHow::default() };
-    let target = File::open(to, how).await.at("open", to)?;
+    let target = patient::open(to, how).await?;
     target.set_len(0).await.at("cut", to)?;
     let mut done = 0;
     loop {
@@ -532,6 +544,7 @@ fn restore_closed(segment: &CleanSegment) -> ClosedSegment {
         bytes: segment.bytes,
         largest_timestamp: segment.largest.map(restore_timestamp),
         modified: TimestampMs(segment.modified_ms),
+        has_aborted: segment.has_aborted,
     }
 }
 
@@ -546,8 +559,15 @@ fn restore_active(active: &CleanActive) -> Option<ResumedSegment> {
         modified: TimestampMs(active.modified_ms),
         bytes_since_entry: active.bytes_since_entry,
         indexes: SegmentIndexes {
-            offsets: OffsetIndex::decode_tail(base, usize::MAX, skipped(offsets.skipped_entries), &offsets.bytes).ok()?,
-            times: TimeIndex::decode_tail(base, usize::MAX, skipped(times.skipped_entries), &times.bytes).ok()?,
+            offsets: OffsetIndex::decode_tail(
+                base,
+                usize::MAX,
+                skipped(offsets.skipped_entries),
+                &offsets.bytes,
+            )
+            .ok()?,
+            times: TimeIndex::decode_tail(base, usize::MAX, skipped(times.skipped_entries), &times.bytes)
+                .ok()?,
             aborted: TransactionIndex::decode(base, &active.aborted).ok()?,
         },
     })

@@ -13,6 +13,7 @@ use super::fds::FdCache;
 use super::flush::FlushQueue;
 use super::index_cache::IndexCache;
 use super::partition::Partition;
+use super::patient;
 use super::prealloc::ZeroBudget;
 use super::settings::DiskSettings;
 use super::tail::MemoryGauge;
@@ -22,7 +23,7 @@ use crate::host::sync::Semaphore;
 pub struct ShardDisk {
     pub(super) settings: DiskSettings,
     pub(super) dirs: LogDirs,
-    pub(super) fds: FdCache,
+    pub(super) fds: Rc<FdCache>,
     pub(super) gauge: MemoryGauge,
     /// Bytes that are appended and not on disk.
     pub(super) unflushed: Rc<Semaphore>,
@@ -42,8 +43,10 @@ impl ShardDisk {
     /// The part of the calling shard.
     #[must_use]
     pub fn new(dirs: LogDirs, settings: DiskSettings) -> Rc<ShardDisk> {
+        let fds = Rc::new(FdCache::new(settings.open_files_max));
+        patient::relieve_by(&fds);
         Rc::new(ShardDisk {
-            fds: FdCache::new(settings.open_files_max),
+            fds,
             gauge: MemoryGauge::default(),
             unflushed: Semaphore::new(settings.unflushed_bytes_max),
             writes: Semaphore::new(settings.write_bytes_in_flight_max),

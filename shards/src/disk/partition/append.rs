@@ -20,8 +20,8 @@ use thiserror::Error;
 
 use super::{Partition, State};
 use crate::disk::error::{Context as _, DiskError};
-use crate::host::sync::Permit;
 use crate::host;
+use crate::host::sync::Permit;
 
 /// Why a batch was not appended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -64,7 +64,11 @@ impl Partition {
     ///
     /// # Errors
     /// The log's refusal, or the disk's state. The batch is not in the log then.
-    pub async fn append(self: &Rc<Self>, batch: &[u8], new: NewBatch) -> Result<AppendedBatch, AppendFailure> {
+    pub async fn append(
+        self: &Rc<Self>,
+        batch: &[u8],
+        new: NewBatch,
+    ) -> Result<AppendedBatch, AppendFailure> {
         assert_eq!(batch.len(), new.header.batch_bytes, "exactly one batch is appended");
         let turn = match self.turn.try_acquire(1) {
             Some(turn) => turn,
@@ -168,7 +172,8 @@ impl Partition {
 impl State {
     /// Copies the batch behind the tail, its offset and epoch written into the copy.
     fn store(&mut self, batch: &[u8], base_offset: Offset, epoch: LeaderEpoch) {
-        let (header, records) = batch.split_first_chunk::<BATCH_HEADER_BYTES>().expect("a batch has a header");
+        let (header, records) =
+            batch.split_first_chunk::<BATCH_HEADER_BYTES>().expect("a batch has a header");
         let mut header = *header;
         edit::set_base_offset(&mut header, base_offset);
         edit::set_leader_epoch(&mut header, epoch);

@@ -10,9 +10,7 @@ use ottla::log::{ActiveSegment, ClosedSegment, TimestampOffset};
 
 use super::Partition;
 use super::files::IndexWrite;
-use crate::disk::clean::{
-    CleanActive, CleanEpoch, CleanIndex, CleanPartition, CleanSegment, CleanTimestamp,
-};
+use crate::disk::clean::{CleanActive, CleanEpoch, CleanIndex, CleanPartition, CleanSegment, CleanTimestamp};
 use crate::disk::error::{Context as _, DiskError};
 
 impl Partition {
@@ -103,6 +101,7 @@ fn describe_closed(segment: &ClosedSegment) -> CleanSegment {
         bytes: segment.bytes,
         largest: segment.largest_timestamp.map(describe_timestamp),
         modified_ms: segment.modified.0,
+        has_aborted: segment.has_aborted,
     }
 }
 

@@ -140,7 +140,8 @@ impl Partition {
         loop {
             let busy = {
                 let state = self.state.borrow();
-                let in_flight = |segment: &super::SegmentTail| segment.tail.is_flushing() || segment.zero.is_busy();
+                let in_flight =
+                    |segment: &super::SegmentTail| segment.tail.is_flushing() || segment.zero.is_busy();
                 !self.dir.is_offline() && state.tails.iter().any(in_flight)
             };
             if !busy {
@@ -162,7 +163,10 @@ impl crate::disk::ShardDisk {
             for file in files {
                 match host::remove_file(&file).await {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        tracing::warn!("cannot remove {}: {error}; the next start tries again", file.display());
+                        tracing::warn!(
+                            "cannot remove {}: {error}; the next start tries again",
+                            file.display()
+                        );
                     }
                     Ok(()) | Err(_) => {}
                 }

@@ -18,7 +18,8 @@ use ottla::log::txn_index::ABORTED_ENTRY_BYTES;
 use super::{IndexFiles, Partition};
 use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::fds::{FdKey, Use};
-use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
+use crate::disk::patient;
+use crate::host::{AlignedBuf, Durability, File, OpenHow, WriteSlice};
 
 impl Partition {
     /// The path of a live file.
@@ -42,7 +43,7 @@ impl Partition {
         let how = OpenHow { create: !created, ..self.dir.open_blocks() };
         let file = self.disk.fds.open(key, &path, how).await?;
         if !created {
-            host::sync_dir(&self.path).await.at("sync", &self.path)?;
+            patient::sync_dir(&self.path).await?;
             if let Some(segment) = self.state.borrow_mut().tail_of(base) {
                 segment.created = true;
             }
@@ -92,7 +93,7 @@ impl Partition {
         how: IndexWrite,
     ) -> Result<(), IoFailure> {
         let open = OpenHow { write: true, create: true, ..OpenHow::default() };
-        let file = self.disk.fds.open_uncached(path, open).await?;
+        let file = patient::open(path, open).await?;
         // Whatever an earlier life of the file has left behind the entries that count.
         file.set_len(position as u64).await.at("cut", path)?;
         if !bytes.is_empty() {
@@ -108,7 +109,7 @@ impl Partition {
     /// Writes a small file whole, synced; its name is durable after the next sync of the directory.
     pub(in crate::disk) async fn write_small(&self, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
         let how = OpenHow { write: true, create: true, ..OpenHow::default() };
-        let file = self.disk.fds.open_uncached(path, how).await?;
+        let file = patient::open(path, how).await?;
         file.set_len(0).await.at("cut", path)?;
         if !bytes.is_empty() {
             let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
@@ -127,7 +128,7 @@ impl Partition {
             state.log.epochs().encode()
         };
         let path = self.path.join(LEADER_EPOCH_CHECKPOINT);
-        let result = host::write_whole_durably(&path, text.as_bytes()).await.at("write", &path);
+        let result = patient::write_whole_durably(&path, text.as_bytes()).await;
         if let Err(failure) = &result {
             self.state.borrow_mut().epochs_dirty = true;
             self.dir.fail(failure);
@@ -137,7 +138,7 @@ impl Partition {
 
     /// Makes the names in the partition's directory durable.
     pub(in crate::disk) async fn sync_names(&self) -> Result<(), IoFailure> {
-        host::sync_dir(&self.path).await.at("sync", &self.path)
+        patient::sync_dir(&self.path).await
     }
 }
 

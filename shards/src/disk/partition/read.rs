@@ -49,6 +49,8 @@ pub struct Read {
     pub slices: Vec<Slice>,
     /// Their number.
     pub bytes: u64,
+    /// Where in the log they are; what [`Partition::aborted_transactions`] asks for.
+    pub slice: Option<ReadSlice>,
     /// A batch is there, but larger than the bytes wanted, and need not come.
     pub withheld: bool,
     /// The log's offsets when the read was planned.
@@ -77,11 +79,11 @@ impl Partition {
             let walk = match plan {
                 ReadPlan::Empty | ReadPlan::Withheld => {
                     let withheld = matches!(plan, ReadPlan::Withheld);
-                    return Ok(Read { slices: Vec::new(), bytes: 0, withheld, offsets });
+                    return Ok(Read { slices: Vec::new(), bytes: 0, slice: None, withheld, offsets });
                 }
                 ReadPlan::Slice(slice) => {
-                    let slices = self.slices(slice).await?;
-                    return Ok(Read { slices, bytes: slice.bytes(), withheld: false, offsets });
+                    let (slices, bytes) = (self.slices(slice).await?, slice.bytes());
+                    return Ok(Read { slices, bytes, slice: Some(slice), withheld: false, offsets });
                 }
                 ReadPlan::Walk(walk) => walk,
             };
@@ -106,7 +108,9 @@ impl Partition {
     pub(super) fn read_failed(&self, base: Offset, error: ReadError) -> DiskError {
         match error {
             ReadError::OutOfRange { got, start, end } => DiskError::OutOfRange { offset: got, start, end },
-            ReadError::Corrupt { .. } => DiskError::corrupt(&self.path, format!("near offset {base}: {error}")),
+            ReadError::Corrupt { .. } => {
+                DiskError::corrupt(&self.path, format!("near offset {base}: {error}"))
+            }
         }
     }
 
@@ -145,7 +149,11 @@ impl Partition {
     fn cut_by_memory(&self, slice: ReadSlice) -> ReadSlice {
         let state = self.state.borrow();
         let active = state.log.active_segment();
-        if active.base_offset() != slice.segment_base { slice } else { slice.cut_by(&active.indexes().offsets) }
+        if active.base_offset() != slice.segment_base {
+            slice
+        } else {
+            slice.cut_by(&active.indexes().offsets)
+        }
     }
 
     /// Runs a walk over the headers of a segment to its end.
@@ -172,7 +180,10 @@ impl Partition {
                 && again == position
             {
                 let path = self.segment_path(base);
-                return Err(DiskError::corrupt(&path, format!("it ends within the header at byte {position}")));
+                return Err(DiskError::corrupt(
+                    &path,
+                    format!("it ends within the header at byte {position}"),
+                ));
             }
         }
     }
@@ -184,7 +195,12 @@ impl Partition {
     }
 
     /// Up to `wanted` bytes of a segment from `from` on, copied from wherever they are; fewer only at its end.
-    pub(super) async fn window(&self, base: Offset, from: FilePosition, wanted: u64) -> Result<Vec<u8>, DiskError> {
+    pub(super) async fn window(
+        &self,
+        base: Offset,
+        from: FilePosition,
+        wanted: u64,
+    ) -> Result<Vec<u8>, DiskError> {
         let wanted = usize::try_from(wanted).expect("memory is addressable");
         let (is_active, in_memory, end) = {
             let mut state = self.state.borrow_mut();
@@ -270,10 +286,13 @@ impl Partition {
     fn memory_part(&self, slice: ReadSlice) -> (FilePosition, Vec<Bytes>) {
         let mut state = self.state.borrow_mut();
         let Some(segment) = state.tail_of(slice.segment_base) else { return (slice.end, Vec::new()) };
-        let file_end = segment.tail.start().min(slice.end);
-        let from = file_end.max(slice.start);
+        let in_memory = segment.tail.start();
+        if slice.end <= in_memory {
+            return (slice.end, Vec::new());
+        }
+        let from = in_memory.max(slice.start);
         let memory = segment.tail.bytes(from, slice.end).expect("from the tail's start on all is in memory");
-        (file_end, memory)
+        (in_memory, memory)
     }
 
     /// The bytes of a whole batch, copied.

@@ -77,7 +77,9 @@ impl Partition {
                 let mut state = self.state.borrow_mut();
                 state.unfinished.remove(&base);
                 let last = state.tails.back().map(|active| active.base);
-                state.tails.retain(|segment| Some(segment.base) == last || segment.tail.start() < segment.tail.end());
+                state.tails.retain(|segment| {
+                    Some(segment.base) == last || segment.tail.start() < segment.tail.end()
+                });
             }
             Err(failure) => self.dir.fail(&failure),
         }

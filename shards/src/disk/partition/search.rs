@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use ottla::ids::Offset;
+use ottla::log::aborted::AbortedStep;
 use ottla::log::files::SegmentFileKind;
 use ottla::log::offset_index::OFFSET_ENTRY_BYTES;
 use ottla::log::read::BatchAt;
@@ -16,7 +17,7 @@ use ottla::log::timestamp::{
 };
 use ottla::log::txn_index::ABORTED_ENTRY_BYTES;
 use ottla::log::{
-    AbortedTransaction, CorruptIndex, OffsetIndex, SegmentIndexes, TimeIndex, TransactionIndex,
+    AbortedTransaction, CorruptIndex, OffsetIndex, ReadSlice, SegmentIndexes, TimeIndex, TransactionIndex,
 };
 use ottla::protocol::records::Batch;
 
@@ -24,6 +25,7 @@ use super::files::{IndexBytes, IndexWrite};
 use super::read::Fed;
 use super::{IndexFiles, Partition};
 use crate::disk::error::{DiskError, IoFailure};
+use crate::disk::patient;
 use crate::host;
 
 /// The most bytes of one index file; `segment.index.bytes` is far below.
@@ -63,7 +65,9 @@ impl Partition {
                         Ok(Some(found)) => return Ok(Some(found)),
                         Ok(None) => self.state.borrow().log.timestamp_plan_behind(base, query, up_to),
                         // Deleted while it was looked at.
-                        Err(_) if !self.has_segment(base) => self.state.borrow().log.timestamp_plan(query, up_to),
+                        Err(_) if !self.has_segment(base) => {
+                            self.state.borrow().log.timestamp_plan(query, up_to)
+                        }
                         Err(error) => return Err(error),
                     }
                 }
@@ -116,53 +120,39 @@ impl Partition {
     }
 
     /// Reads the last entry of a closed segment's time index, for retention and searches.
-    pub(in crate::disk) async fn read_largest_timestamp(self: &Rc<Self>, base: Offset) -> Result<(), DiskError> {
+    pub(in crate::disk) async fn read_largest_timestamp(
+        self: &Rc<Self>,
+        base: Offset,
+    ) -> Result<(), DiskError> {
         let indexes = self.indexes(base).await?;
         let largest = indexes.times.last_entry();
         self.state.borrow_mut().log.set_largest_timestamp(base, largest);
         Ok(())
     }
 
-    /// The aborted transactions that overlap `from..to`, by ascending marker: what a read_committed fetch of these
-    /// offsets has to name.
+    /// The aborted transactions that a read_committed fetch from `from` on has to name with the slice that it got, by
+    /// ascending first offset.
     ///
     /// # Errors
     /// The disk's failures.
     pub async fn aborted_transactions(
         self: &Rc<Self>,
         from: Offset,
-        to: Offset,
+        slice: &ReadSlice,
     ) -> Result<Vec<AbortedTransaction>, DiskError> {
-        self.check()?;
-        let mut next = {
-            let state = self.state.borrow();
-            let closed = state.log.closed_segments().rev().map(|segment| segment.base_offset);
-            let active = state.log.active_segment().base_offset();
-            let first = state.log.closed_segments().next().map_or(active, |segment| segment.base_offset);
-            std::iter::once(active).chain(closed).find(|base| *base <= from).or(Some(first))
-        };
-        let mut aborted = Vec::new();
-        while let Some(base) = next {
-            let known = {
-                let state = self.state.borrow();
-                let active = state.log.active_segment();
-                let in_memory = (active.base_offset() == base).then(|| &active.indexes().aborted);
-                in_memory.and_then(|index| index.overlapping(from, to))
-            };
-            let range = match known {
-                Some(range) => range,
-                None => {
-                    let indexes = self.indexes(base).await?;
-                    indexes.aborted.overlapping(from, to).expect("a whole index knows every offset")
+        let index = self.disk.indexes.get((self.number, slice.segment_base));
+        let offsets = index.as_ref().map(|indexes| &indexes.offsets);
+        let mut search = self.state.borrow().log.aborted_search(from, slice, offsets);
+        loop {
+            let step = search.step(&self.state.borrow().log);
+            match step {
+                AbortedStep::Done(transactions) => return Ok(transactions),
+                AbortedStep::ReadIndex { segment_base } => {
+                    let indexes = self.indexes(segment_base).await?;
+                    search.feed(&self.state.borrow().log, &indexes.aborted);
                 }
-            };
-            aborted.extend(range.transactions);
-            if range.complete {
-                break;
             }
-            next = self.state.borrow().log.next_segment(base);
         }
-        Ok(aborted)
     }
 
     /// The whole indexes of a segment, from memory, from the cache or from their files.
@@ -177,7 +167,7 @@ impl Partition {
         let indexes = match self.read_indexes(base, written, &behind).await {
             Ok(Ok(indexes)) => indexes,
             Ok(Err(reason)) => self.rebuild_indexes(base, &reason.to_string()).await?,
-            Err(failure) if failure.errno == libc::ENOENT => {
+            Err(failure) if failure.is_missing() => {
                 self.rebuild_indexes(base, &failure.to_string()).await?
             }
             Err(failure) => return Err(failure.into()),
@@ -263,21 +253,23 @@ impl Partition {
             return Ok(Vec::new());
         }
         let path = self.file_path(base, kind);
-        match host::read_whole(&path, INDEX_BYTES_MAX).await {
+        match patient::read_whole(&path, INDEX_BYTES_MAX).await {
             Ok(mut read) => {
                 read.truncate(bytes.unwrap_or(usize::MAX));
                 Ok(read)
             }
             // Only a segment with aborted transactions has such a file.
-            Err(error) if kind == SegmentFileKind::TransactionIndex && error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Vec::new())
-            }
-            Err(error) => Err(IoFailure::new("read", &path, &error)),
+            Err(failure) if kind == SegmentFileKind::TransactionIndex && failure.is_missing() => Ok(Vec::new()),
+            Err(failure) => Err(failure),
         }
     }
 
     /// Builds the offset and time index of a closed segment anew from its batches, and writes them.
-    async fn rebuild_indexes(self: &Rc<Self>, base: Offset, reason: &str) -> Result<SegmentIndexes, DiskError> {
+    async fn rebuild_indexes(
+        self: &Rc<Self>,
+        base: Offset,
+        reason: &str,
+    ) -> Result<SegmentIndexes, DiskError> {
         let turn = self.housekeeping.acquire(1).await;
         let (config, end) = {
             let state = self.state.borrow();
