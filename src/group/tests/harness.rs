@@ -2,7 +2,7 @@
 //!
 //! After every event the coordinator's own invariants are checked, and that no token is answered twice.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -38,7 +38,7 @@ pub(super) struct World {
     /// What is durable, by partition, with the offset of each record.
     pub(super) log: BTreeMap<i32, Vec<CoordinatorRecord>>,
     answered: BTreeMap<Token, GroupReply>,
-    taken: Vec<Token>,
+    taken: BTreeSet<Token>,
     next_token: u64,
     random: u128,
 }
@@ -71,7 +71,7 @@ impl World {
             appends: VecDeque::new(),
             log: BTreeMap::new(),
             answered: BTreeMap::new(),
-            taken: Vec::new(),
+            taken: BTreeSet::new(),
             next_token: 0,
             random: 0x5eed,
         }
@@ -139,8 +139,7 @@ impl World {
     fn take(&mut self, output: Output) {
         match output {
             Output::Reply { token, reply } => {
-                assert!(!self.taken.contains(&token), "a token is answered once");
-                self.taken.push(token);
+                assert!(self.taken.insert(token), "a token is answered once");
                 self.answered.insert(token, reply);
             }
             Output::Append { id, partition, records } => {
@@ -186,6 +185,11 @@ impl World {
 
     pub(super) fn is_answered(&self, token: Token) -> bool {
         self.taken.contains(&token)
+    }
+
+    /// The answer to `token`, if it is there.
+    pub(super) fn try_answer(&mut self, token: Token) -> Option<GroupReply> {
+        self.answered.remove(&token)
     }
 
     /// The answer to `token`, which must be there.
