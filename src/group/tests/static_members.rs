@@ -2,7 +2,9 @@
 
 use super::harness::{GROUP, World, commit, join, join_static, protocol, sync};
 use crate::errors::ErrorCode;
-use crate::group::{GroupConfig, GroupReply, GroupRequest, GroupState, Heartbeat, JoinGroup, JoinReply};
+use crate::group::{
+    DeleteOffsets, GroupConfig, GroupReply, GroupRequest, GroupState, Heartbeat, JoinGroup, JoinReply,
+};
 
 fn heartbeat(world: &mut World, member_id: &str, instance_id: &str) -> ErrorCode {
     let request = Heartbeat {
@@ -223,4 +225,17 @@ fn after_a_restart_of_the_coordinator_the_instances_are_known() {
     assert_eq!(heartbeat(&mut world, &successor.member_id, "b"), ErrorCode::None);
     assert_eq!(heartbeat(&mut world, &b.member_id, "b"), ErrorCode::FencedInstanceId);
     assert_eq!(heartbeat(&mut world, &a.member_id, "a"), ErrorCode::None);
+}
+
+#[test]
+fn a_restarted_member_that_reads_other_topics_is_known_to_read_them() {
+    let mut world = World::new();
+    pair(&mut world);
+    let changed = JoinGroup { protocols: vec![protocol("range", &["new"])], ..join_static("b") };
+    let token = world.send(GroupRequest::Join(changed));
+    assert_eq!(world.joined(token).error, ErrorCode::None);
+    let request = DeleteOffsets { group_id: GROUP.to_owned(), topics: vec![("new".to_owned(), vec![0])] };
+    let token = world.send(GroupRequest::DeleteOffsets(request));
+    let GroupReply::DeleteOffsets(reply) = world.answer(token) else { panic!("not a deletion") };
+    assert_eq!(reply.topics[0].1, [(0, ErrorCode::GroupSubscribedToTopic)]);
 }

@@ -196,3 +196,16 @@ fn a_member_that_waits_for_its_assignment_is_not_dropped_for_silence() {
     world.advance(9_999);
     assert_eq!(world.heartbeat(&follower.member_id, 1), ErrorCode::None, "its session began with the answer");
 }
+
+#[test]
+fn a_generation_that_is_given_up_takes_its_assignments_back() {
+    let mut world = World::eager();
+    let member = world.stable(vec![join("")]).remove(0);
+    assert!(!world.describe(GROUP).members[0].assignment.is_empty());
+    let token = world.send(GroupRequest::Join(join(&member.member_id)));
+    assert_eq!(world.joined(token).generation_id, 2);
+    assert!(!world.describe(GROUP).members[0].assignment.is_empty(), "until the new one is there");
+    world.send(GroupRequest::Join(join("")));
+    let members = world.describe(GROUP).members;
+    assert!(members.iter().all(|member| member.assignment.is_empty()));
+}
