@@ -161,6 +161,21 @@ impl World {
         }
     }
 
+    /// The two oldest appends become durable and are reported the other way round.
+    pub(super) fn persist_two_swapped(&mut self) {
+        let mut reports = Vec::new();
+        for _ in 0..2 {
+            let (id, partition, records) = self.appends.pop_front().expect("an append is under way");
+            let log = self.log.entry(partition).or_default();
+            log.extend(records);
+            reports.push((id, Offset(i64::try_from(log.len()).expect("few records") - 1)));
+        }
+        for (id, last) in reports.into_iter().rev() {
+            self.coordinator.on_persisted(self.clock(), id, Ok(last));
+            self.settle();
+        }
+    }
+
     /// The oldest append cannot be written.
     pub(super) fn fail_next(&mut self, error: ErrorCode) {
         let (id, _, _) = self.appends.pop_front().expect("an append is under way");

@@ -5,6 +5,7 @@ mod expiry;
 mod harness;
 mod join;
 mod leave;
+mod limits;
 mod loading;
 mod membership;
 mod model;

@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::harness::{GROUP, World, commit, fetch, join, leaving, protocol, sync};
+use super::harness::{GROUP, World, commit, fetch, join, leaving, protocol, sync, topic_id};
 use crate::errors::ErrorCode;
 use crate::group::records::{Change, GroupMetadata};
 use crate::group::{
-    AppendId, DeleteOffsets, GroupConfig, GroupReply, GroupRequest, GroupState, Heartbeat, JoinGroup,
-    JoinReply, LeaveGroup, LeavingMember, Token,
+    AppendId, CoordinatorRecord, DeleteOffsets, DeletedTopic, GroupConfig, GroupReply, GroupRequest,
+    GroupState, Heartbeat, JoinGroup, JoinReply, LeaveGroup, LeavingMember, Token,
 };
 
 const PARTITIONS: i32 = 6;
@@ -207,6 +207,11 @@ impl Model {
     }
 
     fn administrate(&mut self) {
+        if self.random.one_in(6) {
+            let deleted = DeletedTopic { name: "other".to_owned(), topic_id: topic_id("other") };
+            self.world.coordinator.on_topics_deleted(self.world.clock(), &[deleted]);
+            return self.world.settle();
+        }
         let request = match self.random.below(5) {
             0 => GroupRequest::Delete { group_id: GROUP.to_owned() },
             1 => GroupRequest::DeleteOffsets(DeleteOffsets {
@@ -225,9 +230,21 @@ impl Model {
     }
 
     fn persist(&mut self) {
-        let Some((id, _, records)) = self.world.appends.front().cloned() else { return };
-        self.durable.insert(id);
-        for record in &records {
+        let swapped = self.world.appends.len() >= 2 && self.random.one_in(5);
+        let appends: Vec<_> = self.world.appends.iter().take(1 + usize::from(swapped)).cloned().collect();
+        for (id, _, records) in &appends {
+            self.durable.insert(*id);
+            self.written(records);
+        }
+        match appends.len() {
+            0 => {}
+            1 => self.world.persist_next(),
+            _ => self.world.persist_two_swapped(),
+        }
+    }
+
+    fn written(&mut self, records: &[CoordinatorRecord]) {
+        for record in records {
             match Change::decode(&record.key, record.value.as_deref()) {
                 Ok(Some(Change::Group { value: None, .. })) => {
                     self.generation_seen = 0;
@@ -239,12 +256,11 @@ impl Model {
                 other => panic!("the coordinator wrote what it cannot read: {other:?}"),
             }
         }
-        self.world.persist_next();
     }
 
     fn fail(&mut self) {
         let Some((_, _, records)) = self.world.appends.front() else { return };
-        let of_group = |record: &crate::group::CoordinatorRecord| {
+        let of_group = |record: &CoordinatorRecord| {
             matches!(Change::decode(&record.key, record.value.as_deref()), Ok(Some(Change::Group { .. })))
         };
         self.ahead_of_log |= records.iter().any(of_group);
