@@ -23,6 +23,9 @@ pub const DECODE_BYTES_FREE: usize = 64 * 1024;
 /// The most bytes that one record batch may decompress to.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// The most invalid records that the answer to one produced batch names; the rest fail with their batch, unnamed.
+pub const RECORD_ERRORS_MAX: usize = 1_000;
+
 /// The most bytes of a topic's name (KIP-1 rules: letters, digits, `.`, `_`, `-`).
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 
@@ -90,3 +93,41 @@ pub const GROUP_FETCHES_PARKED_MAX: usize = 1_024;
 const _: () = assert!(GROUP_MEMBER_METADATA_BYTES_MAX <= GROUP_METADATA_BYTES_MAX);
 const _: () = assert!(GROUP_OFFSET_METADATA_UNITS_MAX as usize * 3 <= GROUP_STRING_BYTES_MAX);
 const _: () = assert!(GROUP_MEMBER_ID_NAME_BYTES_MAX + 37 <= GROUP_STRING_BYTES_MAX);
+
+/// Leader epochs remembered per partition; the oldest make room.
+pub const LEADER_EPOCHS_MAX: usize = 65_536;
+
+/// Producers remembered per partition; those idle longest make room.
+pub const PRODUCERS_PER_PARTITION_MAX: usize = 10_000;
+
+/// The most bytes of a segment: Kafka's positions and sizes in a segment are 32-bit.
+pub const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
+
+/// Batches of a log whose boundaries are kept in memory where there are as many: 24 bytes each.
+pub const TAIL_BATCHES: usize = 256;
+
+/// The most boundaries kept of batches that are above the high watermark.
+pub const TAIL_BATCHES_MAX: usize = 16_384;
+
+const _: () = assert!(TAIL_BATCHES < TAIL_BATCHES_MAX);
+
+/// Entries of the last segment's indexes that a clean start reads and keeps in memory.
+pub const INDEX_TAIL_ENTRIES: usize = 512;
+
+/// How far a start looks for later batches behind zeros, which a preallocated segment ends with.
+pub const SEARCH_BYTES_BEHIND_ZEROS: u64 = 64 * 1024;
+
+/// How far a start looks for later batches behind a torn one, whose write may have been this large.
+pub const SEARCH_BYTES_BEHIND_DAMAGE: u64 = 4 * 1024 * 1024;
+
+/// The most partitions that one request may create (Kafka's `MAX_PARTITIONS_PER_BATCH`): they are one batch of records.
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+
+/// The most partitions that all topics together may have.
+pub const PARTITIONS_TOTAL_MAX: usize = 200_000;
+
+/// The most memory, roughly, that the configuration overrides of all resources together may take.
+pub const CONFIG_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+const _: () = assert!(PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_TOTAL_MAX);
+const _: () = assert!(PARTITIONS_PER_REQUEST_MAX <= PARTITIONS_PER_TOPIC_MAX as usize);

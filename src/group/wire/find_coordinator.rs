@@ -38,6 +38,12 @@ struct Found {
     node: CoordinatorNode,
 }
 
+/// Whether a request asks for the coordinator of a group, for which `__consumer_offsets` has to be there.
+#[must_use]
+pub fn needs_offsets_topic(request: &FindCoordinatorRequest<'_>) -> bool {
+    request.key_type == KEY_TYPE_GROUP
+}
+
 /// The response; `coordinator_of` names the broker of a group, or nobody while `__consumer_offsets` is not ready.
 #[must_use]
 pub fn answer(
@@ -88,8 +94,9 @@ fn find(
             Some(node) => return Found { error: ErrorCode::None, message: None, node },
             None => (ErrorCode::CoordinatorNotAvailable, "The topic of committed offsets is not ready yet."),
         },
+        // Both the Java client and librdkafka take this code as final; "not available" would be tried for ever.
         KEY_TYPE_TRANSACTION => {
-            (ErrorCode::CoordinatorNotAvailable, "This broker does not serve transactions yet.")
+            (ErrorCode::TransactionalIdAuthorizationFailed, "This broker does not serve transactions yet.")
         }
         KEY_TYPE_SHARE if version >= SHARE_FROM => {
             (ErrorCode::CoordinatorNotAvailable, "This broker does not serve share groups yet.")

@@ -1,0 +1,458 @@
+//! Memory that the disk can read and write directly: aligned, pooled per shard, shared without copies.
+//!
+//! A block belongs to nobody in particular: it may be freed on another shard than the one that took it, and goes
+//! to the pool of the shard that frees it. Pools are bounded, so idle memory is bounded.
+//!
+//! Invariants: the start of every block is a multiple of 4,096; every byte of a block is initialised from its
+//! allocation on; bytes of an [`AppendBuf`] below its length never change again.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut, Range};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla::limits::BLOCK_BYTES;
+
+/// Block sizes that the pool keeps, in bytes, ascending, with how many of each one shard keeps for reuse.
+const CLASSES: [(usize, usize); 5] =
+    [(4 << 10, 64), (16 << 10, 16), (64 << 10, 8), (256 << 10, 4), (1 << 20, 2)];
+
+const _: () = assert!(CLASSES[0].0 == BLOCK_BYTES);
+
+thread_local! {
+    /// Free blocks of this thread, one list per class.
+    static POOL: RefCell<[Vec<Block>; CLASSES.len()]> = const { RefCell::new([const { Vec::new() }; CLASSES.len()]) };
+}
+
+/// One aligned allocation. Whoever holds it decides who may read and write it.
+struct Block {
+    start: NonNull<u8>,
+    bytes: usize,
+    /// Whether the block has been handed out before and may hold old bytes.
+    used: bool,
+}
+
+// SAFETY: a block is plain memory without thread affinity; it has one owner, and sharing is arranged by the types
+// that wrap it.
+unsafe impl Send for Block {}
+// SAFETY: `Block` itself offers no access through a shared reference other than its address and size.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// The smallest pooled class that holds `bytes`; `None` for sizes above all classes.
+    fn class_of(bytes: usize) -> Option<usize> {
+        CLASSES.iter().position(|&(size, _)| size >= bytes)
+    }
+
+    fn take(bytes: usize) -> Block {
+        let Some(class) = Block::class_of(bytes) else {
+            return Block::allocate(bytes.next_multiple_of(BLOCK_BYTES));
+        };
+        let kept = POOL.try_with(|pool| pool.borrow_mut()[class].pop()).ok().flatten();
+        kept.unwrap_or_else(|| Block::allocate(CLASSES[class].0))
+    }
+
+    fn layout(bytes: usize) -> Layout {
+        Layout::from_size_align(bytes, BLOCK_BYTES).expect("block sizes are far below the address space")
+    }
+
+    fn allocate(bytes: usize) -> Block {
+        assert!(bytes > 0, "a block has at least one page");
+        // SAFETY: the layout has a size above zero.
+        let start = unsafe { alloc_zeroed(Block::layout(bytes)) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(Block::layout(bytes)) };
+        Block { start, bytes, used: false }
+    }
+
+    fn zero(&mut self) {
+        if self.used {
+            // SAFETY: `&mut self` is the only owner, and the range is the whole allocation.
+            unsafe { self.start.as_ptr().write_bytes(0, self.bytes) };
+        }
+    }
+
+    /// # Safety
+    /// Nobody may write to `range` while the result lives.
+    unsafe fn slice(&self, range: Range<usize>) -> &[u8] {
+        assert!(range.start <= range.end, "a range does not run backwards");
+        assert!(range.end <= self.bytes, "a range ends inside its block");
+        // SAFETY: in bounds by the asserts, initialised by `alloc_zeroed`, unshared with writers by the caller.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(range.start), range.len()) }
+    }
+
+    /// # Safety
+    /// Nobody else may read or write `range` while the result lives.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn slice_mut(&self, range: Range<usize>) -> &mut [u8] {
+        assert!(range.start <= range.end, "a range does not run backwards");
+        assert!(range.end <= self.bytes, "a range ends inside its block");
+        // SAFETY: in bounds by the asserts, initialised by `alloc_zeroed`, exclusive by the caller.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(range.start), range.len()) }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let (start, bytes) = (self.start, self.bytes);
+        if let Some(class) = CLASSES.iter().position(|&(size, _)| size == bytes) {
+            let kept = POOL.try_with(|pool| {
+                let mut pool = pool.borrow_mut();
+                let room = pool[class].len() < CLASSES[class].1;
+                if room {
+                    pool[class].push(Block { start, bytes, used: true });
+                }
+                room
+            });
+            if kept == Ok(true) {
+                return;
+            }
+        }
+        // SAFETY: allocated with this very layout, and not kept.
+        unsafe { dealloc(start.as_ptr(), Block::layout(bytes)) };
+    }
+}
+
+/// Frees what this thread's pool keeps; for measuring, and for the end of a shard.
+pub fn trim_pool() {
+    let kept = POOL.with(|pool| std::mem::replace(&mut *pool.borrow_mut(), [const { Vec::new() }; CLASSES.len()]));
+    for block in kept.into_iter().flatten() {
+        // SAFETY: allocated with this very layout; forgotten below, so that it is freed once.
+        unsafe { dealloc(block.start.as_ptr(), Block::layout(block.bytes)) };
+        std::mem::forget(block);
+    }
+}
+
+/// A buffer whose start is a multiple of 4,096, with one owner: what direct reads fill and direct writes take.
+pub struct AlignedBuf {
+    block: Block,
+    len: usize,
+}
+
+impl AlignedBuf {
+    /// A buffer of `len` bytes with any contents (never another process's).
+    #[must_use]
+    pub fn new(len: usize) -> AlignedBuf {
+        let mut block = Block::take(len.max(1));
+        block.used = true;
+        AlignedBuf { block, len }
+    }
+
+    /// A buffer of `len` zero bytes.
+    #[must_use]
+    pub fn zeroed(len: usize) -> AlignedBuf {
+        let mut block = Block::take(len.max(1));
+        block.zero();
+        block.used = true;
+        AlignedBuf { block, len }
+    }
+
+    /// A copy of `bytes`, the rest of its last 4,096-byte unit zeroed; its length is `bytes.len()`.
+    #[must_use]
+    pub fn copy_of(bytes: &[u8]) -> AlignedBuf {
+        let mut buf = AlignedBuf::new(bytes.len().next_multiple_of(BLOCK_BYTES));
+        buf[..bytes.len()].copy_from_slice(bytes);
+        buf[bytes.len()..].fill(0);
+        buf.set_len(bytes.len());
+        buf
+    }
+
+    /// Bytes that the buffer can hold; at least the length it was made with.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.block.bytes
+    }
+
+    /// Shows `len` bytes of the buffer; bytes that come into view hold whatever was there.
+    pub fn set_len(&mut self, len: usize) {
+        assert!(len <= self.block.bytes, "a length within the capacity");
+        self.len = len;
+    }
+
+    /// Gives up writing: the same memory as shared immutable bytes, which may cross shards.
+    #[must_use]
+    pub fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl Deref for AlignedBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the buffer owns its block alone.
+        unsafe { self.block.slice(0..self.len) }
+    }
+}
+
+impl DerefMut for AlignedBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the buffer owns its block alone, and is borrowed mutably.
+        unsafe { self.block.slice_mut(0..self.len) }
+    }
+}
+
+impl AsRef<[u8]> for AlignedBuf {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl std::fmt::Debug for AlignedBuf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AlignedBuf({} of {} bytes)", self.len, self.block.bytes)
+    }
+}
+
+/// An aligned buffer that one writer fills from front to back while readers and the disk use what is filled.
+///
+/// This is a log's tail: appended bytes are at once readable ([`AppendBuf::bytes`]) and writable to disk
+/// ([`AppendBuf::write_slice`], which may run past the filled part up to the next 4,096 bytes: zeros, or bytes of a
+/// later append that arrive while the write is in flight and are written again later).
+pub struct AppendBuf {
+    block: Arc<Block>,
+    len: usize,
+}
+
+impl AppendBuf {
+    /// An empty buffer of at least `capacity` bytes, all zero.
+    #[must_use]
+    pub fn new(capacity: usize) -> AppendBuf {
+        let mut block = Block::take(capacity.max(1));
+        block.zero();
+        block.used = true;
+        AppendBuf { block: Arc::new(block), len: 0 }
+    }
+
+    /// Bytes appended so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing was appended yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes that the buffer can hold in all; a multiple of 4,096.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.block.bytes
+    }
+
+    /// Bytes that still fit.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.block.bytes - self.len
+    }
+
+    /// Appends `bytes`, which must fit.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.append_with(bytes.len(), |room| room.copy_from_slice(bytes));
+    }
+
+    /// Appends `bytes` bytes that `fill` writes; they are zero before. They must fit.
+    pub fn append_with(&mut self, bytes: usize, fill: impl FnOnce(&mut [u8])) {
+        assert!(bytes <= self.remaining(), "an append fits in what remains");
+        // SAFETY: bytes at and above `len` are written by this one writer alone (`&mut self`), and no slice of them
+        // exists: `bytes` refuses ranges above `len`, and a `WriteSlice` is read by the kernel only.
+        let room = unsafe { self.block.slice_mut(self.len..self.len + bytes) };
+        fill(room);
+        self.len += bytes;
+    }
+
+    /// The appended bytes of `range` (positions in this buffer), shared without a copy.
+    #[must_use]
+    pub fn bytes(&self, range: Range<usize>) -> Bytes {
+        assert!(range.start <= range.end, "a range does not run backwards");
+        assert!(range.end <= self.len, "only appended bytes can be read");
+        Bytes::from_owner(Appended { block: Arc::clone(&self.block), range })
+    }
+
+    /// The appended bytes as a slice.
+    #[must_use]
+    pub fn filled(&self) -> &[u8] {
+        // SAFETY: bytes below `len` never change again.
+        unsafe { self.block.slice(0..self.len) }
+    }
+
+    /// Bytes `range` of the buffer as something to write; the range may end above the appended part.
+    #[must_use]
+    pub fn write_slice(&self, range: Range<usize>) -> WriteSlice {
+        assert!(range.start <= range.end, "a range does not run backwards");
+        assert!(range.end <= self.block.bytes, "a range ends inside its buffer");
+        // SAFETY: the offset lies inside the allocation.
+        let start = unsafe { self.block.start.add(range.start) };
+        WriteSlice { start, len: range.len(), _owner: Owner::Block(Arc::clone(&self.block)) }
+    }
+}
+
+impl std::fmt::Debug for AppendBuf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AppendBuf({} of {} bytes)", self.len, self.block.bytes)
+    }
+}
+
+/// A view of appended bytes that keeps their block alive.
+struct Appended {
+    block: Arc<Block>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Appended {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the range lay below the writer's length when the view was made, and such bytes never change.
+        unsafe { self.block.slice(self.range.clone()) }
+    }
+}
+
+/// Who keeps a [`WriteSlice`]'s bytes alive; never read.
+#[derive(Clone)]
+#[allow(dead_code)]
+enum Owner {
+    Bytes(Bytes),
+    Block(Arc<Block>),
+}
+
+/// Bytes on their way to a file: their memory lives as long as this value, and nobody reads it through it but the
+/// kernel.
+#[derive(Clone)]
+pub struct WriteSlice {
+    start: NonNull<u8>,
+    len: usize,
+    _owner: Owner,
+}
+
+// SAFETY: the memory is kept alive by the owner, which is `Send + Sync`, and is only read, by the kernel.
+unsafe impl Send for WriteSlice {}
+// SAFETY: as for `Send`; a shared reference gives out the address and length alone.
+unsafe impl Sync for WriteSlice {}
+
+impl WriteSlice {
+    /// Bytes to write.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether start and length suit direct I/O.
+    #[must_use]
+    pub fn is_aligned(&self) -> bool {
+        (self.start.as_ptr() as usize).is_multiple_of(BLOCK_BYTES) && self.len.is_multiple_of(BLOCK_BYTES)
+    }
+
+    /// A copy of what the kernel would see.
+    #[cfg(test)]
+    pub(crate) fn to_vec_for_test(&self) -> Vec<u8> {
+        // SAFETY: the owner keeps the memory alive; tests have no append in flight on another thread.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }.to_vec()
+    }
+
+    /// The slice as the kernel takes it, its first `skip` bytes left out.
+    pub(super) fn iovec(&self, skip: usize) -> libc::iovec {
+        assert!(skip <= self.len, "no more is skipped than there is");
+        // SAFETY: the offset lies inside the slice.
+        let start = unsafe { self.start.add(skip) };
+        libc::iovec { iov_base: start.as_ptr().cast(), iov_len: self.len - skip }
+    }
+}
+
+impl From<Bytes> for WriteSlice {
+    fn from(bytes: Bytes) -> WriteSlice {
+        let start = NonNull::new(bytes.as_ptr().cast_mut()).expect("a slice's address is never null");
+        WriteSlice { start, len: bytes.len(), _owner: Owner::Bytes(bytes) }
+    }
+}
+
+impl From<AlignedBuf> for WriteSlice {
+    fn from(buf: AlignedBuf) -> WriteSlice {
+        WriteSlice::from(buf.freeze())
+    }
+}
+
+impl std::fmt::Debug for WriteSlice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WriteSlice({} bytes)", self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_and_pooled_blocks_come_back_zeroed_when_asked() {
+        trim_pool();
+        let mut first = AlignedBuf::new(5_000);
+        assert_eq!(first.as_ptr() as usize % BLOCK_BYTES, 0);
+        assert_eq!(first.len(), 5_000);
+        assert_eq!(first.capacity(), 16 << 10);
+        first.fill(0xAB);
+        let address = first.as_ptr() as usize;
+        drop(first);
+        let second = AlignedBuf::zeroed(16 << 10);
+        assert_eq!(second.as_ptr() as usize, address, "the pool gives the block back");
+        assert!(second.iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn the_pool_keeps_a_bounded_number() {
+        trim_pool();
+        let many: Vec<AlignedBuf> = (0..10).map(|_| AlignedBuf::new(1 << 20)).collect();
+        drop(many);
+        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), 2));
+        let large = AlignedBuf::new((1 << 20) + 1);
+        assert_eq!(large.capacity(), (1 << 20) + BLOCK_BYTES);
+        drop(large);
+        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), 2));
+        trim_pool();
+    }
+
+    #[test]
+    fn appended_bytes_are_shared_while_the_writer_goes_on() {
+        let mut tail = AppendBuf::new(8192);
+        tail.append(b"hello");
+        let seen = tail.bytes(0..5);
+        tail.append_with(3, |room| {
+            assert_eq!(room, [0, 0, 0]);
+            room.copy_from_slice(b"you");
+        });
+        let write = tail.write_slice(0..4096);
+        assert!(write.is_aligned());
+        assert!(!tail.write_slice(5..8).is_aligned());
+        drop(tail);
+        assert_eq!(&seen[..], b"hello");
+        assert_eq!(write.len(), 4096);
+    }
+
+    #[test]
+    #[should_panic(expected = "only appended bytes can be read")]
+    fn bytes_that_were_not_appended_cannot_be_read() {
+        let tail = AppendBuf::new(4096);
+        let _ = tail.bytes(0..1);
+    }
+
+    #[test]
+    #[should_panic(expected = "an append fits in what remains")]
+    fn an_append_beyond_the_capacity_is_a_bug() {
+        let mut tail = AppendBuf::new(4096);
+        tail.append(&[0; 4097]);
+    }
+
+    #[test]
+    fn a_copy_is_padded_with_zeros_to_a_whole_block() {
+        let mut copy = AlignedBuf::copy_of(b"abc");
+        assert_eq!(&copy[..], b"abc");
+        copy.set_len(BLOCK_BYTES);
+        assert!(copy[3..].iter().all(|&byte| byte == 0));
+    }
+}

@@ -1,0 +1,41 @@
+//! The real machine: a glommio executor per shard, with an io_uring ring of our own inside it.
+//!
+//! glommio gives the pinned thread, the task queues with shares and the sleep when there is nothing to do. All I/O,
+//! the timers and the wake-ups between shards go through [`driver`], which turns once per round of ready tasks:
+//! one `io_uring_enter` submits everything that the round asked for and reaps what is done.
+
+mod address;
+mod bell;
+mod blocking;
+mod dir;
+mod driver;
+mod executor;
+mod file;
+mod listener;
+mod op;
+mod probe;
+mod ring;
+mod sendfile;
+mod signal;
+mod socket;
+mod timer;
+
+#[cfg(test)]
+mod tests;
+
+pub use bell::{Bell, Doorbell};
+pub use blocking::spawn_blocking;
+pub use dir::{
+    DirEntry,
+    create_dir_all, exists, read_dir, read_whole, remove_dir_all, remove_file, rename, sync_dir,
+    write_whole_durably,
+};
+pub use executor::{
+    JoinHandle, StartError, available_cpus, run_local, run_shards, shard_id, spawn, spawn_detached, spawn_in, yield_now,
+};
+pub use file::File;
+pub use probe::{ProbeError, probe, raise_descriptor_limit, refuse_huge_pages};
+pub use signal::{Signal, catch_signals, stop_signal};
+pub use listener::Listener;
+pub use socket::{Ready, Shutdown, Stream, StreamSeed};
+pub use timer::{Sleep, Timeout, now, random_u64, sleep, sleep_until, timeout, wall_ms};

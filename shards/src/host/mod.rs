@@ -1,0 +1,35 @@
+//! The swap point between the broker and the machine it runs on.
+//!
+//! Everything that the shards want from the outside — tasks, timers, files, sockets, the clock, random numbers,
+//! wake-ups between cores — has one name here. `host/glommio` is the real machine: one glommio executor per shard
+//! with an io_uring ring of our own inside it. A simulated machine brings the same names, so that
+//! `use crate::host::{File, Stream, now}` never changes. Nothing outside `host/` may name glommio or io_uring.
+//!
+//! # Contract of the seam
+//!
+//! - **One thread, many tasks.** Every future spawned here stays on the shard that spawned it and need not be
+//!   `Send`. A spawned task never runs before its spawner returns to the executor: no call of this module runs
+//!   another task inside it.
+//! - **Order.** Tasks of one queue that become ready run in the order in which they became ready. Nothing is said
+//!   about the order of completions of the disk or the network; two writes to one file are ordered only by
+//!   awaiting the first.
+//! - **Dropping a future** cancels the wait, not the effect: an operation that the kernel has begun may still take
+//!   place, and its buffers live until it has ended.
+//! - **Time** is [`now`], which never goes back, and is the same clock on every shard. [`wall_ms`] is for what
+//!   records carry. Neither may be read elsewhere.
+//! - **Randomness** is [`random_u64`]; nothing here iterates in an order that depends on addresses.
+//! - **Between shards** only `Send` values, a [`Bell`] and descriptors ([`SharedFd`], [`StreamSeed`]) travel.
+//! - **A failure** is `std::io::Error` with the system's error number; end of file is a short read. A failed
+//!   [`File::write_at`] or sync says nothing about which bytes are on disk.
+//! - **A panic** of any task of a shard that [`run_shards`] started ends the process, with its backtrace.
+
+pub mod buffer;
+pub mod sync;
+mod types;
+
+mod glommio;
+
+pub use buffer::{AlignedBuf, AppendBuf, WriteSlice};
+pub use types::{Durability, LocalBoxFuture, OpenHow, Queue, ShardSpec, SharedFd, TimedOut};
+
+pub use glommio::*;

@@ -1,0 +1,213 @@
+//! Requests in progress on one connection, and their replies in the order of the requests.
+//!
+//! Clients match replies to requests by their order as well as by correlation id, so that a reply which is ready
+//! behind one that is not waits for it. A request that is answered with silence (acks=0) takes its place in the order
+//! and leaves nothing.
+//!
+//! Invariants: at most `limit` requests are in progress or wait to leave; tickets are given and replies leave in one
+//! order; nothing leaves after an answer that closes.
+
+use std::collections::VecDeque;
+
+/// A request's place in the order of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<R> {
+    /// A reply to send.
+    Reply(R),
+    /// Nothing is sent (produce with acks=0).
+    Silence,
+    /// The connection ends once the replies before this one have left (Kafka's way with requests that it cannot
+    /// parse or does not know).
+    Close,
+}
+
+/// What is next to leave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<R> {
+    /// This reply.
+    Reply(R),
+    /// The end: an answer closed the connection.
+    Close,
+}
+
+/// The order of one connection.
+#[derive(Debug)]
+pub struct Pipeline<R> {
+    /// From the oldest request that has not left; `None` while in progress.
+    waiting: VecDeque<Option<Answer<R>>>,
+    /// The ticket of the front of `waiting`.
+    first: u64,
+    limit: usize,
+    closed: bool,
+}
+
+impl<R> Pipeline<R> {
+    /// At most `limit` requests at a time.
+    #[must_use]
+    pub fn new(limit: usize) -> Pipeline<R> {
+        assert!(limit > 0, "a connection may have a request in progress");
+        Pipeline { waiting: VecDeque::new(), first: 0, limit, closed: false }
+    }
+
+    /// Whether another request may start.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < self.limit && !self.closed
+    }
+
+    /// Requests in progress, or whose replies have not left.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nothing is in progress and nothing waits to leave.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether the front has been answered.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.waiting.front().is_some_and(Option::is_some)
+    }
+
+    /// A request starts. Only when [`Pipeline::has_room`].
+    pub fn start(&mut self) -> Ticket {
+        assert!(self.has_room(), "a request starts when there is room");
+        self.waiting.push_back(None);
+        Ticket(self.first + self.waiting.len() as u64 - 1)
+    }
+
+    /// A request's answer is there. An answer to a request of before a close is dropped.
+    pub fn answer(&mut self, ticket: Ticket, answer: Answer<R>) {
+        let Some(place) = ticket.0.checked_sub(self.first) else {
+            assert!(self.closed, "a request is answered once");
+            return;
+        };
+        let place = usize::try_from(place).expect("fewer requests than memory");
+        let Some(slot) = self.waiting.get_mut(place) else {
+            assert!(self.closed, "only a request that has started is answered");
+            return;
+        };
+        assert!(slot.is_none(), "a request is answered once");
+        *slot = Some(answer);
+    }
+
+    /// What leaves next, when its turn has come. After [`Next::Close`] there is nothing more.
+    pub fn next(&mut self) -> Option<Next<R>> {
+        loop {
+            self.waiting.front()?.as_ref()?;
+            let answer = self.waiting.pop_front().flatten().expect("looked at above");
+            self.first += 1;
+            match answer {
+                Answer::Reply(reply) => return Some(Next::Reply(reply)),
+                Answer::Silence => {}
+                Answer::Close => {
+                    self.close();
+                    return Some(Next::Close);
+                }
+            }
+        }
+    }
+
+    /// Nothing more starts or leaves; what is in progress is answered into the void.
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.waiting = VecDeque::new();
+    }
+
+    /// Gives back memory that only a burst needed.
+    pub fn shrink(&mut self) {
+        if self.waiting.is_empty() && self.waiting.capacity() > 0 {
+            self.waiting = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_leave_in_the_order_of_their_requests() {
+        let mut pipeline = Pipeline::new(8);
+        let tickets: Vec<Ticket> = (0..3).map(|_| pipeline.start()).collect();
+        pipeline.answer(tickets[2], Answer::Reply("third"));
+        pipeline.answer(tickets[1], Answer::Reply("second"));
+        assert_eq!(pipeline.next(), None);
+        assert!(!pipeline.is_ready());
+        pipeline.answer(tickets[0], Answer::Reply("first"));
+        assert!(pipeline.is_ready());
+        let left: Vec<_> = std::iter::from_fn(|| pipeline.next()).collect();
+        assert_eq!(left, [Next::Reply("first"), Next::Reply("second"), Next::Reply("third")]);
+        assert!(pipeline.is_empty());
+    }
+
+    #[test]
+    fn silence_takes_its_place_and_leaves_nothing() {
+        let mut pipeline = Pipeline::new(8);
+        let (quiet, loud) = (pipeline.start(), pipeline.start());
+        pipeline.answer(loud, Answer::Reply(1));
+        assert_eq!(pipeline.next(), None);
+        pipeline.answer(quiet, Answer::Silence);
+        assert_eq!(pipeline.next(), Some(Next::Reply(1)));
+        assert_eq!(pipeline.next(), None);
+        let quiet = pipeline.start();
+        pipeline.answer(quiet, Answer::Silence);
+        assert_eq!(pipeline.next(), None);
+        assert!(pipeline.is_empty());
+    }
+
+    #[test]
+    fn nothing_leaves_after_a_close_but_everything_before_it() {
+        let mut pipeline = Pipeline::new(8);
+        let tickets: Vec<Ticket> = (0..4).map(|_| pipeline.start()).collect();
+        pipeline.answer(tickets[2], Answer::Reply(2));
+        pipeline.answer(tickets[1], Answer::Close);
+        assert_eq!(pipeline.next(), None);
+        pipeline.answer(tickets[0], Answer::Reply(0));
+        assert_eq!(pipeline.next(), Some(Next::Reply(0)));
+        assert_eq!(pipeline.next(), Some(Next::Close));
+        assert_eq!(pipeline.next(), None);
+        assert!(!pipeline.has_room());
+        pipeline.answer(tickets[3], Answer::Reply(3));
+        assert_eq!(pipeline.next(), None);
+    }
+
+    #[test]
+    fn the_limit_counts_what_is_in_progress_and_what_has_not_left() {
+        let mut pipeline = Pipeline::new(2);
+        let first = pipeline.start();
+        let second = pipeline.start();
+        assert!(!pipeline.has_room());
+        pipeline.answer(second, Answer::Reply(2));
+        assert!(!pipeline.has_room());
+        pipeline.answer(first, Answer::Reply(1));
+        assert!(!pipeline.has_room());
+        assert_eq!(pipeline.next(), Some(Next::Reply(1)));
+        assert!(pipeline.has_room());
+    }
+
+    #[test]
+    #[should_panic(expected = "a request is answered once")]
+    fn a_second_answer_is_a_bug() {
+        let mut pipeline = Pipeline::new(2);
+        let ticket = pipeline.start();
+        pipeline.answer(ticket, Answer::Reply(1));
+        pipeline.answer(ticket, Answer::Reply(2));
+    }
+
+    #[test]
+    #[should_panic(expected = "a request starts when there is room")]
+    fn a_start_above_the_limit_is_a_bug() {
+        let mut pipeline: Pipeline<()> = Pipeline::new(1);
+        pipeline.start();
+        pipeline.start();
+    }
+}

@@ -1,0 +1,50 @@
+//! One partition's log as arithmetic: what is appended where, read from where, kept how long, and recovered how.
+//!
+//! Each [`Log`] belongs to its partition's owner shard. No file is touched here: the shell in `shards/` writes what
+//! [`Appended`] and [`Roll`] say, reads what a plan names, and feeds bytes back. The bytes on disk are Kafka's own,
+//! so that its tools read our directories and a start needs nothing but them.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`files`] | names of directories and files, `partition.metadata` |
+//! | [`offset_index`], [`time_index`], [`txn_index`] | the three indexes of a segment |
+//! | [`leader_epochs`] | which epoch wrote which offsets, and its checkpoint |
+//! | [`producer_entry`], [`producers`], [`producer_snapshot`] | duplicates, gaps, fencing, open transactions |
+//! | [`segment`], [`tail`] | when to roll; where the newest batches are |
+//! | [`partition_log`], [`append`], [`read`] | offsets, appends and reads of the whole |
+
+pub mod aborted;
+pub mod append;
+pub mod config;
+pub mod damage;
+pub mod files;
+pub mod leader_epochs;
+pub mod load;
+pub mod offset_index;
+pub mod partition_log;
+pub mod producer_entry;
+pub mod producer_snapshot;
+pub mod producers;
+pub mod read;
+pub mod recovery;
+pub mod restore;
+pub mod retention;
+pub mod segment;
+pub mod tail;
+pub mod time_index;
+pub mod timestamp;
+pub mod txn_index;
+
+#[cfg(test)]
+mod testing;
+
+pub use append::{AppendError, AppendOutcome, Appended, NewBatch, Prepared, PreparedAppend, Roll};
+pub use config::LogConfig;
+pub use leader_epochs::{EpochEndOffset, LeaderEpochs};
+pub use offset_index::{CorruptIndex, OffsetIndex, OffsetPosition};
+pub use partition_log::{Log, LogOffsets};
+pub use producers::{AppendOrigin, DuplicateBatch, Producers, TransactionCheck};
+pub use read::{BatchWalk, ReadError, ReadPlan, ReadRequest, ReadSlice, WalkPlan, WalkStep};
+pub use segment::{ActiveSegment, ClosedSegment, LogPosition, SegmentIndexes};
+pub use time_index::{TimeIndex, TimestampOffset};
+pub use txn_index::{AbortedTransaction, TransactionIndex};
