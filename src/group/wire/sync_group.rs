@@ -13,11 +13,12 @@ use crate::group::request::{GroupRequest, SyncGroup};
 /// Protocol type and name are mandatory.
 const PROTOCOL_MANDATORY_FROM: i16 = 5;
 
-/// The coordinator's request, or why [`refuse`] answers it: from version 5 on it must name its protocol.
-pub fn decode(version: i16, request: &SyncGroupRequest<'_>) -> Result<GroupRequest, ErrorCode> {
+/// The coordinator's request, or the reply to one that names no protocol though its version must.
+#[allow(clippy::result_large_err, reason = "the error is the answer, and is made at most once per request")]
+pub fn decode(version: i16, request: &SyncGroupRequest<'_>) -> Result<GroupRequest, GroupReply> {
     let named = request.protocol_type.is_some() && request.protocol_name.is_some();
     if version >= PROTOCOL_MANDATORY_FROM && !named {
-        return Err(ErrorCode::InconsistentGroupProtocol);
+        return Err(GroupReply::Sync(SyncReply::refused(ErrorCode::InconsistentGroupProtocol)));
     }
     let assignments = request.assignments.iter();
     let assignments = assignments.map(|a| (a.member_id.to_string(), bytes(&a.assignment)));
@@ -30,12 +31,6 @@ pub fn decode(version: i16, request: &SyncGroupRequest<'_>) -> Result<GroupReque
         protocol_name: owned(&request.protocol_name),
         assignments: assignments.collect(),
     }))
-}
-
-/// The response to a request that was not asked of a coordinator.
-#[must_use]
-pub fn refuse(error: ErrorCode) -> SyncGroupResponse<'static> {
-    encode(GroupReply::Sync(SyncReply::refused(error)))
 }
 
 /// The response of any version.

@@ -29,6 +29,7 @@ use crate::group::{
     LeaveReply, LeftMember, ListReply, ListedGroup, SyncReply,
 };
 use crate::ids::Uuid;
+use crate::request::operations;
 
 const TOPIC_ID: Uuid = Uuid([9; 16]);
 const UNKNOWN_ID: Uuid = Uuid([8; 16]);
@@ -154,8 +155,8 @@ fn sync_group() {
 
         let nameless = SyncGroupRequest { protocol_type: None, ..request };
         let decoded = sync_group::decode(version, &nameless);
-        assert_eq!(decoded.err(), (version >= 5).then_some(ErrorCode::InconsistentGroupProtocol));
-        bytes_of(&sync_group::refuse(ErrorCode::InconsistentGroupProtocol), version);
+        let refused = GroupReply::Sync(SyncReply::refused(ErrorCode::InconsistentGroupProtocol));
+        assert_eq!(decoded.err(), (version >= 5).then_some(refused));
         let reply = SyncReply {
             error: ErrorCode::None,
             protocol_type: Some("consumer".to_owned()),
@@ -459,8 +460,8 @@ fn describe_groups() {
             GroupReply::Describe(DescribeReply::refused("c".to_owned(), ErrorCode::NotCoordinator)),
         ];
         let operations = match version {
-            3.. => describe_groups::GROUP_OPERATIONS_ALL,
-            _ => describe_groups::OPERATIONS_NOT_ASKED,
+            3.. => operations::GROUP_ALL,
+            _ => operations::NOT_ASKED,
         };
         let answered = bytes_of(&describe_groups::encode(version, replies, operations), version);
         let response: ottla_wire::describe_groups_response::DescribeGroupsResponse = read(&answered, version);
@@ -472,7 +473,7 @@ fn describe_groups() {
         assert_eq!(gone.error_message.is_some(), version >= 6);
         assert_eq!((c.error_code, &*c.group_state), (16, ""));
     }
-    assert_eq!(describe_groups::GROUP_OPERATIONS_ALL, 3_400);
+    assert_eq!(operations::GROUP_ALL, 3_400);
 }
 
 #[test]
@@ -537,7 +538,7 @@ fn find_coordinator() {
         let mut cases = vec![(0, "g", NONE), (0, "later", 15), (0, "", NONE)];
         if version >= 1 {
             cases.extend([
-                (1, "t", 15),
+                (1, "t", 53),
                 (2, "g:AAAAAAAAAAAAAAAAAAAAAQ:0", if version >= 6 { 15 } else { 42 }),
                 (9, "k", 42),
             ]);
