@@ -363,4 +363,10 @@ impl Coordinator {
             }
         }
     }
+
+    /// A group as it is, for tests.
+    #[cfg(test)]
+    pub(crate) fn group(&self, partition: i32, group_id: &str) -> Option<&Group> {
+        self.partitions.get(&partition)?.groups.get(group_id)
+    }
 }

@@ -12,18 +12,12 @@ use super::{blob, expect_reply, text};
 use crate::errors::ErrorCode;
 use crate::group::reply::{DescribeReply, DescribedMember, GroupReply};
 use crate::group::request::GroupRequest;
+use crate::request::operations::NOT_ASKED;
 
 /// An unknown group is GROUP_ID_NOT_FOUND, with a message.
 const GROUP_ID_NOT_FOUND_FROM: i16 = 6;
 /// The client can ask what it may do with a group.
 const AUTHORIZED_OPERATIONS_FROM: i16 = 3;
-
-/// "Was not asked", in the field of authorized operations.
-pub const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
-
-/// The bits of every operation that exists on a group: READ (3), DELETE (6), DESCRIBE (8), DESCRIBE_CONFIGS (10) and
-/// ALTER_CONFIGS (11). What everyone may do while no authorizer is configured.
-pub const GROUP_OPERATIONS_ALL: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 /// The coordinators' requests, one per group in the request's order.
 #[must_use]
@@ -39,7 +33,7 @@ pub fn asks_operations(version: i16, request: &DescribeGroupsRequest<'_>) -> boo
     version >= AUTHORIZED_OPERATIONS_FROM && request.include_authorized_operations
 }
 
-/// The response; `operations` are the bits that the client may do with every group, or [`OPERATIONS_NOT_ASKED`].
+/// The response; `operations` are the bits that the client may do with every group, or [`NOT_ASKED`].
 ///
 /// # Panics
 /// If a reply is of another kind.
@@ -62,7 +56,7 @@ fn group(version: i16, reply: DescribeReply, operations: i32) -> DescribedGroup<
         protocol_type: text(reply.protocol_type),
         protocol_data: text(reply.protocol),
         members: reply.members.into_iter().map(member).collect(),
-        authorized_operations: if error.is_none() { operations } else { OPERATIONS_NOT_ASKED },
+        authorized_operations: if error.is_none() { operations } else { NOT_ASKED },
     }
 }
 

@@ -1,7 +1,7 @@
 //! FindCoordinator, versions 0 to 6: which broker serves a group.
 //!
 //! Stateless, on the connection's shard, answered from the metadata image alone. What must hold: a kind of coordinator
-//! that is not served here is a retriable error with a reason, an unknown kind is not retriable.
+//! that is not served here is an error with a reason, for transactions one that clients take as final.
 
 use std::borrow::Cow;
 

@@ -7,18 +7,22 @@ use ottla_wire::sync_group_response::SyncGroupResponse;
 
 use super::{blob, bytes, expect_reply, owned, text};
 use crate::errors::ErrorCode;
-use crate::group::reply::GroupReply;
+use crate::group::reply::{GroupReply, SyncReply};
 use crate::group::request::{GroupRequest, SyncGroup};
 
 /// Protocol type and name are mandatory.
 const PROTOCOL_MANDATORY_FROM: i16 = 5;
 
 /// The coordinator's request, or the reply to one that names no protocol though its version must.
+#[allow(clippy::result_large_err, reason = "the error is the answer, and is made at most once per request")]
 pub fn decode(version: i16, request: &SyncGroupRequest<'_>) -> Result<GroupRequest, GroupReply> {
+    let named = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if version >= PROTOCOL_MANDATORY_FROM && !named {
+        return Err(GroupReply::Sync(SyncReply::refused(ErrorCode::InconsistentGroupProtocol)));
+    }
     let assignments = request.assignments.iter();
     let assignments = assignments.map(|a| (a.member_id.to_string(), bytes(&a.assignment)));
-    let named = request.protocol_type.is_some() && request.protocol_name.is_some();
-    let decoded = GroupRequest::Sync(SyncGroup {
+    Ok(GroupRequest::Sync(SyncGroup {
         group_id: request.group_id.to_string(),
         member_id: request.member_id.to_string(),
         group_instance_id: owned(&request.group_instance_id),
@@ -26,11 +30,7 @@ pub fn decode(version: i16, request: &SyncGroupRequest<'_>) -> Result<GroupReque
         protocol_type: owned(&request.protocol_type),
         protocol_name: owned(&request.protocol_name),
         assignments: assignments.collect(),
-    });
-    if version >= PROTOCOL_MANDATORY_FROM && !named {
-        return Err(decoded.refusal(ErrorCode::InconsistentGroupProtocol));
-    }
-    Ok(decoded)
+    }))
 }
 
 /// The response of any version.
