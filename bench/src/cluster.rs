@@ -20,6 +20,7 @@ use ottla_wire::metadata_response::{MetadataResponse, MetadataResponseTopic};
 use ottla_wire::{ApiKey, Message, Uuid};
 
 use crate::error::{BenchError, code_name};
+use crate::offsets;
 
 /// What brokers see as the client's name.
 pub(crate) const CLIENT_ID: &str = "ottla-bench";
@@ -29,9 +30,9 @@ const TOPIC_ID_VERSION_MIN: i16 = 13;
 const METADATA_VERSION_MIN: i16 = 4;
 /// How long a broker may take to create a topic, in milliseconds.
 const CREATE_TIMEOUT_MS: i32 = 30_000;
-/// How often a topic that was just created is asked for until it has leaders, and the pause between.
-const LEADER_TRIES: u32 = 200;
-const LEADER_PAUSE: Duration = Duration::from_millis(50);
+/// How often a cluster that is not ready is asked again, and the pause between.
+const TRIES: u32 = 600;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection to the cluster, and what was learnt through it.
 #[derive(Debug)]
@@ -121,14 +122,17 @@ impl Cluster {
 
     /// The topic `name`; `None` where it does not exist.
     pub(crate) fn find_topic(&mut self, name: &str) -> Result<Option<Topic>, BenchError> {
-        for _ in 0..LEADER_TRIES {
-            match self.look_up(name)? {
-                Found::Missing => return Ok(None),
-                Found::Ready(topic) => return Ok(Some(topic)),
-                Found::NotReady => std::thread::sleep(LEADER_PAUSE),
-            }
-        }
-        Err(BenchError::Topic { name: name.to_owned(), what: "not every partition has a leader".to_owned() })
+        let found = patiently(|| {
+            Ok(match self.look_up(name)? {
+                Found::Missing => Some(None),
+                Found::Ready(topic) => Some(Some(topic)),
+                Found::NotReady => None,
+            })
+        })?;
+        found.ok_or_else(|| BenchError::Topic {
+            name: name.to_owned(),
+            what: "not every partition has a leader".to_owned(),
+        })
     }
 
     /// The topic `name`, after making it with `partitions` partitions where it is missing.
@@ -137,13 +141,12 @@ impl Cluster {
             return Ok(topic);
         }
         self.create(name, partitions)?;
-        for _ in 0..LEADER_TRIES {
-            if let Some(topic) = self.find_topic(name)? {
-                return Ok(topic);
-            }
-            std::thread::sleep(LEADER_PAUSE);
-        }
-        Err(BenchError::Topic { name: name.to_owned(), what: "was created and does not appear".to_owned() })
+        let topic = patiently(|| self.find_topic(name))?.ok_or_else(|| BenchError::Topic {
+            name: name.to_owned(),
+            what: "was created and does not appear".to_owned(),
+        })?;
+        offsets::await_leaders(self, &topic)?;
+        Ok(topic)
     }
 
     /// A producer id without a transaction.
@@ -157,11 +160,17 @@ impl Cluster {
             producer_epoch: -1,
             ..InitProducerIdRequest::default()
         };
-        let reply: InitProducerIdResponse = self.call(api, version, &request)?;
-        if reply.error_code != ErrorCode::None.code() {
-            return Err(BenchError::refused(api, reply.error_code, None));
-        }
-        Ok((ProducerId(reply.producer_id), ProducerEpoch(reply.producer_epoch)))
+        let given = patiently(|| {
+            let reply: InitProducerIdResponse = self.call(api, version, &request)?;
+            match ErrorCode::from_code(reply.error_code) {
+                Some(ErrorCode::None) => {
+                    Ok(Some((ProducerId(reply.producer_id), ProducerEpoch(reply.producer_epoch))))
+                }
+                Some(ErrorCode::CoordinatorLoadInProgress | ErrorCode::CoordinatorNotAvailable) => Ok(None),
+                _ => Err(BenchError::refused(api, reply.error_code, None)),
+            }
+        })?;
+        given.ok_or_else(|| BenchError::refused(api, ErrorCode::CoordinatorLoadInProgress.code(), None))
     }
 
     fn create(&mut self, name: &str, partitions: i32) -> Result<(), BenchError> {
@@ -222,6 +231,19 @@ impl Cluster {
             error,
         })
     }
+}
+
+/// Asks until there is an answer, for half a minute; `None` where there is none even then.
+pub(crate) fn patiently<T>(
+    mut ask: impl FnMut() -> Result<Option<T>, BenchError>,
+) -> Result<Option<T>, BenchError> {
+    for _ in 0..TRIES {
+        if let Some(answer) = ask()? {
+            return Ok(Some(answer));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(None)
 }
 
 /// What Metadata said about a topic.

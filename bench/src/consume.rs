@@ -17,19 +17,14 @@ use ottla::protocol::records::{Batch, BatchError, BatchIter, crc_is_valid};
 use ottla_tools::client::{Client, ClientError};
 use ottla_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::fetch_response::{FetchResponse, PartitionData};
-use ottla_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
-use ottla_wire::list_offsets_response::ListOffsetsResponse;
 use ottla_wire::{ApiKey, Records};
 
 use crate::args::{ConsumePlan, StartAt};
 use crate::cluster::{Cluster, Topic, spread};
 use crate::error::{BenchError, code_name, reason};
-use crate::report::{Progress, Report};
+use crate::offsets::{End, Offsets};
+use crate::report::{Progress, Report, counted, grouped};
 use crate::tally::{Meter, watch};
-
-/// The timestamps that stand for the two ends of a log in ListOffsets.
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
 
 /// Runs the load and prints its report.
 pub(crate) fn run(plan: &ConsumePlan, out: &mut dyn Write) -> Result<u8, BenchError> {
@@ -41,12 +36,12 @@ pub(crate) fn run(plan: &ConsumePlan, out: &mut dyn Write) -> Result<u8, BenchEr
     let load = Load { plan, topic: &topic, version, records: AtomicU64::new(0), start: Instant::now() };
     let meters: Vec<Meter> = lanes.iter().map(|_| Meter::new()).collect();
     let title = format!(
-        "consume from {} ({} partitions): {} connections, answers of {} to {} bytes within {} ms",
+        "consume from {} ({}): {}, answers of {} to {} bytes within {} ms",
         topic.name,
-        topic.partition_count(),
-        lanes.len(),
-        plan.min_bytes,
-        plan.max_bytes,
+        counted(topic.partition_count(), "partition"),
+        counted(lanes.len(), "connection"),
+        grouped(plan.min_bytes as u64),
+        grouped(plan.max_bytes as u64),
         plan.max_wait_ms,
     );
     let (working, running) = mpsc::channel::<Infallible>();
@@ -122,68 +117,31 @@ fn open_lanes(plan: &ConsumePlan, cluster: &Cluster, topic: &Topic) -> Result<Ve
         for nth in 0..connections.min(led.len()) {
             let partitions: Vec<i32> = led.iter().copied().skip(nth).step_by(connections).collect();
             let mut client = cluster.connect(*node)?;
-            let offsets = Offsets { client: &mut client, cluster, node: *node, topic };
-            let positions = offsets.positions(plan, &partitions)?;
+            let mut offsets = Offsets::of(cluster, *node, &mut client, topic)?;
+            let positions = positions(plan, &mut offsets, &partitions)?;
             lanes.push(Lane { client, positions });
         }
     }
     Ok(lanes)
 }
 
-/// The look-up of the ends of partitions on one broker.
-struct Offsets<'c> {
-    client: &'c mut Client,
-    cluster: &'c Cluster,
-    node: i32,
-    topic: &'c Topic,
-}
-
-impl Offsets<'_> {
-    fn positions(mut self, plan: &ConsumePlan, partitions: &[i32]) -> Result<Vec<Position>, BenchError> {
-        let latest = self.list(LATEST, partitions)?;
-        let begin = match plan.from {
-            StartAt::Latest => latest.clone(),
-            StartAt::Earliest => self.list(EARLIEST, partitions)?,
-        };
-        let positions = partitions.iter().zip(begin).zip(latest).map(|((partition, next), end)| Position {
-            partition: *partition,
-            next,
-            end: plan.to_log_end().then_some(end),
-        });
-        Ok(positions.collect())
-    }
-
-    /// The offsets of this timestamp, in the order of `partitions`.
-    fn list(&mut self, timestamp: i64, partitions: &[i32]) -> Result<Vec<Offset>, BenchError> {
-        let api = ApiKey::ListOffsets;
-        let version = self.cluster.version(api)?;
-        let asked = partitions.iter().map(|partition| ListOffsetsPartition {
-            partition_index: *partition,
-            current_leader_epoch: -1,
-            timestamp,
-        });
-        let topic = ListOffsetsTopic { name: self.topic.name.as_str().into(), partitions: asked.collect() };
-        let request =
-            ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
-        let address = self.cluster.broker_address(self.node);
-        let reply: ListOffsetsResponse<'_> = self
-            .client
-            .call(api, version, &request)
-            .map_err(|error| BenchError::Call { api, address: address.to_owned(), error })?;
-        let answers: Vec<_> = reply.topics.iter().flat_map(|topic| &topic.partitions).collect();
-        let offset_of = |partition: &i32| {
-            let answer = answers.iter().find(|answer| answer.partition_index == *partition);
-            let answer = answer.ok_or_else(|| BenchError::Topic {
-                name: self.topic.name.clone(),
-                what: format!("the broker says nothing of partition {partition}"),
-            })?;
-            match answer.error_code {
-                0 => Ok(Offset(answer.offset)),
-                code => Err(BenchError::refused(api, code, None)),
-            }
-        };
-        partitions.iter().map(offset_of).collect()
-    }
+/// Where the consumer begins and ends in each of `partitions`.
+fn positions(
+    plan: &ConsumePlan,
+    offsets: &mut Offsets<'_>,
+    partitions: &[i32],
+) -> Result<Vec<Position>, BenchError> {
+    let latest = offsets.list(End::Latest, partitions)?;
+    let begin = match plan.from {
+        StartAt::Latest => latest.clone(),
+        StartAt::Earliest => offsets.list(End::Earliest, partitions)?,
+    };
+    let positions = partitions.iter().zip(begin).zip(latest).map(|((partition, next), end)| Position {
+        partition: *partition,
+        next,
+        end: plan.to_log_end().then_some(end),
+    });
+    Ok(positions.collect())
 }
 
 impl Lane {
@@ -269,8 +227,7 @@ impl Fetched {
             Some(Records::Inline(bytes)) => bytes,
             Some(Records::Splice { .. }) | None => &[],
         };
-        let mut whole_batches = 0_u64;
-        for batch in BatchIter::new(bytes) {
+        for (whole_batches, batch) in BatchIter::new(bytes).enumerate() {
             match batch {
                 Ok(batch) => self.take_batch(&batch, position)?,
                 // Brokers cut the last batch where the answer is full.
@@ -280,7 +237,6 @@ impl Fetched {
                 }
                 Err(error @ (BatchError::Length(_) | BatchError::Magic(_))) => return Err(error.to_string()),
             }
-            whole_batches += 1;
         }
         Ok(())
     }

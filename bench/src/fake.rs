@@ -56,6 +56,8 @@ pub(crate) struct Script {
     pub produce_version_max: i16,
     /// So many Metadata replies after the creation show a topic without leaders.
     pub leaderless_replies: u32,
+    /// So many first ListOffsets and InitProducerId requests, each kind by itself, find the broker not ready.
+    pub busy_replies: u32,
     /// Produce requests that a connection holds back until this many are there; 1 answers each at once.
     pub hold: usize,
     /// The Produce requests, counted from 0 over all connections, that are answered with the error.
@@ -73,6 +75,7 @@ impl Default for Script {
         Self {
             produce_version_max: *ApiKey::Produce.versions().end(),
             leaderless_replies: 0,
+            busy_replies: 0,
             hold: 1,
             refuse: None,
             close_at: None,
@@ -87,14 +90,17 @@ impl Default for Script {
 pub(crate) struct Seen {
     pub topics_created: u32,
     pub produce_requests: usize,
+    /// Requests that found the broker not ready.
+    pub busy_answers: u32,
     pub acks: Vec<i16>,
     /// The most Produce requests of one connection that were there and unanswered.
     pub in_flight_max: usize,
     /// Per partition the records' count and the batches with their offsets.
     pub partitions: Vec<(i64, Vec<Vec<u8>>)>,
-    producers: i64,
     sequences: BTreeMap<(i64, i32), i32>,
     leaderless_left: u32,
+    offset_requests: u32,
+    producer_requests: u32,
     name: Option<String>,
 }
 
@@ -202,11 +208,8 @@ impl Connection {
                 self.reply(head, &reply)
             }
             ApiKey::InitProducerId => {
-                let mut seen = self.seen();
-                seen.producers += 1;
-                let producer_id = 1_000 + seen.producers;
-                drop(seen);
-                self.reply(head, &InitProducerIdResponse { producer_id, ..InitProducerIdResponse::default() })
+                let reply = self.init_producer_id();
+                self.reply(head, &reply)
             }
             ApiKey::Produce => {
                 let request = ProduceRequest::decode(&mut r, version).expect("a request");
@@ -390,11 +393,28 @@ impl Connection {
         ErrorCode::None
     }
 
+    fn init_producer_id(&self) -> InitProducerIdResponse {
+        let mut seen = self.seen();
+        seen.producer_requests += 1;
+        if seen.producer_requests <= self.shared.script.busy_replies {
+            seen.busy_answers += 1;
+            let error_code = ErrorCode::CoordinatorLoadInProgress.code();
+            return InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() };
+        }
+        let producer_id = 1_000 + i64::from(seen.producer_requests);
+        InitProducerIdResponse { producer_id, ..InitProducerIdResponse::default() }
+    }
+
     fn list_offsets(&self, request: &ListOffsetsRequest<'_>) -> ListOffsetsResponse<'static> {
-        let seen = self.seen();
+        let mut seen = self.seen();
+        seen.offset_requests += 1;
+        let busy = seen.offset_requests <= self.shared.script.busy_replies;
+        seen.busy_answers += u32::from(busy);
+        let error = if busy { ErrorCode::NotLeaderOrFollower } else { ErrorCode::None };
         let topic = request.topics.first().expect("one topic");
         let partitions = topic.partitions.iter().map(|asked| ListOffsetsPartitionResponse {
             partition_index: asked.partition_index,
+            error_code: error.code(),
             offset: if asked.timestamp == -2 { 0 } else { seen.partitions[asked.partition_index as usize].0 },
             ..ListOffsetsPartitionResponse::default()
         });

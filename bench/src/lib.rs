@@ -11,7 +11,7 @@
 //! | [`args`] | the flags, and what they may be |
 //! | `schedule` | when which batch is due: arithmetic alone |
 //! | `payload` | the batches that are sent |
-//! | `cluster` | versions, topics, leaders, producer ids |
+//! | `cluster`, `offsets` | versions, topics, leaders, producer ids, where logs begin and end |
 //! | `produce`, `consume` | the threads and their sockets |
 //! | `tally`, `report` | the counting, and what people read |
 
@@ -23,6 +23,7 @@ mod consume;
 mod error;
 #[cfg(test)]
 mod fake;
+mod offsets;
 mod payload;
 mod produce;
 mod replies;

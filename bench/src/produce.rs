@@ -26,7 +26,7 @@ use crate::cluster::{Cluster, Topic, spread};
 use crate::error::{BenchError, code_name, reason};
 use crate::payload::{Payload, Sequence};
 use crate::replies::Replies;
-use crate::report::{Progress, Report, grouped};
+use crate::report::{Progress, Report, counted, grouped};
 use crate::schedule::{Departure, Ticket};
 use crate::tally::{Meter, watch};
 
@@ -81,16 +81,15 @@ fn title(plan: &ProducePlan, topic: &Topic) -> String {
         None => "as fast as answers come".to_owned(),
     };
     format!(
-        "produce to {} ({} partitions): records of {} bytes, {} to a batch, compression {}, acks {acks}{}, \
-         {} connections with {} requests in flight, {pace}",
+        "produce to {} ({}): acks {acks}{}, compression {}, {} of {} bytes to a batch\n{} with {} in flight, {pace}",
         topic.name,
-        topic.partition_count(),
-        grouped(plan.payload.record_bytes as u64),
-        grouped(u64::from(plan.payload.batch_records)),
+        counted(topic.partition_count(), "partition"),
+        if plan.idempotent { ", idempotent" } else { "" },
         plan.payload.codec.name(),
-        if plan.idempotent { " idempotent" } else { "" },
-        plan.connections,
-        plan.in_flight,
+        counted(plan.payload.batch_records as usize, "record"),
+        grouped(plan.payload.record_bytes as u64),
+        counted(plan.connections, "connection"),
+        counted(plan.in_flight, "request"),
     )
 }
 

@@ -62,7 +62,7 @@ fn progress_line(elapsed: Duration, second: &Tally) -> String {
 
 /// A load that has ended.
 pub(crate) struct Report<'r> {
-    /// One line that says what the load was.
+    /// What the load was, in a line or two.
     pub title: &'r str,
     /// What a latency is the latency of.
     pub latency_of: &'static str,
@@ -133,6 +133,11 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// A number of things, in the singular where it is one.
+pub(crate) fn counted(number: usize, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number as u64), if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +155,10 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
+        assert_eq!(
+            (counted(1, "record"), counted(2_000, "record")),
+            ("1 record".into(), "2,000 records".into())
+        );
     }
 
     #[test]

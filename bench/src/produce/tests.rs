@@ -38,10 +38,9 @@ fn exactly_the_records_arrive_over_all_connections_and_partitions() {
     assert!(seen.acks.iter().all(|acks| *acks == -1));
     assert_eq!(seen.partitions.len(), 4);
     assert!(seen.partitions.iter().all(|(records, _)| *records > 0), "every partition got its share");
-    assert!(
-        report.starts_with("produce to t (4 partitions): records of 100 bytes, 10 to a batch"),
-        "{report}"
-    );
+    let title = "produce to t (4 partitions): acks all, compression none, 10 records of 100 bytes to a batch\n\
+                 3 connections with 5 requests in flight, as fast as answers come\n";
+    assert!(report.starts_with(title), "{report}");
 }
 
 #[test]
@@ -121,6 +120,15 @@ fn an_idempotent_connection_stops_at_its_first_error() {
     assert_eq!(figure(&report, "errors: NOT_LEADER_OR_FOLLOWER"), 1);
     // Behind the gap come only those that were in flight with it.
     assert!(broker.seen().produce_requests <= 10, "{report}");
+}
+
+#[test]
+fn a_broker_that_is_not_ready_is_waited_for() {
+    let broker = FakeBroker::start(Script { busy_replies: 2, ..Script::default() });
+    let flags = "--records 100 --batch-records 10 --idempotent --partitions 2 --connections 1";
+    let (code, report) = produce(&broker, flags);
+    assert_eq!((code, figure(&report, "records")), (0, 100), "{report}");
+    assert_eq!(broker.seen().busy_answers, 4, "two for the leader, two for the producer id");
 }
 
 #[test]
