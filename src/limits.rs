@@ -129,5 +129,8 @@ pub const PARTITIONS_TOTAL_MAX: usize = 200_000;
 /// The most memory, roughly, that the configuration overrides of all resources together may take.
 pub const CONFIG_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// The most settings that one DescribeConfigs answer holds: those of some ten thousand topics.
+pub const DESCRIBED_CONFIGS_MAX: usize = 400_000;
+
 const _: () = assert!(PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_TOTAL_MAX);
 const _: () = assert!(PARTITIONS_PER_REQUEST_MAX <= PARTITIONS_PER_TOPIC_MAX as usize);

@@ -31,6 +31,17 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Start(args) => boot::start(&args),
-        Command::Storage(args) => storage::run(args),
+        Command::Storage(args) => exit(storage::run(&args, &mut std::io::stdout().lock())),
     }
+}
+
+/// A tool's exit code; what it refuses is one line and 1.
+fn exit<E: std::fmt::Display>(outcome: Result<u8, E>) -> ExitCode {
+    outcome.map_or_else(
+        |error| {
+            eprintln!("ottla: {error}");
+            ExitCode::from(1)
+        },
+        ExitCode::from,
+    )
 }

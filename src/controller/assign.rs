@@ -65,7 +65,12 @@ impl<'a> Assigner<'a> {
     }
 
     /// Places `count` partitions from number `first` on; the error is INVALID_REPLICATION_FACTOR with Kafka's words.
-    pub fn place(&mut self, first: i32, count: i32, replication_factor: i16) -> Result<Vec<Assignment>, ApiError> {
+    pub fn place(
+        &mut self,
+        first: i32,
+        count: i32,
+        replication_factor: i16,
+    ) -> Result<Vec<Assignment>, ApiError> {
         let alive: Vec<&BrokerImage> = self.image.alive_brokers().collect();
         let wanted = usize::try_from(replication_factor).expect("it was checked to be positive");
         let registered = self.image.brokers.len();
@@ -96,7 +101,12 @@ impl<'a> Assigner<'a> {
 
     /// Checks and takes the brokers that a client wants for a partition; `factor` is the number of replicas that its
     /// other partitions have. The error is INVALID_REPLICA_ASSIGNMENT with Kafka's words.
-    pub fn manual(&mut self, partition: i32, ids: &[i32], factor: Option<i16>) -> Result<Assignment, ApiError> {
+    pub fn manual(
+        &mut self,
+        partition: i32,
+        ids: &[i32],
+        factor: Option<i16>,
+    ) -> Result<Assignment, ApiError> {
         let refused = |text: String| Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
         if ids.is_empty() {
             return refused("The manual partition assignment includes an empty replica list.".to_owned());
@@ -110,7 +120,9 @@ impl<'a> Assigner<'a> {
                 ));
             }
             if place > 0 && sorted[place - 1] == *id {
-                return refused(format!("The manual partition assignment includes the broker {id} more than once."));
+                return refused(format!(
+                    "The manual partition assignment includes the broker {id} more than once."
+                ));
             }
         }
         if let Some(factor) = factor.filter(|factor| usize::try_from(*factor) != Ok(ids.len())) {

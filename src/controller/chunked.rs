@@ -218,7 +218,8 @@ mod tests {
         assert_eq!(before.get(&501), Some(&501));
         assert_eq!(before.get(&502), Some(&502));
         assert_eq!(before.len(), 1000);
-        let shared = before.chunks.iter().filter(|chunk| map.chunks.iter().any(|c| Arc::ptr_eq(c, chunk))).count();
+        let shared =
+            before.chunks.iter().filter(|chunk| map.chunks.iter().any(|c| Arc::ptr_eq(c, chunk))).count();
         assert!(shared + 2 >= before.chunks.len(), "{shared} of {} chunks are shared", before.chunks.len());
         assert!(map != before);
         check_invariants(&map);

@@ -128,7 +128,7 @@ fn unknown_type(code: i8) -> ApiError {
 fn result((kind, name): Place<'_>, outcome: Result<(), ApiError>) -> AlterConfigsResourceResponse<'static> {
     let (code, message) = match outcome {
         Ok(()) => (ErrorCode::None, None),
-        Err(error) => (error.code, error.text()),
+        Err(error) => (error.code, error.message),
     };
     AlterConfigsResourceResponse {
         error_code: code.code(),
@@ -162,8 +162,13 @@ fn check_keys(resource: &AlterConfigsResource<'_>) -> Result<(), ApiError> {
     let lacks_value = |config: &&ottla_wire::incremental_alter_configs_request::AlterableConfig<'_>| {
         config.value.is_none() && config.config_operation != AlterOp::Delete as i8
     };
-    let lacking: Vec<&str> = resource.configs.iter().filter(lacks_value).map(|config| &*config.name).collect();
-    if lacking.is_empty() { Ok(()) } else { invalid(format!("Null value not supported for : {}", lacking.join(", "))) }
+    let lacking: Vec<&str> =
+        resource.configs.iter().filter(lacks_value).map(|config| &*config.name).collect();
+    if lacking.is_empty() {
+        Ok(())
+    } else {
+        invalid(format!("Null value not supported for : {}", lacking.join(", ")))
+    }
 }
 
 /// One request's alterations: how much the resources before have already taken.
@@ -220,9 +225,10 @@ impl<'a> Alterer<'a> {
             ConfigResourceType::Broker if name.is_empty() => Ok(Target::Cluster(self.config)),
             ConfigResourceType::Broker => match name.parse::<i32>() {
                 Ok(id) if id == self.image.node_id.0 => Ok(Target::Broker(self.config)),
-                Ok(_) => {
-                    invalid(format!("Unexpected broker id, expected {}, but received {name}", self.image.node_id))
-                }
+                Ok(_) => invalid(format!(
+                    "Unexpected broker id, expected {}, but received {name}",
+                    self.image.node_id
+                )),
                 Err(_) => invalid(format!("Node id must be an integer, but it is: {name}")),
             },
             ConfigResourceType::Group if name.is_empty() => {
@@ -250,7 +256,9 @@ pub(super) fn bytes_after(
     let (before, after) = (of(current), of(next));
     let total = bytes - before + after;
     if after > before && total > CONFIG_BYTES_MAX {
-        let text = format!("All configuration overrides together may take {CONFIG_BYTES_MAX} bytes, and would {total}.");
+        let text = format!(
+            "All configuration overrides together may take {CONFIG_BYTES_MAX} bytes, and would {total}."
+        );
         return Err(ApiError::new(ErrorCode::PolicyViolation, text));
     }
     Ok(total)

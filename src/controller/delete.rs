@@ -37,13 +37,17 @@ pub fn delete(
     version: i16,
     request: &DeleteTopicsRequest<'_>,
 ) -> Decision<DeleteTopicsResponse<'static>> {
-    let (records, responses) =
-        if config.topics.deletion { decide(image, request) } else { (Vec::new(), disabled(version, request)) };
+    let (records, responses) = if config.topics.deletion {
+        decide(image, request)
+    } else {
+        (Vec::new(), disabled(version, request))
+    };
     Decision { records, reply: DeleteTopicsResponse { responses, ..Default::default() } }
 }
 
 fn disabled(version: i16, request: &DeleteTopicsRequest<'_>) -> Vec<DeletableTopicResult<'static>> {
-    let code = if version < SAYS_DISABLED { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled };
+    let code =
+        if version < SAYS_DISABLED { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled };
     let all: Vec<(Option<&str>, TopicId)> = if version < IDS {
         request.topic_names.iter().map(|name| (Some(&**name), TopicId::ZERO)).collect()
     } else {
@@ -55,7 +59,7 @@ fn disabled(version: i16, request: &DeleteTopicsRequest<'_>) -> Vec<DeletableTop
 fn result(name: Option<&str>, id: TopicId, outcome: Result<(), ApiError>) -> DeletableTopicResult<'static> {
     let (code, message) = match outcome {
         Ok(()) => (ErrorCode::None, None),
-        Err(error) => (error.code, error.text()),
+        Err(error) => (error.code, error.message),
     };
     DeletableTopicResult {
         name: name.map(|name| Cow::Owned(name.to_owned())),
@@ -65,7 +69,7 @@ fn result(name: Option<&str>, id: TopicId, outcome: Result<(), ApiError>) -> Del
     }
 }
 
-fn invalid(text: &str) -> Result<(), ApiError> {
+fn invalid(text: &'static str) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::InvalidRequest, text))
 }
 
@@ -78,12 +82,20 @@ fn decide(image: &Image, request: &DeleteTopicsRequest<'_>) -> Decided {
     for topic in &request.topics {
         match (topic.name.as_deref(), topic.topic_id) {
             (None, TopicId::ZERO) => {
-                responses.push(result(None, TopicId::ZERO, invalid("Neither topic name nor id were specified.")));
+                responses.push(result(
+                    None,
+                    TopicId::ZERO,
+                    invalid("Neither topic name nor id were specified."),
+                ));
             }
             (None, id) => ids.push(id),
             (Some(name), TopicId::ZERO) => names.push(name),
             (Some(name), id) => {
-                responses.push(result(Some(name), id, invalid("You may not specify both topic name and topic id.")));
+                responses.push(result(
+                    Some(name),
+                    id,
+                    invalid("You may not specify both topic name and topic id."),
+                ));
             }
         }
     }
@@ -102,7 +114,8 @@ fn decide(image: &Image, request: &DeleteTopicsRequest<'_>) -> Decided {
     ids.retain(|id| !repeated_ids.contains(id));
     let mut doomed = find_ids(image, &ids, &mut responses);
     find_names(image, &names, &repeated_ids, &mut doomed, &mut responses);
-    let records = doomed.keys().map(|id| MetadataRecord::RemoveTopicRecord(RemoveTopicRecord { topic_id: *id }));
+    let records =
+        doomed.keys().map(|id| MetadataRecord::RemoveTopicRecord(RemoveTopicRecord { topic_id: *id }));
     let records = records.collect();
     responses.extend(doomed.into_iter().map(|(id, name)| result(Some(name), id, Ok(()))));
     (records, responses)
@@ -118,7 +131,8 @@ fn find_ids<'a>(
         match image.topics.by_id(*id) {
             Some(topic) => drop(found.insert(*id, &*topic.name)),
             None => {
-                let error = ApiError::new(ErrorCode::UnknownTopicId, "This server does not host this topic ID.");
+                let error =
+                    ApiError::new(ErrorCode::UnknownTopicId, "This server does not host this topic ID.");
                 responses.push(result(None, *id, Err(error)));
             }
         }

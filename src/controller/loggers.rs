@@ -83,7 +83,8 @@ pub(super) fn changes(
 ) -> Result<Vec<LoggerChange>, ApiError> {
     let invalid = |text| ApiError::new(ErrorCode::InvalidRequest, text);
     let name = &resource.resource_name;
-    let id: i32 = name.parse().map_err(|_| invalid(format!("Node id must be an integer, but it is: {name}")))?;
+    let id: i32 =
+        name.parse().map_err(|_| invalid(format!("Node id must be an integer, but it is: {name}")))?;
     if id != node.0 {
         return Err(invalid(format!("Unexpected node id. Expected {node}, but received {id}")));
     }
@@ -111,10 +112,14 @@ fn change(loggers: &[Logger], config: &AlterableConfig<'_>) -> Result<LoggerChan
             Ok(LoggerChange { name, level: Some(level) })
         }
         Some(AlterOp::Delete) => match known()? {
-            name if name == ROOT => invalid(format!("Removing the log level of the {ROOT} logger is not allowed")),
+            name if name == ROOT => {
+                invalid(format!("Removing the log level of the {ROOT} logger is not allowed"))
+            }
             name => Ok(LoggerChange { name, level: None }),
         },
-        Some(AlterOp::Append) => invalid("APPEND operation is not allowed for the BROKER_LOGGER resource".to_owned()),
+        Some(AlterOp::Append) => {
+            invalid("APPEND operation is not allowed for the BROKER_LOGGER resource".to_owned())
+        }
         Some(AlterOp::Subtract) => {
             invalid("SUBTRACT operation is not allowed for the BROKER_LOGGER resource".to_owned())
         }

@@ -1,15 +1,17 @@
 //! The metadata of the cluster: an immutable image, the decisions that change it, and the replay that applies them.
 //!
-//! The controller shard decides (`topics`, `delete`, `partitions`, `configs`, `producer_ids`, `registration`) and appends
-//! the records of a decision as one batch to `__cluster_metadata-0`. It decides on the image that has replayed all that
-//! it appended, durable or not, so that two decisions in a row never contradict each other; once a batch is durable
-//! every shard replays it, clients see it and the reply leaves. A decision reads an image and changes nothing; `replay`
-//! alone makes a new image, at start-up as well. Invariant: the image that a log replays to is the one its writer had.
+//! The controller shard decides (`topics`, `delete`, `partitions`, `configs`, `producer_ids`, `registration`) and
+//! appends the records of a decision as one batch to `__cluster_metadata-0`. It decides on the image that has replayed
+//! all that it appended, durable or not, so that two decisions in a row never contradict each other; once a batch is
+//! durable every shard replays it, clients see it and the reply leaves. A decision reads an image and changes nothing;
+//! `replay` alone makes a new image, at start-up as well. Invariant: the image that a log replays to is the one that
+//! its writer had.
 
 mod assign;
 mod chunked;
 pub mod configs;
 pub mod delete;
+pub mod effective;
 pub mod features;
 pub mod image;
 pub mod loggers;
@@ -44,22 +46,17 @@ pub struct Decision<R> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
     pub code: ErrorCode,
-    pub message: Option<String>,
+    pub message: Option<Cow<'static, str>>,
 }
 
 impl ApiError {
-    pub fn new(code: ErrorCode, message: impl Into<String>) -> ApiError {
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> ApiError {
         ApiError { code, message: Some(message.into()) }
     }
 
     /// The code alone, where Kafka's reply has no text.
     pub fn bare(code: ErrorCode) -> ApiError {
         ApiError { code, message: None }
-    }
-
-    /// The text as a reply's field.
-    pub fn text(self) -> Option<Cow<'static, str>> {
-        self.message.map(Cow::Owned)
     }
 }
 

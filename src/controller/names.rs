@@ -27,7 +27,9 @@ pub fn invalid_reason(name: &str) -> Option<String> {
             format!("the length of '{name}' is longer than the max allowed length {TOPIC_NAME_BYTES_MAX}")
         }
         _ if !name.bytes().all(is_name_byte) => {
-            format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
+            format!(
+                "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+            )
         }
         _ => return None,
     };
@@ -71,11 +73,13 @@ mod tests {
             (&long, format!("the length of '{long}' is longer than the max allowed length 249")),
             (
                 "a b",
-                "'a b' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'".to_owned(),
+                "'a b' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+                    .to_owned(),
             ),
             (
                 "ä",
-                "'ä' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'".to_owned(),
+                "'ä' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+                    .to_owned(),
             ),
         ];
         for (name, reason) in cases {

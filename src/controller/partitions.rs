@@ -39,7 +39,7 @@ pub fn create(
 fn result(name: &str, outcome: Result<(), ApiError>) -> CreatePartitionsTopicResult<'static> {
     let (code, message) = match outcome {
         Ok(()) => (ErrorCode::None, None),
-        Err(error) => (error.code, error.text()),
+        Err(error) => (error.code, error.message),
     };
     CreatePartitionsTopicResult {
         name: Cow::Owned(name.to_owned()),
@@ -97,7 +97,11 @@ impl Growth<'_> {
             return Err(ApiError::new(ErrorCode::PolicyViolation, TOO_MANY));
         }
         let total = self.image.topics.partition_count();
-        if total + added > PARTITIONS_TOTAL_MAX { Err(too_many_in_total(total + self.added)) } else { Ok(additional) }
+        if total + added > PARTITIONS_TOTAL_MAX {
+            Err(too_many_in_total(total + self.added))
+        } else {
+            Ok(additional)
+        }
     }
 
     /// New partitions have as many replicas as the topic's first one.

@@ -28,13 +28,43 @@ pub fn next_block(image: &Image, broker: NodeId) -> Result<Decision<ProducerIdsB
     let registration = image.brokers.get(&broker).ok_or(ErrorCode::StaleBrokerEpoch)?;
     let first = image.next_producer_id;
     let next = first.0.checked_add(PRODUCER_IDS_PER_BLOCK).ok_or(ErrorCode::UnknownServerError)?;
-    let record = ProducerIdsRecord {
-        broker_id: broker.0,
-        broker_epoch: registration.epoch,
-        next_producer_id: next,
-    };
+    let record =
+        ProducerIdsRecord { broker_id: broker.0, broker_epoch: registration.epoch, next_producer_id: next };
     Ok(Decision {
         records: vec![MetadataRecord::ProducerIdsRecord(record)],
         reply: ProducerIdsBlock { first, count: PRODUCER_IDS_PER_BLOCK },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::testing::{image, replayed};
+
+    #[test]
+    fn blocks_follow_each_other() {
+        let mut image = image();
+        for first in [0, 1000, 2000] {
+            let decision = next_block(&image, NodeId(1)).expect("the broker is registered");
+            assert_eq!(decision.reply, ProducerIdsBlock { first: ProducerId(first), count: 1000 });
+            image = replayed(&image, &decision.records).0;
+            assert_eq!(image.next_producer_id, ProducerId(first + 1000));
+        }
+        let MetadataRecord::ProducerIdsRecord(record) =
+            &next_block(&image, NodeId(1)).expect("it is").records[0]
+        else {
+            panic!("a block is one record")
+        };
+        assert_eq!((record.broker_id, record.broker_epoch), (1, image.brokers[&NodeId(1)].epoch));
+    }
+
+    #[test]
+    fn strangers_and_the_end_of_all_ids() {
+        let mut image = image();
+        assert_eq!(next_block(&image, NodeId(2)).map(|_| ()), Err(ErrorCode::StaleBrokerEpoch));
+        image.next_producer_id = ProducerId(i64::MAX - 999);
+        assert_eq!(next_block(&image, NodeId(1)).map(|_| ()), Err(ErrorCode::UnknownServerError));
+        image.next_producer_id = ProducerId(i64::MAX - 1000);
+        assert!(next_block(&image, NodeId(1)).is_ok());
+    }
 }

@@ -116,7 +116,10 @@ fn register(id: NodeId, node: &Registration, offset: Offset, records: &mut Vec<M
 }
 
 /// Takes this broker's leadership from partitions whose directory is not online, and gives it back to the others.
-fn leaderships<'a>(image: &'a Image, online: &'a [Uuid]) -> impl Iterator<Item = MetadataRecord<'static>> + 'a {
+fn leaderships<'a>(
+    image: &'a Image,
+    online: &'a [Uuid],
+) -> impl Iterator<Item = MetadataRecord<'static>> + 'a {
     let node = image.node_id;
     image.topics.iter().flat_map(move |topic| {
         (0..).zip(&topic.partitions).filter_map(move |(partition_id, partition)| {

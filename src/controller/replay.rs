@@ -21,7 +21,8 @@ use ottla_wire::topic_record::TopicRecord;
 
 use super::features;
 use super::image::{
-    BrokerImage, ConfigResource, ConfigResourceType, Endpoint, FeatureRange, Image, PartitionImage, TopicImage,
+    BrokerImage, ConfigResource, ConfigResourceType, Endpoint, FeatureRange, Image, PartitionImage,
+    TopicImage,
 };
 use crate::ids::{LeaderEpoch, NodeId, Offset, ProducerId, TopicId, TopicIdPartition};
 use crate::limits::PARTITIONS_PER_TOPIC_MAX;
@@ -145,11 +146,13 @@ impl ImageBuilder {
     fn topic(&mut self, record: &TopicRecord<'_>) -> Result<(), ReplayError> {
         const NAME: &str = "TopicRecord";
         if let Some(existing) = self.image.topics.by_name(&record.name) {
-            let reason = format!("topic {} exists with id {}, not {}", record.name, existing.id, record.topic_id);
+            let reason =
+                format!("topic {} exists with id {}, not {}", record.name, existing.id, record.topic_id);
             return Err(contradiction(NAME, reason));
         }
         if let Some(existing) = self.image.topics.by_id(record.topic_id) {
-            let reason = format!("id {} of topic {} is that of {}", record.topic_id, record.name, existing.name);
+            let reason =
+                format!("id {} of topic {} is that of {}", record.topic_id, record.name, existing.name);
             return Err(contradiction(NAME, reason));
         }
         let topic =
@@ -196,7 +199,11 @@ impl ImageBuilder {
 
     fn partition_change(&mut self, record: &PartitionChangeRecord) -> Result<(), ReplayError> {
         const NAME: &str = "PartitionChangeRecord";
-        if [&record.removing_replicas, &record.adding_replicas].into_iter().flatten().any(|list| !list.is_empty()) {
+        if [&record.removing_replicas, &record.adding_replicas]
+            .into_iter()
+            .flatten()
+            .any(|list| !list.is_empty())
+        {
             return Err(unsupported(NAME, "a reassignment of replicas is under way"));
         }
         let key = TopicIdPartition { topic_id: record.topic_id, partition: record.partition_id };
@@ -232,7 +239,10 @@ impl ImageBuilder {
 
     fn config(&mut self, record: &ConfigRecord<'_>) -> Result<(), ReplayError> {
         let Some(kind) = ConfigResourceType::from_code(record.resource_type) else {
-            return Err(unsupported("ConfigRecord", format!("resource type {} is unknown", record.resource_type)));
+            return Err(unsupported(
+                "ConfigRecord",
+                format!("resource type {} is unknown", record.resource_type),
+            ));
         };
         let resource = ConfigResource::new(kind, &record.resource_name);
         self.image.configs.set(&resource, &record.name, record.value.as_deref());

@@ -74,7 +74,8 @@ pub(crate) fn config(settings: &[(&str, &str)]) -> BrokerConfig {
         settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     file.entry("node.id".to_owned()).or_insert_with(|| "1".to_owned());
     file.entry("log.dirs".to_owned()).or_insert_with(|| "/data".to_owned());
-    BrokerConfig::new(&Layers { file: Some(file), ..Layers::default() }).expect("the test's settings are good")
+    BrokerConfig::new(&Layers { file: Some(file), ..Layers::default() })
+        .expect("the test's settings are good")
 }
 
 /// The records of a topic, whose id is 16 times `id`, led by broker 1.

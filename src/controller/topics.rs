@@ -13,16 +13,16 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_wire::MetadataRecord;
+use ottla_wire::config_record::ConfigRecord;
 use ottla_wire::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use ottla_wire::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse};
-use ottla_wire::config_record::ConfigRecord;
 use ottla_wire::topic_record::TopicRecord;
-use ottla_wire::MetadataRecord;
 
 use super::assign::{Assigner, Assignment};
+use super::configs::bytes_after;
 use super::image::{ConfigResource, ConfigResourceType, Image};
 use super::names::{self, CLUSTER_METADATA, CONSUMER_OFFSETS};
-use super::configs::bytes_after;
 use super::{ApiError, Decision, Random};
 use crate::config::alter::{self, AlterOp, Alteration, Target};
 use crate::config::describe::{self, Wanted};
@@ -55,7 +55,10 @@ pub fn create(
     if partitions_wanted(config, &wanted) > PARTITIONS_PER_REQUEST_MAX {
         let refused = |name: &str| failed(name, ApiError::new(ErrorCode::PolicyViolation, TOO_MANY));
         let topics = request.topics.iter().map(|topic| refused(&topic.name)).collect();
-        return Decision { records: Vec::new(), reply: CreateTopicsResponse { topics, ..Default::default() } };
+        return Decision {
+            records: Vec::new(),
+            reply: CreateTopicsResponse { topics, ..Default::default() },
+        };
     }
     let mut creation = Creation {
         image,
@@ -65,6 +68,7 @@ pub fn create(
         ids: BTreeSet::new(),
         partitions: image.topics.partition_count(),
         config_bytes: image.configs.bytes(),
+        last_described: None,
         records: Vec::new(),
     };
     let mut topics: Vec<CreatableTopicResult<'static>> = Vec::with_capacity(request.topics.len());
@@ -74,7 +78,9 @@ pub fn create(
     for name in &duplicates {
         topics.push(failed(name, ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name.")));
     }
-    if request.topics.iter().any(|topic| topic.name == CLUSTER_METADATA) && !duplicates.contains(CLUSTER_METADATA) {
+    if request.topics.iter().any(|topic| topic.name == CLUSTER_METADATA)
+        && !duplicates.contains(CLUSTER_METADATA)
+    {
         let text = format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.");
         topics.push(failed(CLUSTER_METADATA, ApiError::new(ErrorCode::InvalidRequest, text)));
     }
@@ -106,7 +112,8 @@ pub fn auto_create(
     }
     let request = CreateTopicsRequest { topics, ..Default::default() };
     let mut decision = create(image, config, 0, &request, random);
-    let later = later.into_iter().map(|name| failed(name, ApiError::new(ErrorCode::PolicyViolation, TOO_MANY)));
+    let later =
+        later.into_iter().map(|name| failed(name, ApiError::new(ErrorCode::PolicyViolation, TOO_MANY)));
     decision.reply.topics.extend(later);
     decision
 }
@@ -158,7 +165,7 @@ fn failed(name: &str, error: ApiError) -> CreatableTopicResult<'static> {
     CreatableTopicResult {
         name: Cow::Owned(name.to_owned()),
         error_code: error.code.code(),
-        error_message: error.text(),
+        error_message: error.message,
         ..Default::default()
     }
 }
@@ -172,6 +179,7 @@ struct Creation<'a> {
     ids: BTreeSet<TopicId>,
     partitions: usize,
     config_bytes: usize,
+    last_described: Option<(Overrides, Vec<CreatableTopicConfigs<'static>>)>,
     records: Vec<MetadataRecord<'static>>,
 }
 
@@ -199,7 +207,10 @@ impl Creation<'_> {
 
     fn check_name(&self, name: &str) -> Result<(), ApiError> {
         if self.image.topics.by_name(name).is_some() {
-            return Err(ApiError::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
+            return Err(ApiError::new(
+                ErrorCode::TopicAlreadyExists,
+                format!("Topic '{name}' already exists."),
+            ));
         }
         if let Some(other) = self.image.topics.colliding(name) {
             let text = format!("Topic '{name}' collides with existing topic: {other}");
@@ -213,8 +224,15 @@ impl Creation<'_> {
 
     /// Of a key that comes twice the last value counts, as in Kafka.
     fn overrides(&self, topic: &CreatableTopic<'_>) -> Result<Overrides, ApiError> {
-        let nulls: Vec<&str> =
-            topic.configs.iter().filter(|config| config.value.is_none()).map(|config| &*config.name).collect();
+        if topic.configs.is_empty() {
+            return Ok(Overrides::new());
+        }
+        let nulls: Vec<&str> = topic
+            .configs
+            .iter()
+            .filter(|config| config.value.is_none())
+            .map(|config| &*config.name)
+            .collect();
         if !nulls.is_empty() {
             let text = format!("Null value not supported for topic configs: {}", nulls.join(","));
             return Err(ApiError::new(ErrorCode::InvalidConfig, text));
@@ -236,7 +254,7 @@ impl Creation<'_> {
     }
 
     fn assignments(&mut self, topic: &CreatableTopic<'_>) -> Result<Vec<Assignment>, ApiError> {
-        let refused = |code, text: &str| Err(ApiError::new(code, text));
+        let refused = |code, text: &'static str| Err(ApiError::new(code, text));
         if !topic.assignments.is_empty() {
             return self.manual_assignments(topic);
         }
@@ -256,17 +274,22 @@ impl Creation<'_> {
         };
         self.assigner.place(0, partitions, replicas).map_err(|error| {
             let reason = error.message.unwrap_or_default();
-            ApiError::new(error.code, format!("Unable to replicate the partition {replicas} time(s): {reason}"))
+            ApiError::new(
+                error.code,
+                format!("Unable to replicate the partition {replicas} time(s): {reason}"),
+            )
         })
     }
 
     fn manual_assignments(&mut self, topic: &CreatableTopic<'_>) -> Result<Vec<Assignment>, ApiError> {
         let refused = |code, text: String| Err(ApiError::new(code, text));
-        for (is_set, what) in
-            [(topic.replication_factor != -1, "replication factor"), (topic.num_partitions != -1, "numPartitions")]
-        {
+        for (is_set, what) in [
+            (topic.replication_factor != -1, "replication factor"),
+            (topic.num_partitions != -1, "numPartitions"),
+        ] {
             if is_set {
-                let text = format!("A manual partition assignment was specified, but {what} was not set to -1.");
+                let text =
+                    format!("A manual partition assignment was specified, but {what} was not set to -1.");
                 return refused(ErrorCode::InvalidRequest, text);
             }
         }
@@ -296,16 +319,29 @@ impl Creation<'_> {
         assignments: &[Assignment],
         random: &mut dyn FnMut() -> [u8; 16],
     ) -> Result<CreatableTopicResult<'static>, ApiError> {
-        let configs = if self.describe { Some(described(self.config, overrides)?) } else { None };
+        let configs = if self.describe { Some(self.described(overrides)?) } else { None };
         let first = assignments.first().expect("a topic has at least one partition");
         Ok(CreatableTopicResult {
             name: Cow::Owned(topic.name.clone().into_owned()),
             topic_id: self.fresh_id(random),
+            error_message: None,
             num_partitions: i32::try_from(assignments.len()).expect("a request creates few enough"),
             replication_factor: first.replication_factor(),
             configs,
             ..Default::default()
         })
+    }
+
+    /// The topics of one request mostly have the same settings: the last description is kept.
+    fn described(&mut self, overrides: &Overrides) -> Result<Vec<CreatableTopicConfigs<'static>>, ApiError> {
+        match &self.last_described {
+            Some((same, described)) if same == overrides => Ok(described.clone()),
+            _ => {
+                let described = describe_topic(self.config, overrides)?;
+                self.last_described = Some((overrides.clone(), described.clone()));
+                Ok(described)
+            }
+        }
     }
 
     /// An id that no topic has and no tool takes for an option: Kafka prints ids without a `-` in them.
@@ -335,7 +371,10 @@ impl Creation<'_> {
 }
 
 /// The whole configuration of a topic with these settings of its own, sorted by name.
-fn described(config: &BrokerConfig, overrides: &Overrides) -> Result<Vec<CreatableTopicConfigs<'static>>, ApiError> {
+fn describe_topic(
+    config: &BrokerConfig,
+    overrides: &Overrides,
+) -> Result<Vec<CreatableTopicConfigs<'static>>, ApiError> {
     let described = describe::topic(config.settings(), overrides, Wanted::ALL)
         .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.to_string()))?;
     let entry = |entry: describe::Described| CreatableTopicConfigs {
@@ -349,7 +388,8 @@ fn described(config: &BrokerConfig, overrides: &Overrides) -> Result<Vec<Creatab
 }
 
 pub(super) fn too_many_in_total(partitions: usize) -> ApiError {
-    let text = format!("The cluster has {partitions} partitions of the {PARTITIONS_TOTAL_MAX} that it can have.");
+    let text =
+        format!("The cluster has {partitions} partitions of the {PARTITIONS_TOTAL_MAX} that it can have.");
     ApiError::new(ErrorCode::PolicyViolation, text)
 }
 

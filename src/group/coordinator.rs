@@ -230,10 +230,14 @@ impl Coordinator {
         let error = match self.partitions.get(&partition) {
             None => ErrorCode::NotCoordinator,
             Some(owned) if !owned.is_active() => ErrorCode::CoordinatorLoadInProgress,
-            Some(owned) if request.creates_group(&owned.groups) && self.group_count() >= GROUPS_PER_SHARD_MAX => {
+            Some(owned)
+                if request.creates_group(&owned.groups) && self.group_count() >= GROUPS_PER_SHARD_MAX =>
+            {
                 ErrorCode::CoordinatorNotAvailable
             }
-            Some(_) if request.is_bulk_write() && self.bytes_in_flight >= GROUP_APPEND_BYTES_IN_FLIGHT_MAX => {
+            Some(_)
+                if request.is_bulk_write() && self.bytes_in_flight >= GROUP_APPEND_BYTES_IN_FLIGHT_MAX =>
+            {
                 // The one retriable code for which clients do not look for another coordinator.
                 ErrorCode::CoordinatorLoadInProgress
             }

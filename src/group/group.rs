@@ -254,7 +254,8 @@ impl Group {
             if add {
                 *self.protocol_counts.entry(protocol.name.clone()).or_default() += 1;
             } else {
-                let count = self.protocol_counts.get_mut(&protocol.name).expect("a member's protocol is counted");
+                let count =
+                    self.protocol_counts.get_mut(&protocol.name).expect("a member's protocol is counted");
                 *count -= 1;
                 if *count == 0 {
                     self.protocol_counts.remove(&protocol.name);
@@ -366,12 +367,17 @@ impl Group {
         assert_eq!(holders, self.static_members.len(), "static members of group {id}");
         self.assert_counts();
         match &self.leader {
-            Some(leader) => assert!(self.members.contains_key(leader), "the leader of group {id} is a member"),
+            Some(leader) => {
+                assert!(self.members.contains_key(leader), "the leader of group {id} is a member")
+            }
             None => assert!(self.members.is_empty(), "group {id} has members and no leader"),
         }
         let pending_members = self.pending_joins.keys().filter(|p| self.members.contains_key(*p)).count();
         assert_eq!(pending_members, 0, "a member of group {id} is also promised");
-        assert!(self.pending_syncs.iter().all(|m| self.members.contains_key(m)), "pending syncs of group {id}");
+        assert!(
+            self.pending_syncs.iter().all(|m| self.members.contains_key(m)),
+            "pending syncs of group {id}"
+        );
         self.assert_state();
         self.assert_timers();
     }
@@ -393,7 +399,11 @@ impl Group {
     fn assert_state(&self) {
         let id = &self.id;
         let syncing = self.members.values().any(|m| m.awaiting_sync.is_some());
-        assert!(!syncing || self.is(GroupState::CompletingRebalance), "group {id} parks a sync in {}", self.state);
+        assert!(
+            !syncing || self.is(GroupState::CompletingRebalance),
+            "group {id} parks a sync in {}",
+            self.state
+        );
         match self.state {
             GroupState::Empty | GroupState::Dead => {
                 assert!(self.members.is_empty(), "group {id} is {} with members", self.state);

@@ -83,7 +83,9 @@ impl GroupRequest {
     /// Whether the request makes records of a size that the client chooses and can be retried as it is.
     pub(crate) fn is_bulk_write(&self) -> bool {
         match self {
-            GroupRequest::CommitOffsets(_) | GroupRequest::DeleteOffsets(_) | GroupRequest::Delete { .. } => true,
+            GroupRequest::CommitOffsets(_) | GroupRequest::DeleteOffsets(_) | GroupRequest::Delete { .. } => {
+                true
+            }
             GroupRequest::Join(_)
             | GroupRequest::Sync(_)
             | GroupRequest::Heartbeat(_)

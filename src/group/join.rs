@@ -47,7 +47,9 @@ impl Group {
             GroupState::PreparingRebalance => {
                 member.is_some_and(|m| m.awaiting_join.is_some()) || self.awaiting_join_count < max
             }
-            GroupState::CompletingRebalance | GroupState::Stable => member.is_some() || self.members.len() < max,
+            GroupState::CompletingRebalance | GroupState::Stable => {
+                member.is_some() || self.members.len() < max
+            }
         }
     }
 
@@ -125,7 +127,11 @@ impl Group {
     }
 
     /// Whether the member exists, and holds the instance id if it names one.
-    pub(crate) fn validate_member(&self, member_id: &str, instance_id: Option<&str>) -> Result<(), ErrorCode> {
+    pub(crate) fn validate_member(
+        &self,
+        member_id: &str,
+        instance_id: Option<&str>,
+    ) -> Result<(), ErrorCode> {
         if let Some(instance_id) = instance_id {
             match self.static_members.get(instance_id) {
                 None => return Err(ErrorCode::UnknownMemberId),
@@ -145,7 +151,13 @@ impl Group {
         self.park_join(step, member_id, token);
     }
 
-    fn add_and_rebalance(&mut self, step: &mut Step<'_>, token: Token, member_id: String, request: JoinGroup) {
+    fn add_and_rebalance(
+        &mut self,
+        step: &mut Step<'_>,
+        token: Token,
+        member_id: String,
+        request: JoinGroup,
+    ) {
         if self.is(GroupState::PreparingRebalance) && self.previous_state == GroupState::Empty {
             self.new_member_added = true;
         }
@@ -171,7 +183,8 @@ impl Group {
         self.put_successor(&old_member_id, successor);
         self.reset_session(step.clock.now, &new_member_id);
         let supports_skip_assignment = request.supports_skip_assignment;
-        let group_instance_id = request.group_instance_id.clone().expect("a static member has an instance id");
+        let group_instance_id =
+            request.group_instance_id.clone().expect("a static member has an instance id");
         self.update_member(step, &new_member_id, request, token);
         match self.state {
             GroupState::Stable if self.select_protocol() == self.protocol => {
@@ -192,7 +205,9 @@ impl Group {
             // The leader may already have the old id in the assignment that it computes.
             GroupState::Stable | GroupState::CompletingRebalance => self.prepare_rebalance(step),
             GroupState::PreparingRebalance => self.maybe_complete_join(step),
-            GroupState::Empty | GroupState::Dead => unreachable!("a static member exists, so the group has members"),
+            GroupState::Empty | GroupState::Dead => {
+                unreachable!("a static member exists, so the group has members")
+            }
         }
     }
 

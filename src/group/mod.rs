@@ -55,8 +55,8 @@ pub use reply::{
     ListedGroup, SyncReply,
 };
 pub use request::{
-    CommitOffsets, CommitPartition, CommitTopic, DeleteOffsets, FetchOffsets, FetchTopic, GroupRequest, Heartbeat,
-    JoinGroup, LeaveGroup, LeavingMember, ListGroups, Protocol, SyncGroup,
+    CommitOffsets, CommitPartition, CommitTopic, DeleteOffsets, FetchOffsets, FetchTopic, GroupRequest,
+    Heartbeat, JoinGroup, LeaveGroup, LeavingMember, ListGroups, Protocol, SyncGroup,
 };
 pub use state::GroupState;
 pub use step::{Clock, Token};

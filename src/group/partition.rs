@@ -168,9 +168,8 @@ impl Partition {
     /// Every offset of the deleted topic, with its group, those under way included. An offset of a topic with the
     /// same name and another id stays.
     pub(crate) fn offsets_of_deleted(&self, deleted: &DeletedTopic) -> BTreeSet<(Arc<str>, i32)> {
-        let concerns = |value: &CommittedOffset| {
-            value.topic_id == deleted.topic_id || value.topic_id == NO_TOPIC_ID
-        };
+        let concerns =
+            |value: &CommittedOffset| value.topic_id == deleted.topic_id || value.topic_id == NO_TOPIC_ID;
         let mut keys = BTreeSet::new();
         for group in self.groups.values() {
             let offsets = group.offsets.of_topic(&deleted.name).filter(|(_, value)| concerns(value));

@@ -83,9 +83,13 @@ impl Group {
     /// Ends the joining phase: who has not come back is out, static members excepted, and the rest is the next
     /// generation. Where no member at all came back, the phase starts over until sessions end.
     pub(crate) fn complete_join(&mut self, step: &mut Step<'_>) {
-        assert!(self.is(GroupState::PreparingRebalance), "only a group that prepares a rebalance completes it");
+        assert!(
+            self.is(GroupState::PreparingRebalance),
+            "only a group that prepares a rebalance completes it"
+        );
         self.join_timer = None;
-        let absent = self.members.values().filter(|m| m.awaiting_join.is_none() && m.group_instance_id.is_none());
+        let absent =
+            self.members.values().filter(|m| m.awaiting_join.is_none() && m.group_instance_id.is_none());
         let absent: Vec<String> = absent.map(|member| member.member_id.clone()).collect();
         for member_id in absent {
             self.remove(&member_id);
@@ -105,7 +109,8 @@ impl Group {
 
     /// Makes sure that the leader is a member that came back; false if none did.
     fn elect_joined_leader(&mut self) -> bool {
-        let joined = |member_id: &String| self.members.get(member_id).is_some_and(|m| m.awaiting_join.is_some());
+        let joined =
+            |member_id: &String| self.members.get(member_id).is_some_and(|m| m.awaiting_join.is_some());
         if self.leader.as_ref().is_some_and(joined) {
             return true;
         }
@@ -130,7 +135,8 @@ impl Group {
     }
 
     fn complete_generation(&mut self, step: &mut Step<'_>) {
-        let protocol = self.select_protocol().expect("every member that joined shares a protocol with all others");
+        let protocol =
+            self.select_protocol().expect("every member that joined shares a protocol with all others");
         self.protocol = Some(protocol);
         self.subscribed_topics = self.compute_subscribed_topics();
         self.become_state(GroupState::CompletingRebalance, step.clock.wall);

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::errors::ErrorCode;
 use crate::group::reply::{
-    CommitReply, CommittedTopic, DeleteOffsetsReply, DeleteReply, DescribeReply, FetchReply, FetchedPartition,
-    FetchedTopic, GroupReply, JoinReply, LeaveReply, ListReply, SyncReply,
+    CommitReply, CommittedTopic, DeleteOffsetsReply, DeleteReply, DescribeReply, FetchReply,
+    FetchedPartition, FetchedTopic, GroupReply, JoinReply, LeaveReply, ListReply, SyncReply,
 };
 use crate::ids::{TopicId, Uuid};
 

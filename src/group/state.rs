@@ -81,7 +81,11 @@ mod tests {
         ];
         for from in GroupState::ALL {
             for to in GroupState::ALL {
-                assert_eq!(from.may_become(to), to == Dead || allowed.contains(&(from, to)), "{from} to {to}");
+                assert_eq!(
+                    from.may_become(to),
+                    to == Dead || allowed.contains(&(from, to)),
+                    "{from} to {to}"
+                );
             }
         }
     }

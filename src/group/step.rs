@@ -134,7 +134,9 @@ impl GroupReply {
             | GroupReply::Sync(_)
             | GroupReply::FetchOffsets(_)
             | GroupReply::Describe(_)
-            | GroupReply::List(_)) => unreachable!("this answer never waits in an append's replies: {reply:?}"),
+            | GroupReply::List(_)) => {
+                unreachable!("this answer never waits in an append's replies: {reply:?}")
+            }
         }
     }
 }

@@ -52,7 +52,8 @@ impl Partition {
                 changes.extend(group_tombstones(&group_id, &expired));
                 buried.push(group_id);
             } else {
-                changes.extend(expired.iter().map(|(topic, partition)| tombstone(&group_id, topic, *partition)));
+                changes
+                    .extend(expired.iter().map(|(topic, partition)| tombstone(&group_id, topic, *partition)));
             }
         }
         append_tombstones(step, changes, Then::Bury(buried));
@@ -93,7 +94,8 @@ fn expired(group: &Group, step: &Step<'_>) -> (BTreeSet<OffsetKey>, bool) {
         let expired = partitions.iter().filter(|(_, o)| is_expired(rule, o, step.clock.wall, retention_ms));
         keys.extend(expired.map(|(partition, _)| (topic.clone(), *partition)));
     }
-    let ends = group.is(GroupState::Empty) && group.pending_joins.is_empty() && keys.len() == group.offsets.len();
+    let ends =
+        group.is(GroupState::Empty) && group.pending_joins.is_empty() && keys.len() == group.offsets.len();
     (keys, ends)
 }
 

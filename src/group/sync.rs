@@ -46,8 +46,11 @@ impl Group {
         if request.generation_id != self.generation_id {
             return Err(ErrorCode::IllegalGeneration);
         }
-        let differs = |asked: &Option<String>, own: &Option<String>| asked.is_some() && own.is_some() && asked != own;
-        if differs(&request.protocol_type, &self.protocol_type) || differs(&request.protocol_name, &self.protocol) {
+        let differs =
+            |asked: &Option<String>, own: &Option<String>| asked.is_some() && own.is_some() && asked != own;
+        if differs(&request.protocol_type, &self.protocol_type)
+            || differs(&request.protocol_name, &self.protocol)
+        {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
         Ok(())
@@ -85,7 +88,12 @@ impl Group {
     }
 
     /// The assignment is durable, or could not be written; a rebalance that began meanwhile made it worthless.
-    pub(crate) fn assigned(&mut self, step: &mut Step<'_>, written: Assignment, result: Result<(), ErrorCode>) {
+    pub(crate) fn assigned(
+        &mut self,
+        step: &mut Step<'_>,
+        written: Assignment,
+        result: Result<(), ErrorCode>,
+    ) {
         let current = self.is(GroupState::CompletingRebalance) && self.generation_id == written.generation_id;
         if !current || !self.assignment_in_flight {
             return;

@@ -1,6 +1,6 @@
 //! The sparse offset index of one segment: where in the `.log` file a reader of an offset begins to look.
 //!
-//! Owned by the partition's owner shard, as part of its [`Segment`](super::segment::Segment). On disk it is Kafka's
+//! Owned by the partition's owner shard, in [`SegmentIndexes`](super::segment::SegmentIndexes). On disk it is Kafka's
 //! `<base offset>.index` (`OffsetIndex.java`): 8 bytes per entry, big-endian, the last offset of a batch relative
 //! to the segment's base and the position at which that batch begins, both 32 bits.
 //!
@@ -224,6 +224,13 @@ impl OffsetIndex {
     pub fn batch_start_at_or_before(&self, position: FilePosition) -> Option<FilePosition> {
         let below = self.slots.partition_point(|slot| u64::from(slot.position) <= position.0);
         self.entry_before(below).map(|entry| entry.position)
+    }
+
+    /// The first entry in memory whose batch begins at or behind `position`; `None` where none does.
+    #[must_use]
+    pub fn entry_at_or_behind(&self, position: FilePosition) -> Option<OffsetPosition> {
+        let below = self.slots.partition_point(|slot| u64::from(slot.position) < position.0);
+        self.slots.get(below).map(|&slot| self.resolve(slot))
     }
 
     fn entry_before(&self, slot: usize) -> Option<OffsetPosition> {

@@ -314,3 +314,6 @@ impl BatchWalk {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,6 +82,8 @@ pub struct ClosedSegment {
     pub largest_timestamp: Option<TimestampOffset>,
     /// When it was last appended to, by the wall clock: what retention goes by where no record has a timestamp.
     pub modified: TimestampMs,
+    /// Whether it has a transaction index: aborted transactions end in it.
+    pub has_aborted: bool,
 }
 
 /// Why a segment is rolled.
@@ -174,6 +176,13 @@ impl ActiveSegment {
         }
     }
 
+    /// The same segment, its age by the clock counted from `now`.
+    #[must_use]
+    pub fn created_at(mut self, now: Monotonic) -> ActiveSegment {
+        self.created = now;
+        self
+    }
+
     /// The same segment with indexes that may become as large as `segment.index.bytes` says.
     #[must_use]
     pub fn with_index_bytes_max(mut self, index_bytes_max: usize) -> ActiveSegment {
@@ -203,6 +212,18 @@ impl ActiveSegment {
     #[must_use]
     pub fn modified(&self) -> TimestampMs {
         self.modified
+    }
+
+    /// The max timestamp of its first batch, which its age counts from; `None` while it is empty.
+    #[must_use]
+    pub fn first_timestamp(&self) -> Option<TimestampMs> {
+        self.first_timestamp
+    }
+
+    /// Bytes appended since the last index entry.
+    #[must_use]
+    pub fn bytes_since_entry(&self) -> u64 {
+        self.bytes_since_entry
     }
 
     /// Its indexes.
@@ -292,6 +313,7 @@ impl ActiveSegment {
             bytes: self.bytes,
             largest_timestamp: Some(self.largest_timestamp),
             modified: self.modified,
+            has_aborted: !self.indexes.aborted.is_empty(),
         };
         (closed, self.indexes)
     }

@@ -192,7 +192,7 @@ mod tests {
             let ends: Vec<_> = batches[first..].iter().take_while(same).map(|batch| batch.1).collect();
             let limit = ends[limit % ends.len()];
             let to = from.position.plus(max_bytes);
-            let fits = ends.iter().filter(|&&end| end <= to && end <= limit).next_back();
+            let fits = ends.iter().rfind(|&&end| end <= to && end <= limit);
             let expected = *fits.unwrap_or(&ends[0].min(limit));
             prop_assert_eq!(tail.whole_batches_end(from, to, limit), expected);
         }

@@ -1,6 +1,6 @@
 //! The sparse time index of one segment: from which offset on a search for a timestamp has to look.
 //!
-//! Owned by the partition's owner shard, as part of its [`Segment`](super::segment::Segment). On disk it is Kafka's
+//! Owned by the partition's owner shard, in [`SegmentIndexes`](super::segment::SegmentIndexes). On disk it is Kafka's
 //! `<base offset>.timeindex` (`TimeIndex.java`): 12 bytes per entry, big-endian, the largest timestamp of the
 //! segment so far (64 bits) and the last offset of the batch that has it, relative to the segment's base (32 bits).
 //!
@@ -323,7 +323,7 @@ mod tests {
             let mut index = filled(&entries);
             let decoded = TimeIndex::decode(BASE, 1 << 20, &index.encode_from(0)).expect("own bytes");
             prop_assert_eq!(&decoded, &index);
-            let linear = entries.iter().filter(|entry| entry.0 <= timestamp).next_back();
+            let linear = entries.iter().rfind(|entry| entry.0 <= timestamp);
             let &(expected, offset) = linear.unwrap_or(&(-1, BASE.0));
             prop_assert_eq!(index.lookup(TimestampMs(timestamp)), Some(entry(expected, offset)));
             prop_assert!(index.truncate_to(Offset(cut)));

@@ -435,3 +435,6 @@ impl Log {
         closed.chain(std::iter::once(active))
     }
 }
+
+#[cfg(test)]
+mod tests;

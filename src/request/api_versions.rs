@@ -118,11 +118,17 @@ mod tests {
         assert_eq!(reply.api_keys.len(), SERVED.len());
         let key = |api: ApiKey| reply.api_keys.iter().find(|row| row.api_key == api.code()).cloned();
         assert_eq!(key(ApiKey::Produce), Some(ApiVersion { api_key: 0, min_version: 0, max_version: 13 }));
-        assert_eq!(key(ApiKey::ApiVersions), Some(ApiVersion { api_key: 18, min_version: 0, max_version: 4 }));
+        assert_eq!(
+            key(ApiKey::ApiVersions),
+            Some(ApiVersion { api_key: 18, min_version: 0, max_version: 4 })
+        );
         assert_eq!(key(ApiKey::PushTelemetry), None);
         assert_eq!(reply.finalized_features_epoch, image.offset.0);
-        let finalized: Vec<_> =
-            reply.finalized_features.iter().map(|f| (&*f.name, f.min_version_level, f.max_version_level)).collect();
+        let finalized: Vec<_> = reply
+            .finalized_features
+            .iter()
+            .map(|f| (&*f.name, f.min_version_level, f.max_version_level))
+            .collect();
         assert_eq!(finalized, [("metadata.version", 30, 30)]);
         let supported: Vec<_> =
             reply.supported_features.iter().map(|f| (&*f.name, f.min_version, f.max_version)).collect();
@@ -136,7 +142,8 @@ mod tests {
             let reply = handle(&context(ApiKey::ApiVersions, version), &image, &request("a", "1"));
             let mut writer = Writer::with_capacity(reply.size(version).expect("the version carries it"));
             reply.encode(&mut writer, version);
-            let decoded = ApiVersionsResponse::decode(&mut Reader::new(&writer.buf), version).expect("it is whole");
+            let decoded =
+                ApiVersionsResponse::decode(&mut Reader::new(&writer.buf), version).expect("it is whole");
             assert_eq!(decoded.api_keys, reply.api_keys);
             assert_eq!(decoded.finalized_features.len(), usize::from(version >= 3));
         }
@@ -158,7 +165,10 @@ mod tests {
             let reply = handle(&context(ApiKey::ApiVersions, 3), &image, &request(name, version));
             assert_eq!(reply.error_code == 0, good, "{name:?} {version:?}");
             assert_eq!(reply.api_keys.is_empty(), !good);
-            assert_eq!(handle(&context(ApiKey::ApiVersions, 2), &image, &request(name, version)).error_code, 0);
+            assert_eq!(
+                handle(&context(ApiKey::ApiVersions, 2), &image, &request(name, version)).error_code,
+                0
+            );
         }
         let reply = handle(&context(ApiKey::ApiVersions, 4), &image, &request("", ""));
         assert_eq!(reply.error_code, ErrorCode::InvalidRequest.code());

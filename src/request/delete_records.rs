@@ -6,12 +6,12 @@ use ottla_wire::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
 
-use crate::controller::names;
 use crate::controller::image::Image;
+use crate::controller::names;
 use crate::errors::ErrorCode;
 use crate::ids::{Offset, TopicIdPartition};
-use crate::request::places::Places;
 use crate::request::partition_by_name;
+use crate::request::places::Places;
 
 /// One partition's order for its owner shard.
 #[derive(Clone, Copy, Debug)]

@@ -29,10 +29,13 @@ pub fn handle<'a>(
     match request.endpoint_type {
         BROKERS => {}
         CONTROLLERS => {
-            let text = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
+            let text = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type \
+                        CONTROLLER";
             return refused(ErrorCode::MismatchedEndpointType, text.to_owned());
         }
-        other => return refused(ErrorCode::UnsupportedEndpointType, format!("Unsupported endpoint type {other}")),
+        other => {
+            return refused(ErrorCode::UnsupportedEndpointType, format!("Unsupported endpoint type {other}"));
+        }
     }
     let brokers = image.brokers.values().filter(|broker| !broker.fenced || request.include_fenced_brokers);
     let reachable = brokers.filter_map(|broker| Some((broker, broker.endpoint(context.listener)?)));
@@ -76,7 +79,11 @@ mod tests {
     use crate::ids::NodeId;
     use crate::request::tests::{context, image};
 
-    fn ask(image: &Image, version: i16, request: &DescribeClusterRequest) -> DescribeClusterResponse<'static> {
+    fn ask(
+        image: &Image,
+        version: i16,
+        request: &DescribeClusterRequest,
+    ) -> DescribeClusterResponse<'static> {
         let reply = handle(&context(ApiKey::DescribeCluster, version), image, request);
         let mut writer = ottla_wire::Writer::with_capacity(256);
         use ottla_wire::Message;
@@ -131,10 +138,15 @@ mod tests {
         assert_eq!(reply.error_code, 114);
         assert_eq!(
             reply.error_message.as_deref(),
-            Some("The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER")
+            Some(
+                "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+            )
         );
         let reply = ask(&image, 1, &request(9));
-        assert_eq!((reply.error_code, reply.error_message.as_deref()), (115, Some("Unsupported endpoint type 9")));
+        assert_eq!(
+            (reply.error_code, reply.error_message.as_deref()),
+            (115, Some("Unsupported endpoint type 9"))
+        );
         assert!(reply.brokers.is_empty());
     }
 }

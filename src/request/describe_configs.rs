@@ -22,6 +22,7 @@ use crate::controller::image::{ConfigResource, ConfigResourceType, Image};
 use crate::controller::loggers::Logger;
 use crate::controller::names;
 use crate::errors::ErrorCode;
+use crate::limits::DESCRIBED_CONFIGS_MAX;
 
 /// The source of a logger's level (`DYNAMIC_BROKER_LOGGER_CONFIG`).
 const LOGGER_SOURCE: i8 = 6;
@@ -45,11 +46,14 @@ pub fn handle<'a>(
     };
     let all_known = request.resources.iter().all(is_known);
     let description = Description { image, config, loggers, request };
+    let mut described = 0;
     let results = request.resources.iter().map(|resource| {
         let outcome = match ConfigResourceType::from_code(resource.resource_type) {
+            Some(_) if described > DESCRIBED_CONFIGS_MAX => Err((ErrorCode::PolicyViolation, too_many())),
             Some(kind) if all_known => description.resource(kind, resource),
             _ => Err((ErrorCode::InvalidRequest, MALFORMED.to_owned())),
         };
+        described += outcome.as_ref().map_or(0, Vec::len);
         let (error, message, configs) = match outcome {
             Ok(configs) => (ErrorCode::None, String::new(), configs),
             Err((error, message)) => (error, message, Vec::new()),
@@ -77,6 +81,13 @@ type Refusal = (ErrorCode, String);
 
 fn invalid(text: impl Into<String>) -> Refusal {
     (ErrorCode::InvalidRequest, text.into())
+}
+
+/// A short request can ask for a long answer, which memory must have room for.
+fn too_many() -> String {
+    format!(
+        "An answer describes about {DESCRIBED_CONFIGS_MAX} settings at most: ask for fewer resources at a time."
+    )
 }
 
 /// The settings in force passed every rule, so this is a mistake of ours: the client hears of it all the same.
@@ -110,12 +121,16 @@ impl Description<'_> {
                 self.own_id(name, " or empty string,")?;
                 describe::broker(settings, wanted).map_err(broken)?
             }
-            ConfigResourceType::BrokerLogger if name.is_empty() => return Err(invalid("Broker id must not be empty")),
+            ConfigResourceType::BrokerLogger if name.is_empty() => {
+                return Err(invalid("Broker id must not be empty"));
+            }
             ConfigResourceType::BrokerLogger => {
                 self.own_id(name, "")?;
                 return Ok(self.levels(&keys));
             }
-            ConfigResourceType::Group if name.is_empty() => return Err(invalid("Group name must not be empty")),
+            ConfigResourceType::Group if name.is_empty() => {
+                return Err(invalid("Group name must not be empty"));
+            }
             ConfigResourceType::Group => describe::group(settings, &overrides, wanted).map_err(broken)?,
             ConfigResourceType::ClientMetrics if name.is_empty() => {
                 return Err(invalid("Client metrics subscription name must not be empty"));
@@ -138,7 +153,8 @@ impl Description<'_> {
     }
 
     fn levels(&self, keys: &[&str]) -> Vec<Entry> {
-        let wanted = self.loggers.iter().filter(|logger| keys.is_empty() || keys.contains(&logger.name.as_str()));
+        let wanted =
+            self.loggers.iter().filter(|logger| keys.is_empty() || keys.contains(&logger.name.as_str()));
         wanted
             .map(|logger| Entry {
                 name: Cow::Owned(logger.name.clone()),

@@ -38,9 +38,13 @@ pub struct LogDirUsage {
 
 /// The reply: the directories of all shards merged by path, with the partitions that were asked for.
 #[must_use]
-pub fn reply(request: &DescribeLogDirsRequest<'_>, usages: Vec<LogDirUsage>) -> DescribeLogDirsResponse<'static> {
+pub fn reply(
+    request: &DescribeLogDirsRequest<'_>,
+    usages: Vec<LogDirUsage>,
+) -> DescribeLogDirsResponse<'static> {
     let asked = request.topics.as_ref().map(|topics| {
-        let pairs = topics.iter().flat_map(|topic| topic.partitions.iter().map(|&index| (&*topic.topic, index)));
+        let pairs =
+            topics.iter().flat_map(|topic| topic.partitions.iter().map(|&index| (&*topic.topic, index)));
         pairs.collect::<BTreeSet<(&str, i32)>>()
     });
     let mut by_path: BTreeMap<String, LogDirUsage> = BTreeMap::new();
@@ -71,7 +75,8 @@ fn directory(asked: Option<&BTreeSet<(&str, i32)>>, usage: LogDirUsage) -> Descr
     for partitions in topics.values_mut() {
         partitions.sort_by_key(|partition| partition.partition_index);
     }
-    let topics = topics.into_iter().map(|(name, partitions)| DescribeLogDirsTopic { name: name.into(), partitions });
+    let topics =
+        topics.into_iter().map(|(name, partitions)| DescribeLogDirsTopic { name: name.into(), partitions });
     DescribeLogDirsResult {
         error_code: usage.error.code(),
         log_dir: usage.path.into(),

@@ -50,7 +50,10 @@ pub fn handle<'a>(
     request: &'a DescribeQuorumRequest<'_>,
 ) -> DescribeQuorumResponse<'a> {
     let is_asked_rightly = match request.topics.as_slice() {
-        [topic] => topic.topic_name == CLUSTER_METADATA && matches!(&topic.partitions[..], [p] if p.partition_index == 0),
+        [topic] => {
+            topic.topic_name == CLUSTER_METADATA
+                && matches!(&topic.partitions[..], [p] if p.partition_index == 0)
+        }
         _ => false,
     };
     // Kafka answers with an empty text where there is no error.
@@ -58,9 +61,17 @@ pub fn handle<'a>(
     if !is_asked_rightly {
         let topics = request.topics.iter().map(|topic| TopicData {
             topic_name: Cow::Borrowed(&*topic.topic_name),
-            partitions: topic.partitions.iter().map(|p| unknown(context.version, p.partition_index)).collect(),
+            partitions: topic
+                .partitions
+                .iter()
+                .map(|p| unknown(context.version, p.partition_index))
+                .collect(),
         });
-        return DescribeQuorumResponse { error_message: no_text, topics: topics.collect(), ..Default::default() };
+        return DescribeQuorumResponse {
+            error_message: no_text,
+            topics: topics.collect(),
+            ..Default::default()
+        };
     }
     let partition = PartitionData {
         partition_index: 0,
@@ -154,15 +165,21 @@ mod tests {
             assert_eq!(partition.current_voters[0].log_end_offset, 42);
             assert_eq!(partition.current_voters[0].last_caught_up_timestamp, context.now_wall.0);
             assert_eq!(reply.error_message.is_some(), version == 2);
-            assert_eq!(reply.nodes.first().map(|node| node.listeners[0].port), (version == 2).then_some(9093));
+            assert_eq!(
+                reply.nodes.first().map(|node| node.listeners[0].port),
+                (version == 2).then_some(9093)
+            );
         }
     }
 
     #[test]
     fn anything_else_is_unknown() {
-        for request in
-            [ask("t", &[0]), ask(CLUSTER_METADATA, &[1]), ask(CLUSTER_METADATA, &[0, 1]), ask(CLUSTER_METADATA, &[])]
-        {
+        for request in [
+            ask("t", &[0]),
+            ask(CLUSTER_METADATA, &[1]),
+            ask(CLUSTER_METADATA, &[0, 1]),
+            ask(CLUSTER_METADATA, &[]),
+        ] {
             let reply = handle(&context(ApiKey::DescribeQuorum, 2), &quorum(&[]), &request);
             assert_eq!(reply.error_code, 0);
             assert!(reply.nodes.is_empty());

@@ -87,13 +87,16 @@ impl<'a> Page<'a, '_> {
 
     fn push(&mut self, topic: &'a TopicImage) {
         let first = match self.cursor {
-            Some((name, partition)) if *name == *topic.name => usize::try_from(partition).expect("it was checked"),
+            Some((name, partition)) if *name == *topic.name => {
+                usize::try_from(partition).expect("it was checked")
+            }
             _ => 0,
         };
         let end = first.saturating_add(self.partitions_left).min(topic.partitions.len());
-        let indexed: Vec<(i32, &PartitionImage)> = (0..).zip(&topic.partitions).collect();
-        let shown = indexed.get(first..end).unwrap_or(&[]);
-        let partitions: Vec<_> = shown.iter().map(|(index, partition)| self.partition(*index, partition)).collect();
+        let shown = topic.partitions.get(first..end).unwrap_or(&[]);
+        let index = i32::try_from(first).expect("it was an i32");
+        let partitions: Vec<_> =
+            (index..).zip(shown).map(|(index, partition)| self.partition(index, partition)).collect();
         if end < topic.partitions.len() {
             let next = i32::try_from(end).expect("a topic has at most PARTITIONS_PER_TOPIC_MAX partitions");
             self.response.next_cursor = Some(cursor(&topic.name, next));

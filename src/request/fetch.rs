@@ -215,7 +215,9 @@ impl<S: Default> FetchPlan<S> {
             }
             bytes += i64::from(outcome.bytes);
         }
-        self.params.max_wait_ms <= 0 || self.partitions.is_empty() || bytes >= i64::from(self.params.min_bytes)
+        self.params.max_wait_ms <= 0
+            || self.partitions.is_empty()
+            || bytes >= i64::from(self.params.min_bytes)
     }
 
     /// Cuts the outcomes to the request's `max_bytes`: in order, whole partitions, the first one with records always.
@@ -256,7 +258,12 @@ impl<S: Default> FetchPlan<S> {
 
     /// The reply with the partitions that `include` marks, and the records of each splice in its order.
     #[must_use]
-    pub fn into_reply(self, version: i16, session_id: i32, include: &[bool]) -> (FetchResponse<'static>, Vec<S>) {
+    pub fn into_reply(
+        self,
+        version: i16,
+        session_id: i32,
+        include: &[bool],
+    ) -> (FetchResponse<'static>, Vec<S>) {
         let read_committed = self.params.read_committed;
         let mut responses: Vec<FetchableTopicResponse<'static>> = Vec::new();
         let mut splices = Vec::new();

@@ -75,7 +75,8 @@ fn forgetting_everything_ends_the_session() {
     let mut sessions = FetchSessions::new(10);
     let id = session(&mut sessions);
     let forgotten = [partition(0), partition(1)];
-    let plan = sessions.begin(Monotonic::ZERO, request(id, 1), Vec::new(), &forgotten).expect("the next epoch");
+    let plan =
+        sessions.begin(Monotonic::ZERO, request(id, 1), Vec::new(), &forgotten).expect("the next epoch");
     assert_eq!(plan.kind, SessionKind::Sessionless);
     assert!(sessions.is_empty());
 }

@@ -55,9 +55,11 @@ pub fn check(request: &InitProducerIdRequest<'_>) -> Result<(), ErrorCode> {
 #[must_use]
 pub fn reply(outcome: Result<ProducerId, ErrorCode>) -> InitProducerIdResponse {
     match outcome {
-        Ok(id) => {
-            InitProducerIdResponse { producer_id: id.0, producer_epoch: 0, ..InitProducerIdResponse::default() }
-        }
+        Ok(id) => InitProducerIdResponse {
+            producer_id: id.0,
+            producer_epoch: 0,
+            ..InitProducerIdResponse::default()
+        },
         Err(error) => InitProducerIdResponse {
             error_code: error.code(),
             producer_id: -1,
@@ -87,6 +89,10 @@ mod tests {
         assert_eq!(check(&request), Err(ErrorCode::TransactionalIdAuthorizationFailed));
         let idempotent = InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
         assert_eq!(check(&idempotent), Ok(()));
-        assert_eq!(check(&InitProducerIdRequest::default()), Err(ErrorCode::InvalidRequest), "an empty id is none");
+        assert_eq!(
+            check(&InitProducerIdRequest::default()),
+            Err(ErrorCode::InvalidRequest),
+            "an empty id is none"
+        );
     }
 }

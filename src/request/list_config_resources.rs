@@ -42,8 +42,9 @@ pub fn handle<'a>(
             ..Default::default()
         };
     }
-    let is_asked =
-        |kind: &&ConfigResourceType| request.resource_types.is_empty() || request.resource_types.contains(&kind.code());
+    let is_asked = |kind: &&ConfigResourceType| {
+        request.resource_types.is_empty() || request.resource_types.contains(&kind.code())
+    };
     let config_resources =
         known.iter().filter(is_asked).flat_map(|kind| of_type(image, context.listener, *kind)).collect();
     ListConfigResourcesResponse { config_resources, ..Default::default() }
@@ -70,8 +71,8 @@ mod tests {
     use ottla_wire::{ApiKey, Message};
 
     use super::*;
-    use crate::request::tests::{context, image_with};
     use crate::controller::testing;
+    use crate::request::tests::{context, image_with};
 
     fn names(version: i16, types: &[i8]) -> (i16, Vec<(String, i8)>) {
         let image = image_with(&[

@@ -70,9 +70,13 @@ pub struct ListOffsetsPart {
 pub const NOT_FOUND: FoundOffset =
     FoundOffset { timestamp: TimestampMs::NONE, offset: Offset::NONE, leader_epoch: LeaderEpoch::NONE };
 
+/// From this version on the reply carries the record's leader epoch (KIP-320).
+const LEADER_EPOCH_VERSION_MIN: i16 = 4;
+
 /// A ListOffsets request between its frame and its reply.
 #[derive(Debug)]
 pub struct ListOffsetsPlan {
+    with_epochs: bool,
     places: Places<Result<FoundOffset, ErrorCode>>,
 }
 
@@ -94,7 +98,8 @@ impl ListOffsetsPlan {
                     let other: &&ottla_wire::list_offsets_request::ListOffsetsPartition = other;
                     other.partition_index == partition.partition_index
                 };
-                let asked_twice = topic.partitions.len() > 1 && topic.partitions.iter().filter(same).count() > 1;
+                let asked_twice =
+                    topic.partitions.len() > 1 && topic.partitions.iter().filter(same).count() > 1;
                 let checked = if asked_twice {
                     Err(ErrorCode::InvalidRequest)
                 } else {
@@ -113,7 +118,7 @@ impl ListOffsetsPlan {
                 }
             }
         }
-        (Self { places }, parts)
+        (Self { with_epochs: context.version >= LEADER_EPOCH_VERSION_MIN, places }, parts)
     }
 
     /// Puts one part's outcome into its place.
@@ -124,9 +129,10 @@ impl ListOffsetsPlan {
     /// The reply, in the request's order.
     #[must_use]
     pub fn into_reply(self) -> ListOffsetsResponse<'static> {
+        let with_epochs = self.with_epochs;
         let topics = self.places.into_topics().map(|topic| ListOffsetsTopicResponse {
             name: topic.name.into(),
-            partitions: topic.partitions.into_iter().map(partition_reply).collect(),
+            partitions: topic.partitions.into_iter().map(|found| partition_reply(found, with_epochs)).collect(),
         });
         ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
     }
@@ -134,6 +140,7 @@ impl ListOffsetsPlan {
 
 fn partition_reply(
     (partition_index, outcome): (i32, Result<FoundOffset, ErrorCode>),
+    with_epochs: bool,
 ) -> ListOffsetsPartitionResponse {
     let (error, found) = match outcome {
         Ok(found) => (ErrorCode::None, found),
@@ -144,7 +151,7 @@ fn partition_reply(
         error_code: error.code(),
         timestamp: found.timestamp.0,
         offset: found.offset.0,
-        leader_epoch: found.leader_epoch.0,
+        leader_epoch: if with_epochs { found.leader_epoch.0 } else { LeaderEpoch::NONE.0 },
     }
 }
 

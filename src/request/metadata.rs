@@ -99,7 +99,8 @@ pub fn handle<'a>(
 /// Why Kafka refuses the request as a whole.
 fn refusal(version: i16, request: &MetadataRequest<'_>) -> Option<ErrorCode> {
     let topics = request.topics.iter().flatten();
-    let unnamed = |name: &Option<Cow<'_, str>>, id: Uuid| name.is_none() && (version < TOPIC_IDS || id.is_zero());
+    let unnamed =
+        |name: &Option<Cow<'_, str>>, id: Uuid| name.is_none() && (version < TOPIC_IDS || id.is_zero());
     let mut topics = topics.map(|topic| (&topic.name, topic.topic_id));
     topics
         .any(|(name, id)| unnamed(name, id) || (version < TOPIC_IDS && !id.is_zero()))
@@ -206,7 +207,8 @@ impl<'a> Answer<'a, '_> {
             _ => replicas::all(ids),
         };
         let (replica_nodes, isr_nodes) = (nodes(&partition.replicas), nodes(&partition.isr));
-        let complete = replica_nodes.len() == partition.replicas.len() && isr_nodes.len() == partition.isr.len();
+        let complete =
+            replica_nodes.len() == partition.replicas.len() && isr_nodes.len() == partition.isr.len();
         let (error, leader) = match replicas::leader(self.image, partition, self.listener) {
             Ok(leader) if complete => (ErrorCode::None, leader),
             Ok(leader) => (ErrorCode::ReplicaNotAvailable, leader),

@@ -6,21 +6,21 @@
 
 pub mod api_versions;
 pub mod delete_records;
+pub mod describe_cluster;
+pub mod describe_configs;
 pub mod describe_log_dirs;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
 pub mod fetch;
 pub mod fetch_session;
 pub mod init_producer_id;
+pub mod list_config_resources;
 pub mod list_offsets;
+pub mod metadata;
 pub mod offset_for_leader_epoch;
+pub mod operations;
 pub mod places;
 pub mod produce;
-pub mod describe_cluster;
-pub mod describe_configs;
-pub mod describe_quorum;
-pub mod describe_topic_partitions;
-pub mod list_config_resources;
-pub mod metadata;
-pub mod operations;
 mod replicas;
 pub mod served;
 

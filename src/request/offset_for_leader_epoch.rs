@@ -3,7 +3,9 @@
 
 use ottla_wire::offset_for_leader_epoch_request::OffsetForLeaderEpochRequest;
 use ottla_wire::offset_for_leader_epoch_response as wire;
-use ottla_wire::offset_for_leader_epoch_response::{OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult};
+use ottla_wire::offset_for_leader_epoch_response::{
+    OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
 
 use crate::controller::image::Image;
 use crate::errors::ErrorCode;

@@ -101,7 +101,10 @@ mod tests {
         places.answer(b0, 'x');
         places.answer(b7, 'y');
         let topics: Vec<_> = places.into_topics().map(|topic| (topic.name, topic.partitions)).collect();
-        assert_eq!(topics, vec![("b".to_owned(), vec![(0, 'x'), (7, 'y')]), ("a".to_owned(), vec![(3, 'z')])]);
+        assert_eq!(
+            topics,
+            vec![("b".to_owned(), vec![(0, 'x'), (7, 'y')]), ("a".to_owned(), vec![(3, 'z')])]
+        );
     }
 
     #[test]

@@ -14,12 +14,12 @@ use ottla_wire::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 
-use crate::controller::names;
 use crate::controller::image::{Image, TopicImage};
+use crate::controller::names;
 use crate::errors::ErrorCode;
 use crate::ids::{Offset, TimestampMs, TopicIdPartition};
-use crate::request::places::Places;
 use crate::request::RequestContext;
+use crate::request::places::Places;
 
 /// From this version on a batch may be compressed with zstd (KIP-110).
 const ZSTD_VERSION_MIN: i16 = 7;

@@ -15,7 +15,8 @@ pub(super) fn leader(image: &Image, partition: &PartitionImage, listener: &str) 
 
 /// The brokers among `replicas` that clients of the listener can reach.
 pub(super) fn reachable(image: &Image, replicas: &[NodeId], listener: &str) -> Vec<i32> {
-    let is_reachable = |id: &&NodeId| image.alive_broker(**id).is_some_and(|b| b.endpoint(listener).is_some());
+    let is_reachable =
+        |id: &&NodeId| image.alive_broker(**id).is_some_and(|b| b.endpoint(listener).is_some());
     replicas.iter().filter(is_reachable).map(|id| id.0).collect()
 }
 

@@ -1,8 +1,8 @@
 //! Which APIs this broker serves, and in which versions: the list that ApiVersions answers and requests are checked by.
 //!
 //! What is not here is not advertised and closes the connection, as an unknown key does in Kafka. The ranges are those
-//! of Kafka 4.4 for the APIs that are here. Produce is advertised from version 0 although 0 to 2 are refused: clients of
-//! librdkafka before 2.11.1 take a higher minimum for a broker that cannot compress (KAFKA-18659).
+//! of Kafka 4.4 for the APIs that are here. Produce is advertised from version 0 although 0 to 2 are refused: clients
+//! of librdkafka before 2.11.1 take a higher minimum for a broker that cannot compress (KAFKA-18659).
 
 use ottla_wire::ApiKey;
 

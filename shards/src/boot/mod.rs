@@ -14,13 +14,12 @@ use ottla::ids::ShardId;
 use ottla::limits::SHARDS_MAX;
 
 use crate::host::{self, ShardSpec, available_cpus};
-use crate::mesh;
+use crate::{logs, mesh};
 
 mod banner;
 mod identity;
 mod leader;
 mod listeners;
-mod logging;
 mod settings;
 mod shard;
 
@@ -59,7 +58,7 @@ fn run(args: &StartArgs, started: std::time::Instant) -> Result<(), String> {
     host::probe(&specs).map_err(|error| error.to_string())?;
     let descriptors = host::raise_descriptor_limit();
     host::catch_signals().map_err(|error| format!("signals cannot be taken: {error}"))?;
-    let logs = logging::start();
+    let logs = logs::start();
 
     let shards = u16::try_from(specs.len()).expect("bounded by SHARDS_MAX");
     let plan = Arc::new(Plan { config: Arc::new(config), cluster_id, shards, descriptors, started, cpus: cpus_of(&specs) });

@@ -10,7 +10,7 @@ use ottla::errors::ErrorCode;
 use ottla::ids::{Offset, TimestampMs};
 use ottla::log::NewBatch;
 use ottla::protocol::records::BatchHeader;
-use ottla::protocol::records::validate::{InvalidBatch, ValidationPolicy, validate};
+use ottla::protocol::records::validate::{InvalidBatch, validate};
 use ottla::request::produce::ProduceOutcome;
 
 use crate::disk::partition::append::AppendedBatch;
@@ -57,7 +57,7 @@ pub async fn append(
     records: &Bytes,
     zstd_allowed: bool,
 ) -> Result<Appending, ProduceOutcome> {
-    let policy = ValidationPolicy { now: wall_ms(), zstd_allowed, ..hosted.policy() };
+    let policy = hosted.policy(wall_ms(), zstd_allowed);
     let validated = validate(&policy, records, &mut shard.decompressor.borrow_mut()).map_err(invalid)?;
     // Usually the producer's own bytes; a copy only where the topic rewrites them.
     let mut header = BatchHeader::parse(records).expect("a validated batch has a header");

@@ -30,6 +30,7 @@ use crate::drive::messages::{ControlQuery, Query};
 use crate::drive::replay::{ReplayFailure, replay_records};
 use crate::drive::{CONTROLLER_SHARD, Shard};
 use crate::host::sync::Semaphore;
+use crate::logs;
 use crate::host::{now, random_u64, wall_ms};
 
 /// What the controller's shard has besides what every shard has.
@@ -179,11 +180,15 @@ pub async fn decide(shard: &Rc<Shard>, query: ControlQuery) -> Option<Bytes> {
         }
         ApiKey::AlterConfigs => {
             let request = decode(body, version)?;
-            answer(shard, &context, configs::alter(&image, &config, &request)).await
+            answer(shard, &context, configs::replace(&image, &config, &request)).await
         }
         ApiKey::IncrementalAlterConfigs => {
             let request = decode(body, version)?;
-            answer(shard, &context, configs::alter_incrementally(&image, &config, &request)).await
+            let Decision { records, reply } = configs::incremental(&image, &config, &logs::loggers(), &request);
+            let decision = Decision { records, reply: reply.response };
+            let answered = answer(shard, &context, decision).await?;
+            reply.loggers.iter().for_each(|change| logs::set_level(change.level));
+            Some(answered)
         }
         api => unreachable!("{api} is not the controller's"),
     }
@@ -207,7 +212,7 @@ async fn answer<M: Message<'static>>(
         tracing::error!(api = %context.api, %error, "a change of the metadata could not be made durable");
         return None;
     }
-    Some(Bytes::from(frame_of(context, &decision.reply).head))
+    frame_of(context, &decision.reply).ok().map(|frame| Bytes::from(frame.head))
 }
 
 /// Creates topics with the broker's defaults. What cannot be created is left out: the client asks again and is told.

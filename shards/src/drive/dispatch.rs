@@ -5,19 +5,16 @@
 //! does not decode closes it too.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla::request::api_versions::{self, SERVED};
-use ottla::request::{
-    RequestContext, describe_cluster, describe_configs, describe_quorum, describe_topic_partitions,
-    list_config_resources,
-};
+use ottla::request::{RequestContext, api_versions, served};
 use ottla_wire::frame::{Frame, decode_request_header, encode_response};
 use ottla_wire::{ApiKey, Message, Reader};
 
-use crate::drive::{Shard, coordinate, fetch, metadata, offsets, produce};
+use crate::drive::{Shard, coordinate, describe, fetch, metadata, offsets, produce};
 use crate::host::{LocalBoxFuture, now, wall_ms};
-use crate::net::{Answer, ConnectionContext, Handler, Piece, Reply};
+use crate::net::{Answer, ConnectionContext, Handler, Reply};
 
 /// A request whose header is read.
 #[derive(Clone, Copy)]
@@ -50,20 +47,24 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Encodes a reply.
-///
-/// # Panics
-/// When the reply has no form in the request's version: handlers fill only what the version has.
-pub fn frame_of<'m, M: Message<'m>>(context: &RequestContext<'_>, message: &M) -> Frame {
-    encode_response(context.api, context.version, context.correlation_id, message)
-        .unwrap_or_else(|error| panic!("a reply of {} v{}: {error}", context.api, context.version))
+/// Encodes a reply. One that has no form in the request's version is our own bug: it is told, and costs the connection
+/// and nothing else.
+pub fn frame_of<'m, M: Message<'m>>(context: &RequestContext<'_>, message: &M) -> Result<Frame, Answer> {
+    encode_response(context.api, context.version, context.correlation_id, message).map_err(|error| {
+        tracing::error!(api = %context.api, version = context.version, %error, "a reply cannot be encoded");
+        Answer::Close
+    })
 }
 
 /// A reply without splices, ready to send.
 pub fn reply_of<'m, M: Message<'m>>(context: &RequestContext<'_>, message: &M) -> Answer {
-    let frame = frame_of(context, message);
-    assert!(frame.splices.is_empty(), "only Fetch splices records");
-    Answer::Reply(Reply { pieces: vec![Piece::Bytes(frame.head.into())] })
+    match frame_of(context, message) {
+        Ok(frame) => {
+            assert!(frame.splices.is_empty(), "only Fetch splices records");
+            Answer::Reply(Reply::of_bytes(frame.head.into()))
+        }
+        Err(answer) => answer,
+    }
 }
 
 impl Handler for Rc<Shard> {
@@ -73,25 +74,40 @@ impl Handler for Rc<Shard> {
     }
 }
 
+/// Where a connection comes from and through, as requests name it.
+struct Place {
+    /// The client's address in Kafka's form: `/127.0.0.1`.
+    client_host: String,
+    /// The listener's name.
+    listener: Arc<str>,
+}
+
+impl Place {
+    fn of(shard: &Shard, connection: &ConnectionContext) -> Self {
+        let client_host = format!("/{}", connection.peer().ip().to_canonical());
+        Self { client_host, listener: Arc::clone(&shard.listeners[connection.listener()]) }
+    }
+}
+
 /// Serves one frame.
 async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &ConnectionContext) -> Answer {
     let Ok((header, at)) = decode_request_header(frame) else { return Answer::Close };
     let Some(api) = ApiKey::from_code(header.request_api_key) else { return Answer::Close };
+    let place = connection.session(|| Place::of(shard, connection));
     let context = RequestContext {
         api,
         version: header.request_api_version,
         correlation_id: header.correlation_id,
         client_id: header.client_id.as_deref(),
-        client_host: &connection.client_host,
-        listener: &connection.listener,
+        client_host: &place.client_host,
+        listener: &place.listener,
         now: now(),
         now_wall: wall_ms(),
     };
     let body = Body { context, frame, at };
-    let is_served = SERVED.iter().any(|(served, versions)| *served == api && versions.contains(&context.version));
-    if !is_served {
+    if !served::accepts(api, context.version) {
         return match api {
-            ApiKey::ApiVersions => api_versions_unknown(shard, body),
+            ApiKey::ApiVersions => api_versions_unknown(body),
             _ => Answer::Close,
         };
     }
@@ -99,9 +115,9 @@ async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &ConnectionConte
 }
 
 /// The answer to an ApiVersions request of a version to come: version 0, which every client reads (KIP-511).
-fn api_versions_unknown(shard: &Shard, body: Body<'_>) -> Answer {
+fn api_versions_unknown(body: Body<'_>) -> Answer {
     let context = RequestContext { version: 0, ..body.context };
-    reply_of(&context, &api_versions::unsupported(&shard.image()))
+    reply_of(&context, &api_versions::unsupported_version())
 }
 
 /// Serves one request of an API and version that are served.
@@ -131,28 +147,6 @@ async fn serve(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
         | ApiKey::ListGroups
         | ApiKey::DeleteGroups
         | ApiKey::OffsetDelete => coordinate::coordinate(shard, body).await,
-        _ => describe(shard, body),
-    }
-}
-
-/// Serves the requests that the image and the settings answer alone.
-fn describe(shard: &Shard, body: Body<'_>) -> Answer {
-    let (context, image, config) = (&body.context, &*shard.image(), &*shard.config);
-    macro_rules! answered {
-        ($module:ident) => {
-            match body.decode() {
-                Ok(request) => body.reply(&$module::handle(context, image, config, &request)),
-                Err(answer) => answer,
-            }
-        };
-    }
-    match context.api {
-        ApiKey::ApiVersions => answered!(api_versions),
-        ApiKey::DescribeTopicPartitions => answered!(describe_topic_partitions),
-        ApiKey::DescribeCluster => answered!(describe_cluster),
-        ApiKey::DescribeConfigs => answered!(describe_configs),
-        ApiKey::DescribeQuorum => answered!(describe_quorum),
-        ApiKey::ListConfigResources => answered!(list_config_resources),
-        api => unreachable!("{api} is served but has no handler"),
+        _ => describe::describe(shard, body),
     }
 }

@@ -10,7 +10,6 @@ use ottla::ids::{Offset, TopicIdPartition};
 use ottla::request::RequestContext;
 use ottla::request::fetch::{FetchPlan, FetchQuestion, refusal};
 use ottla::time::Monotonic;
-use ottla_wire::Message;
 use ottla_wire::fetch_request::FetchRequest;
 use ottla_wire::fetch_response::FetchResponse;
 
@@ -53,7 +52,7 @@ pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
 async fn read_until_due(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>, deadline: Monotonic) {
     loop {
         let seen = read(shard, fetch).await;
-        if fetch.is_due() || now() >= deadline || seen.is_empty() {
+        if fetch.is_due() || now() >= deadline || seen.is_empty() || shard.stopping.get() {
             return;
         }
         wait(shard, seen, deadline).await;
@@ -112,18 +111,21 @@ fn spliced(
     response: &FetchResponse<'static>,
     records: Vec<Vec<Piece>>,
 ) -> crate::net::Answer {
-    let frame = frame_of(context, response);
+    let frame = match frame_of(context, response) {
+        Ok(frame) => frame,
+        Err(answer) => return answer,
+    };
     assert_eq!(frame.splices.len(), records.len(), "each splice point has its records");
     let head = Bytes::from(frame.head);
     let mut pieces = Vec::with_capacity(2 * records.len() + 1);
     let mut from = 0;
     for (splice, records) in frame.splices.iter().zip(records) {
-        let bytes: u64 = records.iter().map(Piece::len).sum();
-        assert_eq!(bytes, u64::from(splice.bytes), "the length that was announced is what is sent");
+        let bytes: usize = records.iter().map(Piece::len).sum();
+        assert_eq!(bytes, splice.bytes as usize, "the length that was announced is what is sent");
         pieces.push(Piece::Bytes(head.slice(from..splice.at)));
         pieces.extend(records);
         from = splice.at;
     }
     pieces.push(Piece::Bytes(head.slice(from..)));
-    crate::net::Answer::Reply(Reply { pieces })
+    crate::net::Answer::Reply(Reply::new(pieces))
 }

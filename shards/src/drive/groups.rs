@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use ottla::config::BrokerConfig;
 use ottla::errors::ErrorCode;
-use ottla::group::{Clock, Coordinator, DeletedTopic, GroupConfig, GroupReply, GroupRequest, Output, Token};
+use ottla::group::{Clock, Coordinator, DeletedTopic, GroupReply, GroupRequest, Output, Token};
 use ottla::ids::Offset;
 use ottla::protocol::records::builder::{BatchBuilder, NewRecord};
 use ottla::protocol::records::record::Record;
@@ -18,6 +18,7 @@ use ottla::time::Monotonic;
 
 use crate::disk::Partition;
 use crate::drive::Shard;
+use crate::drive::append::append_own;
 use crate::drive::replay::replay_records;
 use crate::host::sync::{Notify, OneSender, oneshot};
 use crate::host::{now, random_u64, sleep_until, spawn_detached, wall_ms};
@@ -26,6 +27,8 @@ use crate::host::{now, random_u64, sleep_until, spawn_detached, wall_ms};
 pub struct Groups {
     core: RefCell<Coordinator>,
     waiting: RefCell<BTreeMap<Token, OneSender<GroupReply>>>,
+    /// The partitions of the offsets topic that are coordinated here.
+    logs: RefCell<BTreeMap<i32, Rc<Partition>>>,
     next_token: Cell<u64>,
     deadline: Cell<Option<Monotonic>>,
     deadline_moved: Notify,
@@ -34,19 +37,10 @@ pub struct Groups {
 impl Groups {
     /// A coordinator with the broker's settings and no groups yet.
     pub fn new(config: &BrokerConfig) -> Self {
-        let settings = GroupConfig {
-            initial_rebalance_delay_ms: config.groups.initial_rebalance_delay_ms,
-            min_session_timeout_ms: config.groups.session_timeout_ms_min,
-            max_session_timeout_ms: config.groups.session_timeout_ms_max,
-            max_size: config.groups.members_max,
-            offset_metadata_bytes_max: config.offsets.metadata_bytes_max,
-            offsets_retention_ms: config.offsets.retention_ms,
-            offsets_retention_check_interval_ms: config.offsets.retention_check_interval_ms,
-            ..GroupConfig::default()
-        };
         Self {
-            core: RefCell::new(Coordinator::new(settings)),
+            core: RefCell::new(Coordinator::new(config.group_config())),
             waiting: RefCell::default(),
+            logs: RefCell::default(),
             next_token: Cell::new(0),
             deadline: Cell::new(None),
             deadline_moved: Notify::new(),
@@ -68,6 +62,9 @@ impl Groups {
     /// Loads a partition of the offsets topic: replays its records, then serves its groups.
     pub async fn load(&self, shard: &Rc<Shard>, partition: &Rc<Partition>) {
         let index = partition.id().partition;
+        if self.logs.borrow_mut().insert(index, Rc::clone(partition)).is_some() {
+            return;
+        }
         self.core.borrow_mut().start_loading(index);
         let replay = |offset: Offset, record: &Record<'_>| {
             let Some(key) = record.key else { return Ok(()) };
@@ -77,6 +74,7 @@ impl Groups {
             Ok(()) => self.core.borrow_mut().finish_loading(clock(), index),
             Err(error) => {
                 tracing::error!(partition = index, %error, "the groups of this partition cannot be served");
+                self.logs.borrow_mut().remove(&index);
                 self.core.borrow_mut().unload(clock(), index);
             }
         }
@@ -85,6 +83,7 @@ impl Groups {
 
     /// Forgets a partition of the offsets topic.
     pub fn unload(&self, shard: &Rc<Shard>, partition: i32) {
+        self.logs.borrow_mut().remove(&partition);
         self.core.borrow_mut().unload(clock(), partition);
         self.pump(shard);
     }
@@ -137,7 +136,11 @@ impl Groups {
                         let (key, value) = (Some(record.key.as_slice()), record.value.as_deref());
                         batch.append(&NewRecord { timestamp, key, value, headers: &[] });
                     }
-                    let appended = shard.append_own(shard.offsets_partition(partition), batch.build());
+                    let log = self.logs.borrow().get(&partition).cloned();
+                    let appended = async move {
+                        let log = log.ok_or(ErrorCode::NotCoordinator)?;
+                        append_own(log, batch.build()).await
+                    };
                     let shard = Rc::clone(shard);
                     spawn_detached(async move {
                         let outcome: Result<Offset, ErrorCode> = appended.await;

@@ -6,13 +6,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ottla::config::{TimestampType as ConfiguredTime, TopicCompression, TopicConfig};
+use ottla::config::TopicConfig;
+use ottla::config::broker::ProducersConfig;
 use ottla::ids::TimestampMs;
-use ottla::limits::PRODUCERS_PER_PARTITION_MAX;
-use ottla::log::LogConfig;
-use ottla::protocol::compression::Codec;
-use ottla::protocol::records::TimestampType;
-use ottla::protocol::records::validate::{Recompression, ValidationPolicy};
+use ottla::protocol::records::validate::ValidationPolicy;
 
 use crate::disk::Partition;
 
@@ -30,63 +27,18 @@ impl Hosted {
     }
 
     /// Takes over another configuration.
-    pub fn set_config(&self, config: Rc<TopicConfig>, producer_id_expiration_ms: i64) {
-        self.partition.set_config(log_config(&config, producer_id_expiration_ms));
+    pub fn set_config(&self, config: Rc<TopicConfig>, producers: &ProducersConfig) {
+        self.partition.set_config(config.log_config(producers));
         self.config.replace(config);
     }
 
-    /// How batches of clients are validated; the time and what the request's version allows are the caller's.
-    pub fn policy(&self) -> ValidationPolicy {
-        let config = self.config.borrow();
-        ValidationPolicy {
-            compacted: config.compact,
-            timestamp_type: timestamp_type(&config),
-            before_max_ms: config.timestamp_before_max_ms,
-            after_max_ms: config.timestamp_after_max_ms,
-            max_message_bytes: config.message_bytes_max as usize,
-            compression: recompression(config.compression),
-            now: TimestampMs::NONE,
-            zstd_allowed: true,
-        }
+    /// The configuration in force.
+    pub fn config(&self) -> Rc<TopicConfig> {
+        Rc::clone(&self.config.borrow())
     }
-}
 
-/// What a topic's configuration says to its logs.
-pub fn log_config(config: &TopicConfig, producer_id_expiration_ms: i64) -> LogConfig {
-    LogConfig {
-        segment_bytes: u64::from(config.segment_bytes),
-        segment_ms: config.segment_ms,
-        segment_jitter_ms: config.segment_jitter_ms,
-        segment_index_bytes: config.index_bytes_max as usize,
-        index_interval_bytes: u64::from(config.index_interval_bytes),
-        retention_ms: config.retention_ms,
-        retention_bytes: config.retention_bytes,
-        delete: config.delete,
-        compact: config.compact,
-        max_message_bytes: config.message_bytes_max as usize,
-        flush_messages: config.flush_messages,
-        flush_ms: Some(config.flush_ms).filter(|ms| *ms < i64::MAX),
-        timestamp_type: timestamp_type(config),
-        producer_id_expiration_ms,
-        producers_max: PRODUCERS_PER_PARTITION_MAX,
+    /// How batches of clients are validated now, in a request that may carry zstd or not.
+    pub fn policy(&self, now: TimestampMs, zstd_allowed: bool) -> ValidationPolicy {
+        self.config.borrow().validation_policy(now, zstd_allowed)
     }
-}
-
-fn timestamp_type(config: &TopicConfig) -> TimestampType {
-    match config.timestamp_type {
-        ConfiguredTime::CreateTime => TimestampType::CreateTime,
-        ConfiguredTime::LogAppendTime => TimestampType::LogAppendTime,
-    }
-}
-
-fn recompression(compression: TopicCompression) -> Option<Recompression> {
-    let (codec, level) = match compression {
-        TopicCompression::Producer => return None,
-        TopicCompression::Uncompressed => (Codec::None, None),
-        TopicCompression::Gzip { level } => (Codec::Gzip, Some(level)),
-        TopicCompression::Snappy => (Codec::Snappy, None),
-        TopicCompression::Lz4 { level } => (Codec::Lz4, Some(level)),
-        TopicCompression::Zstd { level } => (Codec::Zstd, Some(level)),
-    };
-    Some(Recompression { codec, level })
 }

@@ -41,11 +41,6 @@ pub fn epoch_end(partition: &Partition, part: EpochPart) -> Result<EpochEndOffse
 
 /// Moves the log start offset and returns the new low watermark.
 pub async fn delete_records(partition: &Rc<Partition>, part: DeleteRecordsPart) -> Result<Offset, ErrorCode> {
-    let high_watermark = partition.offsets().high_watermark;
-    let before = part.before.unwrap_or(high_watermark);
-    if before > high_watermark {
-        return Err(ErrorCode::OffsetOutOfRange);
-    }
-    partition.delete_records(before).await.map_err(|error| error.code())?;
-    Ok(partition.offsets().log_start)
+    let before = part.before.unwrap_or(Offset::NONE);
+    partition.delete_records(before).await.map_err(|error| error.code())
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla::controller::image::{Image, ImageDelta};
+use ottla::controller::{Image, ImageDelta};
 use ottla::errors::ErrorCode;
 use ottla::group::{GroupReply, GroupRequest};
 use ottla::ids::{Offset, TopicIdPartition};
@@ -20,7 +20,8 @@ use ottla::request::offset_for_leader_epoch::EpochPart;
 use ottla::request::produce::{ProduceOutcome, ProducePart};
 use ottla::time::Monotonic;
 
-use crate::net::Piece;
+use crate::boot::Begin;
+use crate::net::{Accepted, Piece};
 
 /// A question from one shard to the owner of something.
 #[derive(Debug)]
@@ -62,9 +63,15 @@ pub enum Query {
         delta: Arc<ImageDelta>,
     },
     /// Take over a connection that was just accepted.
-    Connection(HandedOver),
-    /// Stop: answer what is in flight, then flush and close every log.
-    Stop,
+    Connection(Box<Accepted>),
+    /// Begin to be a shard: the first query that one gets.
+    Begin(Box<Begin>),
+    /// Answer what is in flight and take nothing more.
+    Quiesce,
+    /// Close every log.
+    Close,
+    /// End the shard.
+    End,
 }
 
 /// The answer to a [`Query`], of the same name.
@@ -137,13 +144,4 @@ pub struct ControlQuery {
     pub client_host: Arc<str>,
     /// The name of the listener that it came through.
     pub listener: Arc<str>,
-}
-
-/// An accepted connection between two shards.
-#[derive(Debug)]
-pub struct HandedOver {
-    /// The socket.
-    pub socket: std::os::fd::OwnedFd,
-    /// The index of its listener in the configuration.
-    pub listener: usize,
 }

@@ -17,7 +17,7 @@ use crate::drive::dispatch::Body;
 use crate::drive::messages::{self, ControlQuery, Query};
 use crate::drive::{CONTROLLER_SHARD, Shard};
 use crate::host::spawn_detached;
-use crate::net::{Answer, Piece, Reply};
+use crate::net::{Answer, Reply};
 
 /// Serves one Metadata request. Topics that are to be created are on their way when the reply leaves.
 pub async fn metadata(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
@@ -75,7 +75,7 @@ pub async fn control(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
     let answer = shard.mesh.call(CONTROLLER_SHARD, Query::Control(query)).await;
     let messages::Answer::Control(reply) = answer else { unreachable!("asked the controller") };
     match reply {
-        Some(bytes) => Answer::Reply(Reply { pieces: vec![Piece::Bytes(bytes)] }),
+        Some(bytes) => Answer::Reply(Reply::of_bytes(bytes)),
         None => Answer::Close,
     }
 }

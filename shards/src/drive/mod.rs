@@ -15,7 +15,7 @@
 //! | `lifecycle`, `hosted`, `replay` | opening, configuring, closing partitions |
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,13 +28,14 @@ use ottla::request::fetch_session::FetchSessions;
 use ottla::request::init_producer_id::ProducerIdBlock;
 
 use crate::disk::ShardDisk;
-use crate::host::sync::Semaphore;
+use crate::host::sync::{Notify, Semaphore};
 use crate::mesh::Mesh;
 use crate::net::Connections;
 
 pub mod append;
 mod control;
 mod coordinate;
+mod describe;
 mod dispatch;
 mod fan_out;
 mod fetch;
@@ -54,6 +55,7 @@ mod watch;
 pub use control::Controller;
 pub use groups::Groups;
 pub use hosted::Hosted;
+pub use owner::perform;
 
 use messages::{Answer, Query};
 use watch::Watches;
@@ -68,8 +70,9 @@ pub struct Shard {
     pub mesh: Rc<Mesh<Query, Answer>>,
     /// Its part of the log directories.
     pub disk: Rc<ShardDisk>,
-    /// Its connections.
-    pub connections: Rc<Connections>,
+    /// The listeners' names, by the number that connections carry.
+    pub listeners: Arc<[Arc<str>]>,
+    connections: OnceCell<Rc<Connections>>,
     /// Its group coordinator.
     pub groups: Groups,
     config: RefCell<Arc<BrokerConfig>>,
@@ -82,6 +85,10 @@ pub struct Shard {
     producer_ids_turn: Rc<Semaphore>,
     decompressor: RefCell<Decompressor>,
     controller: OnceCell<Controller>,
+    /// Partitions of the image that could not be opened or created: not tried again before the next start.
+    offline: RefCell<BTreeSet<TopicIdPartition>>,
+    stopping: Cell<bool>,
+    stop: Notify,
 }
 
 /// What a shard is made of.
@@ -92,8 +99,8 @@ pub struct Parts {
     pub mesh: Rc<Mesh<Query, Answer>>,
     /// Its part of the log directories.
     pub disk: Rc<ShardDisk>,
-    /// Its connections.
-    pub connections: Rc<Connections>,
+    /// The listeners' names, by the number that connections carry.
+    pub listeners: Arc<[Arc<str>]>,
     /// The broker's settings.
     pub config: Arc<BrokerConfig>,
     /// The image to begin with.
@@ -104,14 +111,15 @@ impl Shard {
     /// Puts a shard together. It owns no partition yet.
     #[must_use]
     pub fn new(parts: Parts) -> Rc<Self> {
-        let Parts { shards, mesh, disk, connections, config, image } = parts;
+        let Parts { shards, mesh, disk, listeners, config, image } = parts;
         let sessions_max = (config.fetch.sessions_max as usize).div_ceil(usize::from(shards));
         Rc::new(Self {
             id: mesh.shard(),
             shards,
             mesh,
             disk,
-            connections,
+            listeners,
+            connections: OnceCell::new(),
             groups: Groups::new(&config),
             config: RefCell::new(config),
             image: RefCell::new(image),
@@ -123,6 +131,9 @@ impl Shard {
             producer_ids_turn: Semaphore::new(1),
             decompressor: RefCell::default(),
             controller: OnceCell::new(),
+            offline: RefCell::default(),
+            stopping: Cell::new(false),
+            stop: Notify::new(),
         })
     }
 
@@ -153,9 +164,28 @@ impl Shard {
         self.controller.get().expect("the controller is asked on its own shard, after its start")
     }
 
-    /// Begins to serve what other shards ask.
-    pub fn serve_mesh(self: &Rc<Self>) {
-        let shard = Rc::clone(self);
-        self.mesh.serve(move |asker, query| Box::pin(owner::perform(Rc::clone(&shard), asker, query)));
+    /// Its connections.
+    ///
+    /// # Panics
+    /// Before they are there, which is part of the start.
+    #[must_use]
+    pub fn connections(&self) -> &Rc<Connections> {
+        self.connections.get().expect("connections are there before the first one comes")
+    }
+
+    /// Gives the shard its connections, which need the shard to serve them.
+    ///
+    /// # Panics
+    /// When it has them already.
+    pub fn set_connections(&self, connections: Rc<Connections>) {
+        assert!(self.connections.set(connections).is_ok(), "a shard has its connections once");
+    }
+
+    /// Makes this shard the controller's.
+    ///
+    /// # Panics
+    /// When it is already.
+    pub fn set_controller(&self, controller: Controller) {
+        assert!(self.controller.set(controller).is_ok(), "there is one controller");
     }
 }

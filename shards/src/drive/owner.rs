@@ -60,14 +60,19 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
             lifecycle::apply(&shard, image, &delta).await;
             Answer::Done
         }
-        Query::Connection(handed_over) => {
-            lifecycle::take_connection(&shard, handed_over);
+        Query::Connection(accepted) => {
+            shard.connections().adopt(*accepted);
             Answer::Done
         }
-        Query::Stop => {
-            lifecycle::stop(&shard).await;
+        Query::Quiesce => {
+            lifecycle::quiesce(&shard).await;
             Answer::Done
         }
+        Query::Close => {
+            lifecycle::close(&shard).await;
+            Answer::Done
+        }
+        Query::Begin(_) | Query::End => unreachable!("the start and the end of a shard are boot's"),
     }
 }
 

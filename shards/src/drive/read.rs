@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use ottla::errors::ErrorCode;
-use ottla::ids::{LeaderEpoch, Offset, ProducerId};
+use ottla::ids::{LeaderEpoch, Offset};
 use ottla::log::{EpochEndOffset, ReadRequest};
 use ottla::request::fetch::FetchOutcome;
 use ottla::request::fetch_session::Wanted;
@@ -65,42 +65,29 @@ async fn try_read(
         max_bytes: room.map_or(wanted_bytes, |room| wanted_bytes.min(u64::from(room))).min(BYTES_MAX),
         at_least_one: room.is_none(),
     };
-    let Read { slices, bytes, offsets, .. } = partition.read(request).await?;
-    let aborted = match read_committed && bytes > 0 {
-        true => aborted_in(partition, wanted.fetch_offset, up_to).await?,
-        false => Vec::new(),
+    let Read { slices, bytes, slice, offsets, .. } = partition.read(request).await?;
+    let aborted = match slice.filter(|_| read_committed) {
+        Some(slice) => partition.aborted_transactions(wanted.fetch_offset, &slice).await?,
+        None => Vec::new(),
     };
     Ok(FetchOutcome {
         high_watermark: offsets.high_watermark,
         last_stable_offset: offsets.last_stable,
         log_start_offset: offsets.log_start,
-        aborted,
+        aborted: aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect(),
         records: slices.into_iter().map(piece).collect(),
         bytes: u32::try_from(bytes).expect("a read is bounded, and a batch is below 2 GiB"),
         ..FetchOutcome::refused(ErrorCode::None)
     })
 }
 
-/// The aborted transactions that a reader of this range has to filter out, by first offset.
-async fn aborted_in(
-    partition: &Rc<Partition>,
-    from: Offset,
-    up_to: Offset,
-) -> Result<Vec<(ProducerId, Offset)>, DiskError> {
-    let mut aborted: Vec<_> = partition
-        .aborted_transactions(from, up_to)
-        .await?
-        .into_iter()
-        .map(|transaction| (transaction.producer_id, transaction.first_offset))
-        .collect();
-    aborted.sort_by_key(|(_, first)| *first);
-    Ok(aborted)
-}
-
 fn piece(slice: Slice) -> Piece {
     match slice {
         Slice::Memory(bytes) => Piece::Bytes(bytes),
-        Slice::File { fd, position, bytes } => Piece::File { fd, position: position.0, bytes },
+        Slice::File { fd, position, bytes } => {
+            let bytes = u32::try_from(bytes).expect("a segment is below 2 GiB");
+            Piece::File { fd, position: position.0, bytes }
+        }
     }
 }
 

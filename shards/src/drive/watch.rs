@@ -31,10 +31,20 @@ impl Watches {
             waiting.notify_one();
         }
     }
+
+    /// Ends all of them.
+    pub fn end_all(&self) {
+        for waiting in std::mem::take(&mut *self.waiting.borrow_mut()).into_values() {
+            waiting.notify_one();
+        }
+    }
 }
 
 /// Waits as `query` says.
 pub async fn watch(shard: &Rc<Shard>, asker: ShardId, query: WatchQuery) {
+    if shard.stopping.get() {
+        return;
+    }
     let moved = Rc::new(Notify::new());
     let mut subscriptions = Vec::with_capacity(query.partitions.len());
     for (id, seen) in query.partitions {

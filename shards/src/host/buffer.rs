@@ -116,7 +116,8 @@ impl Drop for Block {
 
 /// Frees what this thread's pool keeps; for measuring, and for the end of a shard.
 pub fn trim_pool() {
-    let kept = POOL.with(|pool| std::mem::replace(&mut *pool.borrow_mut(), [const { Vec::new() }; CLASSES.len()]));
+    let kept =
+        POOL.with(|pool| std::mem::replace(&mut *pool.borrow_mut(), [const { Vec::new() }; CLASSES.len()]));
     for block in kept.into_iter().flatten() {
         // SAFETY: allocated with this very layout; forgotten below, so that it is freed once.
         unsafe { dealloc(block.start.as_ptr(), Block::layout(block.bytes)) };
@@ -348,6 +349,13 @@ impl WriteSlice {
     #[must_use]
     pub fn is_aligned(&self) -> bool {
         (self.start.as_ptr() as usize).is_multiple_of(BLOCK_BYTES) && self.len.is_multiple_of(BLOCK_BYTES)
+    }
+
+    /// A copy of what the kernel would see.
+    #[cfg(test)]
+    pub(crate) fn to_vec_for_test(&self) -> Vec<u8> {
+        // SAFETY: the owner keeps the memory alive; tests have no append in flight on another thread.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }.to_vec()
     }
 
     /// The slice as the kernel takes it, its first `skip` bytes left out.

@@ -323,40 +323,68 @@ impl<T> Drop for Receiver<T> {
 /// A budget, in bytes or anything else that is counted, with waiters served in the order in which they came.
 ///
 /// A request larger than the whole budget is granted when everything else has been given back: it then runs alone.
+/// What must be counted but cannot wait is [forced](Semaphore::force): it may put the budget in debt, and nothing else
+/// is granted until the debt is paid.
 pub struct Semaphore {
     total: usize,
-    free: Cell<usize>,
+    /// Below zero: debt.
+    free: Cell<isize>,
     waiters: Waiters,
+}
+
+/// Budgets are far below the address space, of which half is signed.
+fn signed(amount: usize) -> isize {
+    isize::try_from(amount).expect("an amount below half the address space")
 }
 
 impl Semaphore {
     /// A budget of `total`, all of it free.
     #[must_use]
     pub fn new(total: usize) -> Rc<Semaphore> {
-        Rc::new(Semaphore { total, free: Cell::new(total), waiters: Waiters::default() })
+        Rc::new(Semaphore { total, free: Cell::new(signed(total)), waiters: Waiters::default() })
     }
 
-    /// What is free now.
+    /// The whole budget.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// What is free now; zero in debt.
     #[must_use]
     pub fn free(&self) -> usize {
-        self.free.get()
+        usize::try_from(self.free.get()).unwrap_or(0)
     }
 
-    /// What is taken now; a granted request counts as the whole budget at most.
+    /// What is taken now, debt included; a granted request counts as the whole budget at most.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.total - self.free.get()
+        usize::try_from(signed(self.total) - self.free.get()).expect("no more is free than there is")
+    }
+
+    /// Whether somebody waits.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
+    fn take(self: &Rc<Self>, amount: usize) -> Permit {
+        self.free.set(self.free.get() - signed(amount));
+        Permit { semaphore: Rc::clone(self), amount }
     }
 
     /// Takes `amount` if it is free and nobody waits.
     #[must_use]
     pub fn try_acquire(self: &Rc<Self>, amount: usize) -> Option<Permit> {
         let amount = amount.min(self.total);
-        if !self.waiters.is_empty() || amount > self.free.get() {
-            return None;
-        }
-        self.free.set(self.free.get() - amount);
-        Some(Permit { semaphore: Rc::clone(self), amount })
+        let granted = self.waiters.is_empty() && signed(amount) <= self.free.get();
+        granted.then(|| self.take(amount))
+    }
+
+    /// Takes `amount` whatever is free: for what is there already and can only be counted.
+    #[must_use]
+    pub fn force(self: &Rc<Self>, amount: usize) -> Permit {
+        self.take(amount)
     }
 
     /// Waits for `amount`, behind those who wait already.
@@ -372,8 +400,8 @@ impl Semaphore {
     }
 
     fn give_back(&self, amount: usize) {
-        self.free.set(self.free.get() + amount);
-        assert!(self.free.get() <= self.total, "no more is given back than was taken");
+        self.free.set(self.free.get() + signed(amount));
+        assert!(self.free.get() <= signed(self.total), "no more is given back than was taken");
         self.serve();
     }
 
@@ -381,12 +409,12 @@ impl Semaphore {
         loop {
             let mut waiters = self.waiters.0.borrow_mut();
             let Some(first) = waiters.front() else { return };
-            if first.amount > self.free.get() {
+            if signed(first.amount) > self.free.get() {
                 return;
             }
             let first = waiters.pop_front().expect("there is a front");
             drop(waiters);
-            self.free.set(self.free.get() - first.amount);
+            self.free.set(self.free.get() - signed(first.amount));
             first.grant();
         }
     }
@@ -433,16 +461,12 @@ impl Permit {
         }
     }
 
-    /// Takes more, without waiting, up to what is free; returns whether it now holds `amount` (or the whole budget).
-    pub fn try_grow_to(&mut self, amount: usize) -> bool {
-        let amount = amount.min(self.semaphore.total);
-        let Some(more) = amount.checked_sub(self.amount) else { return true };
-        if more > self.semaphore.free.get() {
-            return false;
-        }
-        self.semaphore.free.set(self.semaphore.free.get() - more);
-        self.amount = amount;
-        true
+    /// Moves up to `amount` of it into a permit of its own.
+    #[must_use]
+    pub fn split(&mut self, amount: usize) -> Permit {
+        let amount = amount.min(self.amount);
+        self.amount -= amount;
+        Permit { semaphore: Rc::clone(&self.semaphore), amount }
     }
 
     /// Adds another permit of the same budget to this one.
@@ -454,12 +478,156 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.semaphore.give_back(self.amount);
+        if self.amount > 0 {
+            self.semaphore.give_back(self.amount);
+        }
     }
 }
 
 impl std::fmt::Debug for Permit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Permit({})", self.amount)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    /// Polls once, without caring for wake-ups.
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_notification_is_kept_for_one_waiter() {
+        let notify = Notify::new();
+        notify.notify_one();
+        notify.notify_one();
+        assert!(poll(pin!(notify.notified())).is_ready());
+        assert!(poll(pin!(notify.notified())).is_pending());
+    }
+
+    #[test]
+    fn a_notification_given_to_a_dropped_waiter_goes_to_the_next() {
+        let notify = Notify::new();
+        let mut first = Box::pin(notify.notified());
+        let mut second = Box::pin(notify.notified());
+        assert!(poll(first.as_mut()).is_pending());
+        assert!(poll(second.as_mut()).is_pending());
+        notify.notify_one();
+        drop(first);
+        assert!(poll(second.as_mut()).is_ready());
+    }
+
+    #[test]
+    fn all_waiters_are_notified_at_once_and_nothing_is_kept() {
+        let notify = Notify::new();
+        let mut waits: Vec<_> = (0..3).map(|_| Box::pin(notify.notified())).collect();
+        for wait in &mut waits {
+            assert!(poll(wait.as_mut()).is_pending());
+        }
+        notify.notify_all();
+        for wait in &mut waits {
+            assert!(poll(wait.as_mut()).is_ready());
+        }
+        assert!(poll(pin!(notify.notified())).is_pending());
+    }
+
+    #[test]
+    fn one_value_or_none_at_all() {
+        let (sender, mut receiver) = oneshot();
+        assert!(poll(Pin::new(&mut receiver)).is_pending());
+        sender.send(5);
+        assert_eq!(poll(Pin::new(&mut receiver)), Poll::Ready(Ok(5)));
+        let (sender, mut receiver) = oneshot::<u8>();
+        assert!(!sender.is_closed());
+        drop(sender);
+        assert_eq!(poll(Pin::new(&mut receiver)), Poll::Ready(Err(Closed)));
+        let (sender, receiver) = oneshot::<u8>();
+        drop(receiver);
+        assert!(sender.is_closed());
+    }
+
+    #[test]
+    fn a_channel_is_bounded_and_closes_from_both_ends() {
+        let (sender, mut receiver) = channel(2);
+        assert_eq!(sender.try_send(1), Ok(()));
+        assert_eq!(sender.try_send(2), Ok(()));
+        assert_eq!(sender.try_send(3), Err(3));
+        let mut third = Box::pin(sender.send(3));
+        assert!(poll(third.as_mut()).is_pending());
+        assert_eq!(receiver.try_recv(), Some(1));
+        assert_eq!(poll(third.as_mut()), Poll::Ready(Ok(())));
+        drop(third);
+        drop(sender);
+        assert_eq!(poll(pin!(receiver.recv())), Poll::Ready(Some(2)));
+        assert_eq!(poll(pin!(receiver.recv())), Poll::Ready(Some(3)));
+        assert_eq!(poll(pin!(receiver.recv())), Poll::Ready(None));
+        let (sender, receiver) = channel(1);
+        drop(receiver);
+        assert_eq!(poll(pin!(sender.send(1))), Poll::Ready(Err(Closed)));
+    }
+
+    #[test]
+    fn a_budget_serves_in_order_and_small_requests_do_not_overtake() {
+        let budget = Semaphore::new(10);
+        let most = budget.try_acquire(8).expect("is free");
+        let mut large = Box::pin(budget.acquire(5));
+        assert!(poll(large.as_mut()).is_pending());
+        assert!(budget.has_waiters());
+        assert!(budget.try_acquire(1).is_none(), "somebody waits");
+        let mut small = Box::pin(budget.acquire(1));
+        assert!(poll(small.as_mut()).is_pending());
+        drop(most);
+        let Poll::Ready(large) = poll(large.as_mut()) else { panic!("is free") };
+        assert!(poll(small.as_mut()).is_ready());
+        assert_eq!(large.amount(), 5);
+        drop(small);
+        assert_eq!(budget.free(), 5);
+    }
+
+    #[test]
+    fn a_waiter_that_gives_up_lets_the_next_one_in() {
+        let budget = Semaphore::new(10);
+        let _most = budget.try_acquire(8).expect("is free");
+        let mut large = Box::pin(budget.acquire(5));
+        let mut small = Box::pin(budget.acquire(2));
+        assert!(poll(large.as_mut()).is_pending());
+        assert!(poll(small.as_mut()).is_pending());
+        drop(large);
+        assert!(poll(small.as_mut()).is_ready());
+    }
+
+    #[test]
+    fn a_request_above_the_budget_runs_alone() {
+        let budget = Semaphore::new(10);
+        let one = budget.try_acquire(1).expect("is free");
+        let mut all = Box::pin(budget.acquire(1_000));
+        assert!(poll(all.as_mut()).is_pending());
+        drop(one);
+        let Poll::Ready(all) = poll(all.as_mut()) else { panic!("is free") };
+        assert_eq!(all.amount(), 10);
+        assert_eq!(budget.free(), 0);
+    }
+
+    #[test]
+    fn what_is_forced_is_paid_back_before_anything_is_granted() {
+        let budget = Semaphore::new(10);
+        let mut forced = budget.force(25);
+        assert_eq!((budget.free(), budget.taken()), (0, 25));
+        assert!(budget.try_acquire(1).is_none());
+        forced.shrink_to(10);
+        assert!(budget.try_acquire(1).is_none());
+        let part = forced.split(4);
+        drop(part);
+        assert_eq!(budget.free(), 4);
+        let mut more = budget.try_acquire(4).expect("is free");
+        more.merge(forced);
+        assert_eq!(more.amount(), 10);
+        drop(more);
+        assert_eq!(budget.free(), 10);
     }
 }

@@ -9,7 +9,10 @@ use crate::controller::testing::{config, image_with, replayed, setting, topic};
 use crate::ids::Uuid;
 
 fn by_names<'a>(names: &[&'a str]) -> DeleteTopicsRequest<'a> {
-    DeleteTopicsRequest { topic_names: names.iter().map(|name| (*name).into()).collect(), ..Default::default() }
+    DeleteTopicsRequest {
+        topic_names: names.iter().map(|name| (*name).into()).collect(),
+        ..Default::default()
+    }
 }
 
 fn listed(topics: &[(Option<&'static str>, u8)]) -> DeleteTopicsRequest<'static> {
@@ -21,7 +24,12 @@ fn listed(topics: &[(Option<&'static str>, u8)]) -> DeleteTopicsRequest<'static>
 }
 
 fn three() -> Image {
-    image_with(&[topic("m1", 1, 2), topic("m2", 2, 2), topic("m.3", 3, 1), setting(2, "m2", "retention.ms", "5")])
+    image_with(&[
+        topic("m1", 1, 2),
+        topic("m2", 2, 2),
+        topic("m.3", 3, 1),
+        setting(2, "m2", "retention.ms", "5"),
+    ])
 }
 
 type Heard = (Option<String>, u8, i16, Option<String>);
@@ -45,7 +53,10 @@ fn by_name_and_by_id() {
     let image = three();
     let unknown = "This server does not host this topic-partition.";
     let decision = delete(&image, &config(&[]), 5, &by_names(&["nope", "m1", ""]));
-    assert_eq!(heard(&decision), [of(Some("nope"), 0, 3, unknown), of(Some(""), 0, 3, unknown), gone("m1", 1)]);
+    assert_eq!(
+        heard(&decision),
+        [of(Some("nope"), 0, 3, unknown), of(Some(""), 0, 3, unknown), gone("m1", 1)]
+    );
     let decision = delete(&image, &config(&[]), 6, &listed(&[(None, 2), (Some("m.3"), 0), (None, 9)]));
     let no_id = "This server does not host this topic ID.";
     assert_eq!(heard(&decision), [of(None, 9, 100, no_id), gone("m2", 2), gone("m.3", 3)]);

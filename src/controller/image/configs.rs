@@ -81,7 +81,8 @@ const OVERRIDE_BYTES: usize = 64;
 
 /// The memory that a resource's overrides take, roughly: none if it has none.
 pub(in crate::controller) fn override_bytes(resource: &ConfigResource, overrides: &Overrides) -> usize {
-    let entries = overrides.iter().map(|(key, value)| key.len() + value.len() + OVERRIDE_BYTES).sum::<usize>();
+    let entries =
+        overrides.iter().map(|(key, value)| key.len() + value.len() + OVERRIDE_BYTES).sum::<usize>();
     if overrides.is_empty() { 0 } else { entries + resource.name.len() + OVERRIDE_BYTES }
 }
 
@@ -127,7 +128,8 @@ impl ConfigsImage {
             }
             self.overrides.insert(resource.clone(), Arc::default());
         }
-        let overrides = Arc::make_mut(self.overrides.get_mut(resource).expect("it is there or was just inserted"));
+        let overrides =
+            Arc::make_mut(self.overrides.get_mut(resource).expect("it is there or was just inserted"));
         self.bytes -= override_bytes(resource, overrides);
         match value {
             Some(value) => drop(overrides.insert(key.to_owned(), value.to_owned())),

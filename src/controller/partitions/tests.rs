@@ -22,7 +22,9 @@ fn ask(topics: Vec<CreatePartitionsTopic<'static>>) -> CreatePartitionsRequest<'
 
 fn heard(decision: &Decision<CreatePartitionsResponse<'_>>) -> Vec<(String, i16, Option<String>)> {
     let results = decision.reply.results.iter();
-    results.map(|r| (r.name.to_string(), r.error_code, r.error_message.as_deref().map(str::to_owned))).collect()
+    results
+        .map(|r| (r.name.to_string(), r.error_code, r.error_message.as_deref().map(str::to_owned)))
+        .collect()
 }
 
 fn two() -> Image {
@@ -49,14 +51,24 @@ fn refusals_are_kafkas() {
         (
             grow_on("m1", 3, &[&[1], &[1]]),
             39,
-            Some("Attempted to add 1 additional partition(s), but only 2 assignment(s) were specified.".to_owned()),
+            Some(
+                "Attempted to add 1 additional partition(s), but only 2 assignment(s) were specified."
+                    .to_owned(),
+            ),
         ),
         (
             grow_on("m1", 3, &[]),
             39,
-            Some("Attempted to add 1 additional partition(s), but only 0 assignment(s) were specified.".to_owned()),
+            Some(
+                "Attempted to add 1 additional partition(s), but only 0 assignment(s) were specified."
+                    .to_owned(),
+            ),
         ),
-        (grow_on("m1", 3, &[&[2]]), 39, Some(format!("{manual} broker 2, but no such broker is registered."))),
+        (
+            grow_on("m1", 3, &[&[2]]),
+            39,
+            Some(format!("{manual} broker 2, but no such broker is registered.")),
+        ),
         (grow_on("m1", 3, &[&[]]), 39, Some(format!("{manual} an empty replica list."))),
         (grow_on("m1", 3, &[&[1, 1]]), 39, Some(format!("{manual} the broker 1 more than once."))),
         (grow("m1", 20_000), 44, Some(TOO_MANY.to_owned())),
@@ -93,7 +105,8 @@ fn duplicates_are_answered_together_and_do_not_grow() {
 
 #[test]
 fn validation_alone_writes_nothing() {
-    let request = CreatePartitionsRequest { validate_only: true, ..ask(vec![grow("m1", 3), grow("nope", 1)]) };
+    let request =
+        CreatePartitionsRequest { validate_only: true, ..ask(vec![grow("m1", 3), grow("nope", 1)]) };
     let decision = create(&two(), &request);
     assert_eq!(heard(&decision), [("m1".to_owned(), 0, None), ("nope".to_owned(), 3, None)]);
     assert!(decision.records.is_empty());

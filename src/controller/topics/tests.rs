@@ -5,6 +5,7 @@ use ottla_wire::create_topics_request::CreatableReplicaAssignment;
 
 use super::*;
 use crate::config::BrokerConfig;
+use crate::controller::record_version;
 use crate::controller::testing::{self, DIR, config, image, image_with, random, replayed};
 use crate::ids::NodeId;
 
@@ -54,7 +55,8 @@ fn heard(reply: &CreateTopicsResponse<'_>) -> Vec<(String, i16, Option<String>)>
 #[test]
 fn refusals_are_kafkas() {
     let long = "a".repeat(250);
-    let too_long = format!("Topic name is invalid: the length of '{long}' is longer than the max allowed length 249");
+    let too_long =
+        format!("Topic name is invalid: the length of '{long}' is longer than the max allowed length 249");
     let non_positive = "Number of partitions was set to an invalid non-positive value.";
     let factor = "Replication factor must be larger than 0, or -1 to use the default value.";
     let few = format!("Unable to replicate the partition 2 time(s): {FEW_BROKERS}");
@@ -81,11 +83,19 @@ fn refusals_are_kafkas() {
         (count, 42, &partitions_set),
         (assigned("t", &[(0, &[])]), 39, "The manual partition assignment includes an empty replica list."),
         (assigned("t", &[(0, &[2])]), 39, no_broker),
-        (assigned("t", &[(0, &[1, 1])]), 39, "The manual partition assignment includes the broker 1 more than once."),
+        (
+            assigned("t", &[(0, &[1, 1])]),
+            39,
+            "The manual partition assignment includes the broker 1 more than once.",
+        ),
         (assigned("t", &[(0, &[1]), (1, &[1, 2])]), 39, no_broker),
         (assigned("t", &[(1, &[1])]), 39, NOT_CONSECUTIVE),
         (assigned("t", &[(-1, &[1])]), 39, NOT_CONSECUTIVE),
-        (assigned("t", &[(0, &[1]), (0, &[1])]), 39, "Found multiple manual partition assignments for partition 0"),
+        (
+            assigned("t", &[(0, &[1]), (0, &[1])]),
+            39,
+            "Found multiple manual partition assignments for partition 0",
+        ),
     ];
     for (topic, code, message) in cases {
         let decision = decide(&image(), &ask(vec![topic.clone()]));
@@ -96,9 +106,13 @@ fn refusals_are_kafkas() {
 
 #[test]
 fn refused_configs_are_kafkas() {
-    let cases: &[(&[(&str, Option<&str>)], &str)] = &[
+    type Setting = (&'static str, Option<&'static str>);
+    let cases: &[(&[Setting], &str)] = &[
         (&[("nope", Some("1"))], "Unknown topic config name: nope"),
-        (&[("retention.ms", Some("x"))], "Invalid value x for configuration retention.ms: Not a number of type LONG"),
+        (
+            &[("retention.ms", Some("x"))],
+            "Invalid value x for configuration retention.ms: Not a number of type LONG",
+        ),
         (&[("retention.ms", None)], "Null value not supported for topic configs: retention.ms"),
         (
             &[("retention.ms", None), ("cleanup.policy", None)],
@@ -119,7 +133,8 @@ fn refused_configs_are_kafkas() {
         ),
         (
             &[("remote.storage.enable", Some("true"))],
-            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.",
+            "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log \
+             storage.",
         ),
     ];
     for (configs, message) in cases {
@@ -140,7 +155,9 @@ fn a_created_topic_is_records_as_kafka_writes_them() {
     assert_eq!(names, ["TopicRecord", "ConfigRecord", "ConfigRecord", "PartitionRecord", "PartitionRecord"]);
     let id = decision.reply.topics[0].topic_id;
     assert!(!id.is_zero() && !id.to_string().contains('-'));
-    let MetadataRecord::PartitionRecord(partition) = &decision.records[4] else { panic!("it is a partition") };
+    let MetadataRecord::PartitionRecord(partition) = &decision.records[4] else {
+        panic!("it is a partition")
+    };
     assert_eq!((partition.partition_id, partition.leader, partition.leader_epoch), (1, 1, 0));
     assert_eq!((&partition.replicas[..], &partition.isr[..]), (&[1][..], &[1][..]));
     assert_eq!((partition.topic_id, &partition.directories[..]), (id, &[DIR][..]));
@@ -151,6 +168,34 @@ fn a_created_topic_is_records_as_kafka_writes_them() {
     assert!(delta.topics_created.contains(&id) && delta.partitions_added.len() == 2);
 }
 
+/// The log of Apache Kafka 4.3.1 after `kafka-topics --create --topic t1 --partitions 2 --config retention.ms=1000`.
+const KAFKAS_RECORDS: [&str; 4] = [
+    "010200037431095af32d53984efba7bed202392ccc0700",
+    "010400020374310d726574656e74696f6e2e6d73053130303000",
+    "01030200000000095af32d53984efba7bed202392ccc070200000001020000000101010000000100000000000000000\
+     2b022b866cc8376caade874dce5da830200",
+    "01030200000001095af32d53984efba7bed202392ccc070200000001020000000101010000000100000000000000000\
+     2b022b866cc8376caade874dce5da830200",
+];
+
+#[test]
+fn the_records_are_byte_for_byte_kafkas() {
+    let id: Uuid = "CVrzLVOYTvunvtICOSzMBw".parse().expect("it is an id");
+    let mut image = image();
+    let mut broker = (*image.brokers[&NodeId(1)]).clone();
+    broker.log_dirs = vec!["sCK4ZsyDdsqt6HTc5dqDAg".parse().expect("it is an id")];
+    image.brokers.insert(NodeId(1), broker.into());
+    let request = ask(vec![CreatableTopic {
+        num_partitions: 2,
+        ..with_config("t1", &[("retention.ms", Some("1000"))])
+    }]);
+    let decision = create(&image, &config(&[]), 7, &request, &mut || id.0);
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let records: Vec<String> =
+        decision.records.iter().map(|record| hex(record.encode(record_version(record)))).collect();
+    assert_eq!(records, KAFKAS_RECORDS);
+}
+
 #[test]
 fn the_reply_describes_the_topic() {
     let request = ask(vec![with_config("t", &[("retention.ms", Some("77"))])]);
@@ -159,7 +204,8 @@ fn the_reply_describes_the_topic() {
     assert_eq!((reply.num_partitions, reply.replication_factor, reply.topic_config_error_code), (1, 1, 0));
     let configs = reply.configs.as_ref().expect("version 7 describes");
     assert!(configs.windows(2).all(|pair| pair[0].name < pair[1].name));
-    let entry = |name: &str| configs.iter().find(|config| config.name == name).expect("every key is described");
+    let entry =
+        |name: &str| configs.iter().find(|config| config.name == name).expect("every key is described");
     let retention = entry("retention.ms");
     assert_eq!((retention.value.as_deref(), retention.config_source), (Some("77"), 1));
     assert_eq!(entry("cleanup.policy").value.as_deref(), Some("delete"));
@@ -225,10 +271,8 @@ fn names_exist_once_and_do_not_collide_with_what_exists() {
 
 #[test]
 fn validation_alone_writes_nothing_and_checks_everything() {
-    let request = CreateTopicsRequest {
-        validate_only: true,
-        ..ask(vec![topic("t", 3, 1), topic("u", 1, 9)])
-    };
+    let request =
+        CreateTopicsRequest { validate_only: true, ..ask(vec![topic("t", 3, 1), topic("u", 1, 9)]) };
     let decision = decide(&image(), &request);
     assert!(decision.records.is_empty());
     let codes: Vec<i16> = decision.reply.topics.iter().map(|topic| topic.error_code).collect();

@@ -54,7 +54,11 @@ pub(crate) fn keeps_session(group: &Group) -> bool {
 }
 
 /// The records of `request`, and the answer that stands once they are durable.
-pub(crate) fn decide(request: &CommitOffsets, clock: Clock, metadata_units_max: i32) -> (Vec<Change>, CommitReply) {
+pub(crate) fn decide(
+    request: &CommitOffsets,
+    clock: Clock,
+    metadata_units_max: i32,
+) -> (Vec<Change>, CommitReply) {
     let group: Arc<str> = Arc::from(request.group_id.as_str());
     let retention = request.retention_time_ms;
     let expires_at = retention.map(|ms| TimestampMs(clock.wall.0.saturating_add(ms)));

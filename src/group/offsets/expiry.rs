@@ -28,7 +28,9 @@ pub(crate) fn retention(group: &Group) -> Retention {
     }
     match group.state {
         GroupState::Empty => group.state_since.map_or(Retention::SinceCommit, Retention::Since),
-        GroupState::Stable if group.is_consumer() && group.subscribed_topics.is_some() => Retention::SinceCommit,
+        GroupState::Stable if group.is_consumer() && group.subscribed_topics.is_some() => {
+            Retention::SinceCommit
+        }
         GroupState::Stable
         | GroupState::PreparingRebalance
         | GroupState::CompletingRebalance
@@ -37,7 +39,12 @@ pub(crate) fn retention(group: &Group) -> Retention {
 }
 
 /// Whether `offset` is past its retention. An expiry that the client gave beats the rule.
-pub(crate) fn is_expired(rule: Retention, offset: &CommittedOffset, wall: TimestampMs, retention_ms: i64) -> bool {
+pub(crate) fn is_expired(
+    rule: Retention,
+    offset: &CommittedOffset,
+    wall: TimestampMs,
+    retention_ms: i64,
+) -> bool {
     let since = match rule {
         Retention::Suspended => return false,
         Retention::Since(since) => since,

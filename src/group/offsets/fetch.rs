@@ -48,7 +48,11 @@ fn all(group: &Group) -> Vec<FetchedTopic> {
         }
         let name = name.to_string();
         let of_name = by_id.into_iter();
-        topics.extend(of_name.map(|(topic_id, partitions)| FetchedTopic { name: name.clone(), topic_id, partitions }));
+        topics.extend(of_name.map(|(topic_id, partitions)| FetchedTopic {
+            name: name.clone(),
+            topic_id,
+            partitions,
+        }));
     }
     topics
 }

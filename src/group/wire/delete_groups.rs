@@ -27,7 +27,11 @@ pub fn decode(request: &DeleteGroupsRequest<'_>) -> Vec<GroupRequest> {
 pub fn encode(replies: Vec<GroupReply>) -> DeleteGroupsResponse<'static> {
     let results = replies.into_iter().map(|reply| {
         let reply = expect_reply!(reply, Delete);
-        DeletableGroupResult { group_id: text(reply.group_id), error_code: reply.error.code(), error_message: None }
+        DeletableGroupResult {
+            group_id: text(reply.group_id),
+            error_code: reply.error.code(),
+            error_message: None,
+        }
     });
     DeleteGroupsResponse { throttle_time_ms: 0, results: results.collect() }
 }

@@ -28,7 +28,8 @@ pub const GROUP_OPERATIONS_ALL: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 
 /// The coordinators' requests, one per group in the request's order.
 #[must_use]
 pub fn decode(request: &DescribeGroupsRequest<'_>) -> Vec<GroupRequest> {
-    let groups = request.groups.iter().map(|group_id| GroupRequest::Describe { group_id: group_id.to_string() });
+    let groups =
+        request.groups.iter().map(|group_id| GroupRequest::Describe { group_id: group_id.to_string() });
     groups.collect()
 }
 

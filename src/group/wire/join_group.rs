@@ -20,10 +20,10 @@ const SKIP_ASSIGNMENT_FROM: i16 = 9;
 /// The coordinator's request.
 #[must_use]
 pub fn decode(version: i16, request: &JoinGroupRequest<'_>, client: Client<'_>) -> GroupRequest {
-    let protocols = request.protocols.iter().map(|protocol| Protocol {
-        name: protocol.name.to_string(),
-        metadata: bytes(&protocol.metadata),
-    });
+    let protocols = request
+        .protocols
+        .iter()
+        .map(|protocol| Protocol { name: protocol.name.to_string(), metadata: bytes(&protocol.metadata) });
     GroupRequest::Join(JoinGroup {
         group_id: request.group_id.to_string(),
         member_id: request.member_id.to_string(),

@@ -4,7 +4,9 @@
 //! asked: an offset of a topic or partition that does not exist is refused here. What must hold: every partition of
 //! the request is answered, in its order; the coordinator is asked only for what exists.
 
-use ottla_wire::offset_commit_request::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use ottla_wire::offset_commit_request::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use ottla_wire::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };

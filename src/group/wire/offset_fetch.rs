@@ -6,8 +6,8 @@
 
 use ottla_wire::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopics};
 use ottla_wire::offset_fetch_response::{
-    OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
-    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+    OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 
 use super::{TopicNames, expect_reply, text};
@@ -99,7 +99,8 @@ fn plan_topics(
             None => {
                 let partitions = partitions.into_iter();
                 let partitions = partitions.map(|p| FetchedPartition::none(p, ErrorCode::UnknownTopicId));
-                let unknown = FetchedTopic { name: String::new(), topic_id, partitions: partitions.collect() };
+                let unknown =
+                    FetchedTopic { name: String::new(), topic_id, partitions: partitions.collect() };
                 (PlannedTopic::Unknown(unknown), None)
             }
         }
@@ -210,7 +211,10 @@ fn identified(reply: FetchReply, names: &impl TopicNames) -> FetchReply {
 }
 
 /// Joins neighbours that are the same topic.
-fn together(topics: Vec<FetchedTopic>, same: impl Fn(&FetchedTopic, &FetchedTopic) -> bool) -> Vec<FetchedTopic> {
+fn together(
+    topics: Vec<FetchedTopic>,
+    same: impl Fn(&FetchedTopic, &FetchedTopic) -> bool,
+) -> Vec<FetchedTopic> {
     let mut joined: Vec<FetchedTopic> = Vec::with_capacity(topics.len());
     for topic in topics {
         match joined.last_mut().filter(|last| same(last, &topic)) {

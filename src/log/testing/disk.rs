@@ -131,6 +131,7 @@ impl Disk {
             base_offset,
             bytes: bytes.len() as u64,
             modified: WALL,
+            has_aborted: self.indexes.get(&base_offset).is_some_and(|file| !file.aborted.is_empty()),
         };
         LoadInput {
             config: config.clone(),

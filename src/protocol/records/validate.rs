@@ -71,7 +71,8 @@ impl Validated {
     /// Whether [`Validated::apply`] would change a batch with this header.
     #[must_use]
     pub fn changes(&self, header: &BatchHeader) -> bool {
-        header.attributes.timestamp_type() != self.timestamp_type || header.max_timestamp != self.max_timestamp
+        header.attributes.timestamp_type() != self.timestamp_type
+            || header.max_timestamp != self.max_timestamp
     }
 
     /// Writes time and kind of time into the producer's bytes, and a new CRC if that changed anything.

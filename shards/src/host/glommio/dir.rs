@@ -2,12 +2,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use io_uring::{opcode, types};
+use ottla::ids::TimestampMs;
 
 use super::blocking::spawn_blocking;
 use super::driver;
-use super::file::{File, c_path};
+use super::file::{File, c_path, checked};
 use super::op::{Hold, Op};
 use crate::host::buffer::{AlignedBuf, WriteSlice};
 use crate::host::types::{Durability, OpenHow};
@@ -59,6 +61,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// Bytes of the file, as it was when the directory was read.
     pub bytes: u64,
+    /// When the file was last changed, by the wall clock.
+    pub modified: TimestampMs,
 }
 
 /// The entries of a directory, in the order of their names.
@@ -74,7 +78,13 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<Vec<DirEntry>> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            entries.push(DirEntry { name: entry.file_name(), is_dir: metadata.is_dir(), bytes: metadata.len() });
+            let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+            entries.push(DirEntry {
+                name: entry.file_name(),
+                is_dir: metadata.is_dir(),
+                bytes: metadata.len(),
+                modified: TimestampMs(i64::try_from(modified).unwrap_or(i64::MAX)),
+            });
         }
         entries.sort();
         Ok(entries)
@@ -134,4 +144,26 @@ pub async fn write_whole_durably(path: impl AsRef<Path>, bytes: &[u8]) -> io::Re
     file.sync_all().await?;
     rename(&temporary, path).await?;
     sync_dir(parent).await
+}
+
+/// A filesystem's room, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// What this process may still write.
+    pub free: u64,
+    /// What the filesystem holds in all.
+    pub total: u64,
+}
+
+/// The room of the filesystem that `path` lies on.
+pub async fn disk_space(path: impl AsRef<Path>) -> io::Result<DiskSpace> {
+    let path = c_path(path.as_ref())?;
+    spawn_blocking(move || {
+        // SAFETY: all zero bits are a value of the type.
+        let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointers lead to a path that ends with a zero and to `stat`.
+        checked(unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) })?;
+        Ok(DiskSpace { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize })
+    })
+    .await
 }

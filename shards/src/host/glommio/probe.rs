@@ -33,7 +33,9 @@ pub enum ProbeError {
         error: io::Error,
     },
     /// Too little memory may be locked.
-    #[error("the locked-memory limit is {limit} bytes and {needed} are needed: raise it (ulimit -l, LimitMEMLOCK=)")]
+    #[error(
+        "the locked-memory limit is {limit} bytes and {needed} are needed: raise it (ulimit -l, LimitMEMLOCK=)"
+    )]
     MemoryLock {
         /// The hard limit.
         limit: u64,

@@ -1,0 +1,629 @@
+//! Log directories: opened and locked once per process, shared by every shard that has a partition in them.
+//!
+//! On disk, beside the partitions' directories: `.lock` (held by a lock of the system while a broker runs), Kafka's
+//! offset checkpoints ([`offsets_file`](super::offsets_file)), and after a clean shutdown `.kafka_cleanshutdown` with
+//! our [`clean`](super::clean) archive.
+//!
+//! Invariants:
+//! - One process uses a directory at a time.
+//! - A failed write or sync takes the directory offline for the life of the process: [`LogDir::fail`] is never undone,
+//!   and whoever is about to acknowledge something asks [`LogDir::check`] first.
+//! - The clean marker is gone, durably, before any partition of the directory is loaded, let alone appended to.
+//! - A checkpoint file on disk is at least as new as the last [`LogDir::write_offsets`] that returned.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use ottla::ids::{Offset, TopicId, TopicPartition, Uuid};
+use ottla::limits::BLOCK_BYTES;
+use ottla::log::files::{DirStage, PARTITION_METADATA, PartitionDir, decode_partition_metadata};
+use thiserror::Error;
+
+use super::clean::{self, CLEAN_FILE, CleanLog, CleanPartition, MARKER_FILE};
+use super::error::{Context as _, DiskError, IoFailure};
+use super::patient;
+use super::offsets_file::{self, Offsets};
+use super::sys;
+use crate::host::{self, AlignedBuf, Durability, File, OpenHow, Queue, SharedFd, WriteSlice};
+
+/// The lock's file name (`LogManager.scala`).
+const LOCK_FILE: &str = ".lock";
+
+/// Where the probe for direct I/O writes, for a moment.
+const PROBE_FILE: &str = ".ottla-probe";
+
+/// The most bytes of a checkpoint file or clean archive that are read.
+const FILE_BYTES_MAX: usize = 1 << 30;
+
+/// Why a log dir cannot be used at start; each is one line for the operator.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process holds the lock.
+    #[error(
+        "log directory {0} is in use by another broker (its .lock file is locked): stop that one, or set log.dirs"
+    )]
+    InUse(PathBuf),
+    /// The same directory is configured twice.
+    #[error("log.dirs names {0} twice")]
+    Twice(PathBuf),
+    /// The system refuses.
+    #[error("log directory is unusable: {0} (see log.dirs)")]
+    Io(#[from] IoFailure),
+}
+
+/// Which of Kafka's offset checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OffsetsKind {
+    /// Up to here a partition is known to be on disk with its indexes; recovery begins here.
+    RecoveryPoint,
+    /// The first offset that is still served.
+    LogStart,
+    /// The high watermark.
+    HighWatermark,
+}
+
+impl OffsetsKind {
+    /// Every kind.
+    pub const ALL: [OffsetsKind; 3] =
+        [OffsetsKind::RecoveryPoint, OffsetsKind::LogStart, OffsetsKind::HighWatermark];
+
+    /// Kafka's file name.
+    #[must_use]
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            OffsetsKind::RecoveryPoint => "recovery-point-offset-checkpoint",
+            OffsetsKind::LogStart => "log-start-offset-checkpoint",
+            OffsetsKind::HighWatermark => "replication-offset-checkpoint",
+        }
+    }
+}
+
+/// The content of one checkpoint file and how far it is on disk.
+#[derive(Default)]
+struct Checkpoint {
+    offsets: Offsets,
+    /// Counts changes of `offsets`.
+    version: u64,
+    /// The version that is on disk.
+    written: u64,
+    /// Some shard is writing.
+    writing: bool,
+}
+
+type Listener = Box<dyn Fn() + Send + Sync>;
+
+/// One log dir of this process.
+pub struct LogDir {
+    path: PathBuf,
+    direct: bool,
+    _lock: SharedFd,
+    offline: AtomicBool,
+    reason: OnceLock<String>,
+    listeners: Mutex<Vec<Listener>>,
+    checkpoints: [Mutex<Checkpoint>; OffsetsKind::ALL.len()],
+    names: Mutex<Names>,
+    /// Partitions that are open on any shard.
+    open: AtomicUsize,
+    closed: Mutex<Vec<CleanPartition>>,
+}
+
+/// How far the names in the directory are durable; changes are counted.
+#[derive(Default)]
+struct Names {
+    changes: u64,
+    synced: u64,
+    syncing: bool,
+}
+
+/// A partition that a directory holds, with what its checkpoints say about it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The partition, by the name of its directory.
+    pub partition: TopicPartition,
+    /// How it was left, where the clean shutdown left a note.
+    pub clean: Option<CleanPartition>,
+    /// Whether the last shutdown was a clean one: the files are whole.
+    pub was_clean: bool,
+    /// Where recovery begins; zero when nothing is known.
+    pub recovery_point: Offset,
+    /// The checkpointed log start offset; zero when there is none.
+    pub log_start: Offset,
+    /// The checkpointed high watermark, if there is one.
+    pub high_watermark: Option<Offset>,
+}
+
+/// A lock that a panicking thread may have held: the data is plain values, always whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LogDir {
+    /// Creates the directory if need be, locks it, and finds out whether its file system does direct I/O.
+    ///
+    /// # Errors
+    /// [`OpenError`], to be printed as it is.
+    pub async fn open(path: &Path) -> Result<LogDir, OpenError> {
+        create_with_parents(path).await?;
+        let lock_path = path.join(LOCK_FILE);
+        let how = OpenHow { read: true, write: true, create: true, ..OpenHow::default() };
+        let lock = patient::open(&lock_path, how).await?.shared_fd();
+        if !sys::try_lock(&lock).at("lock", &lock_path)? {
+            return Err(OpenError::InUse(path.to_owned()));
+        }
+        let indirect = sys::indirect_kind(path).at("examine", path)?;
+        let direct = match probe(path).await {
+            Ok(()) if indirect == Some("tmpfs") => false,
+            Ok(()) => true,
+            Err(error) if is_unsupported(&error) => false,
+            Err(error) => return Err(IoFailure::new("write to", path, &error).into()),
+        };
+        if !direct {
+            let kind = indirect.unwrap_or("its file system");
+            tracing::info!(
+                "{}: {kind} has no direct I/O; writing through the page cache, synced",
+                path.display()
+            );
+        }
+        Ok(LogDir::assemble(path, direct, lock))
+    }
+
+    fn assemble(path: &Path, direct: bool, lock: SharedFd) -> LogDir {
+        LogDir {
+            path: path.to_owned(),
+            direct,
+            _lock: lock,
+            offline: AtomicBool::new(false),
+            reason: OnceLock::new(),
+            listeners: Mutex::default(),
+            checkpoints: Default::default(),
+            names: Mutex::default(),
+            open: AtomicUsize::new(0),
+            closed: Mutex::default(),
+        }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether segments are written past the page cache here.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// Free and total bytes of the file system.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn space(&self) -> Result<sys::Space, IoFailure> {
+        sys::space(&self.path).at("examine", &self.path)
+    }
+
+    /// How a segment's blocks are opened here.
+    #[must_use]
+    pub fn open_blocks(&self) -> OpenHow {
+        OpenHow { read: true, write: true, direct: self.direct, ..OpenHow::default() }
+    }
+
+    /// Takes the directory offline for good. The first reason is the one that is told.
+    pub fn fail(&self, failure: &IoFailure) {
+        if self.reason.set(failure.to_string()).is_err() {
+            return;
+        }
+        self.offline.store(true, Ordering::Release);
+        tracing::error!("log directory {} goes offline: {failure}", self.path.display());
+        for listener in locked(&self.listeners).iter() {
+            listener();
+        }
+    }
+
+    /// Calls `listener` when the directory goes offline, on the thread that finds out; at once if it has.
+    pub fn on_offline(&self, listener: impl Fn() + Send + Sync + 'static) {
+        let mut listeners = locked(&self.listeners);
+        if self.is_offline() {
+            drop(listeners);
+            listener();
+        } else {
+            listeners.push(Box::new(listener));
+        }
+    }
+
+    /// Whether a write or sync has failed here.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    /// Asked before every acknowledgement.
+    ///
+    /// # Errors
+    /// [`DiskError::Offline`] with the first failure.
+    pub fn check(&self) -> Result<(), DiskError> {
+        if !self.is_offline() {
+            return Ok(());
+        }
+        let reason = self.reason.get().cloned().unwrap_or_default();
+        Err(DiskError::Offline { dir: self.path.clone(), reason })
+    }
+
+    fn checkpoint(&self, kind: OffsetsKind) -> MutexGuard<'_, Checkpoint> {
+        locked(&self.checkpoints[kind as usize])
+    }
+
+    /// The offset of a partition that the next [`write_offsets`](LogDir::write_offsets) writes.
+    #[must_use]
+    pub fn offset(&self, kind: OffsetsKind, partition: &TopicPartition) -> Option<Offset> {
+        self.checkpoint(kind).offsets.get(partition).copied()
+    }
+
+    /// Sets it.
+    pub fn set_offset(&self, kind: OffsetsKind, partition: &TopicPartition, offset: Offset) {
+        let mut checkpoint = self.checkpoint(kind);
+        if let Some(known) = checkpoint.offsets.get_mut(partition) {
+            if *known == offset {
+                return;
+            }
+            *known = offset;
+        } else {
+            checkpoint.offsets.insert(partition.clone(), offset);
+        }
+        checkpoint.version += 1;
+    }
+
+    /// Takes a deleted partition out of every checkpoint.
+    pub fn forget(&self, partition: &TopicPartition) {
+        for kind in OffsetsKind::ALL {
+            let mut checkpoint = self.checkpoint(kind);
+            if checkpoint.offsets.remove(partition).is_some() {
+                checkpoint.version += 1;
+            }
+        }
+    }
+
+    /// Writes a checkpoint file if anything was set since it was last written; every offset that was set before the
+    /// call is on disk when it returns. Shards that call at the same time share one write.
+    ///
+    /// # Errors
+    /// When the directory is offline or goes offline by this.
+    pub async fn write_offsets(&self, kind: OffsetsKind) -> Result<(), DiskError> {
+        let wanted = self.checkpoint(kind).version;
+        loop {
+            self.check()?;
+            let (bytes, version) = {
+                let mut checkpoint = self.checkpoint(kind);
+                if checkpoint.written >= wanted {
+                    return Ok(());
+                }
+                if checkpoint.writing {
+                    drop(checkpoint);
+                    host::sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
+                checkpoint.writing = true;
+                (offsets_file::encode(&checkpoint.offsets), checkpoint.version)
+            };
+            let turn = WriterTurn { dir: self, kind };
+            let path = self.path.join(kind.file_name());
+            let result = patient::write_whole_durably(&path, &bytes).await;
+            drop(turn);
+            match result {
+                Ok(()) => self.checkpoint(kind).written = version,
+                Err(failure) => {
+                    self.fail(&failure);
+                    return Err(failure.into());
+                }
+            }
+        }
+    }
+
+    /// Reads what the directory holds, at start: its partitions, and what the checkpoints and the clean archive say
+    /// of them. Afterwards the marker is gone. Directories that were waiting for removal are removed meanwhile.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or the marker cannot be removed. Files that only save work and cannot be
+    /// read are named in the log and do without.
+    pub async fn scan(&self) -> Result<Vec<Found>, DiskError> {
+        let (was_clean, mut clean) = self.take_clean().await?;
+        let entries = patient::read_dir(&self.path).await?;
+        let mut live = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.is_dir) {
+            let name = entry.name.to_string_lossy();
+            match PartitionDir::parse(&name) {
+                Some(PartitionDir { topic, partition, stage: DirStage::Live }) => {
+                    live.push(TopicPartition { topic: topic.into(), partition });
+                }
+                Some(PartitionDir { stage: DirStage::Delete, .. }) => {
+                    self.remove_in_background(self.path.join(&entry.name));
+                }
+                Some(_) | None => {
+                    tracing::warn!("{}: {name} is no partition of ours; left alone", self.path.display());
+                }
+            }
+        }
+        live.sort();
+        for kind in OffsetsKind::ALL {
+            let mut offsets = self.read_offsets(kind).await;
+            offsets.retain(|partition, _| live.binary_search(partition).is_ok());
+            self.checkpoint(kind).offsets = offsets;
+        }
+        let found = live.into_iter().map(|partition| Found {
+            clean: clean.remove(&partition),
+            was_clean,
+            recovery_point: self.offset(OffsetsKind::RecoveryPoint, &partition).unwrap_or(Offset::ZERO),
+            log_start: self.offset(OffsetsKind::LogStart, &partition).unwrap_or(Offset::ZERO),
+            high_watermark: self.offset(OffsetsKind::HighWatermark, &partition),
+            partition,
+        });
+        Ok(found.collect())
+    }
+
+    /// Removes, in the background, a partition that no topic has any more. What a crash leaves of it is found again by
+    /// the next scan.
+    pub fn remove_stray(&self, partition: &TopicPartition) {
+        tracing::info!("{}: {partition} belongs to no topic any more and is removed", self.path.display());
+        self.forget(partition);
+        self.remove_in_background(self.path.join(partition.to_string()));
+    }
+
+    fn remove_in_background(&self, path: PathBuf) {
+        drop(host::spawn_in(Queue::Background, async move {
+            if let Err(error) = host::remove_dir_all(&path).await {
+                tracing::warn!("cannot remove {}: {error}; the next start tries again", path.display());
+            }
+        }));
+    }
+
+    async fn read_offsets(&self, kind: OffsetsKind) -> Offsets {
+        let path = self.path.join(kind.file_name());
+        let bytes = match patient::read_if_there(&path, FILE_BYTES_MAX).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Offsets::new(),
+            Err(failure) => {
+                tracing::warn!("{failure}; doing without");
+                return Offsets::new();
+            }
+        };
+        offsets_file::decode(&bytes).unwrap_or_else(|error| {
+            tracing::warn!("{}: {error}; doing without", path.display());
+            Offsets::new()
+        })
+    }
+
+    /// Reads and removes marker and archive. Without a marker there is no clean partition.
+    async fn take_clean(&self) -> Result<(bool, BTreeMap<TopicPartition, CleanPartition>), DiskError> {
+        let (marker_path, clean_path) = (self.path.join(MARKER_FILE), self.path.join(CLEAN_FILE));
+        let marker = patient::read_if_there(&marker_path, FILE_BYTES_MAX).await?;
+        let partitions = match (&marker, patient::read_whole(&clean_path, FILE_BYTES_MAX).await) {
+            (None, _) => BTreeMap::new(),
+            (Some(marker), Ok(bytes)) => clean::decode(&bytes, marker).unwrap_or_else(|error| {
+                tracing::info!("{}: {error}; opening every partition instead", clean_path.display());
+                BTreeMap::new()
+            }),
+            (Some(_), Err(_)) => BTreeMap::new(),
+        };
+        if marker.is_some() {
+            host::remove_file(&marker_path).await.at("remove", &marker_path)?;
+            patient::sync_dir(&self.path).await?;
+        }
+        Ok((marker.is_some(), partitions))
+    }
+
+    /// The topic id of a partition that was found, from the note of a clean shutdown or from its file; `None` where
+    /// its directory was made and never finished.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub async fn topic_id(&self, found: &Found) -> Result<Option<TopicId>, DiskError> {
+        if let Some(clean) = &found.clean {
+            return Ok(Some(Uuid(clean.topic_id)));
+        }
+        let path = self.path.join(found.partition.to_string()).join(PARTITION_METADATA);
+        match patient::read_if_there(&path, 4096).await? {
+            // A crash while the partition was made may leave the file empty.
+            Some(bytes) if !bytes.is_empty() => match decode_partition_metadata(&bytes) {
+                Ok(topic_id) => Ok(Some(topic_id)),
+                Err(error) => Err(DiskError::corrupt(&path, error)),
+            },
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Makes the names in the directory durable: partitions that were created, renamed or removed before the call.
+    /// Shards that call at the same time share one sync.
+    ///
+    /// # Errors
+    /// When the directory is offline or goes offline by this.
+    pub async fn sync_names(&self) -> Result<(), DiskError> {
+        let wanted = {
+            let mut names = locked(&self.names);
+            names.changes += 1;
+            names.changes
+        };
+        loop {
+            self.check()?;
+            let version = {
+                let mut names = locked(&self.names);
+                if names.synced >= wanted {
+                    return Ok(());
+                }
+                if names.syncing {
+                    drop(names);
+                    host::sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
+                names.syncing = true;
+                names.changes
+            };
+            let turn = SyncTurn(self);
+            let result = patient::sync_dir(&self.path).await;
+            drop(turn);
+            match result {
+                Ok(()) => {
+                    let mut names = locked(&self.names);
+                    names.synced = names.synced.max(version);
+                }
+                Err(failure) => {
+                    self.fail(&failure);
+                    return Err(failure.into());
+                }
+            }
+        }
+    }
+
+    /// Counts a partition that is open on some shard.
+    pub(super) fn add_open(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one off that was closed in order or deleted.
+    pub(super) fn remove_open(&self) {
+        let before = self.open.fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0, "a partition that ends was open");
+    }
+
+    /// Notes how a partition was left; part of a clean shutdown.
+    pub fn add_closed(&self, partition: CleanPartition) {
+        locked(&self.closed).push(partition);
+    }
+
+    /// Ends the clean shutdown, when every shard has closed its partitions: checkpoints, archive, marker, in this
+    /// order, each durable before the next.
+    ///
+    /// # Errors
+    /// When the directory is offline or a partition of it was not closed; the next start recovers then.
+    pub async fn finish_clean(&self) -> Result<(), DiskError> {
+        let open = self.open.load(Ordering::Relaxed);
+        if open > 0 {
+            let reason = format!("{open} partitions were not closed");
+            return Err(DiskError::Offline { dir: self.path.clone(), reason });
+        }
+        for kind in OffsetsKind::ALL {
+            self.write_offsets(kind).await?;
+        }
+        self.check()?;
+        let archive = clean::encode(&CleanLog { partitions: std::mem::take(&mut *locked(&self.closed)) });
+        let (marker_path, clean_path) = (self.path.join(MARKER_FILE), self.path.join(CLEAN_FILE));
+        patient::write_whole_durably(&clean_path, &archive).await?;
+        let marker = clean::marker_for(&archive);
+        patient::write_whole_durably(&marker_path, &marker).await?;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for LogDir {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LogDir({}, direct {}, offline {})", self.path.display(), self.direct, self.is_offline())
+    }
+}
+
+/// The right to write one checkpoint file; given up on drop, also when the writing task is dropped.
+struct WriterTurn<'a> {
+    dir: &'a LogDir,
+    kind: OffsetsKind,
+}
+
+impl Drop for WriterTurn<'_> {
+    fn drop(&mut self) {
+        self.dir.checkpoint(self.kind).writing = false;
+    }
+}
+
+/// The right to sync the names; given up on drop.
+struct SyncTurn<'a>(&'a LogDir);
+
+impl Drop for SyncTurn<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.names).syncing = false;
+    }
+}
+
+/// The log dirs of this process, in the order of the configuration.
+#[derive(Clone, Debug)]
+pub struct LogDirs {
+    dirs: Vec<Arc<LogDir>>,
+}
+
+impl LogDirs {
+    /// Opens every directory.
+    ///
+    /// # Errors
+    /// The first that cannot be used.
+    pub async fn open(paths: &[PathBuf]) -> Result<LogDirs, OpenError> {
+        assert!(!paths.is_empty(), "a broker has at least one log dir");
+        let mut dirs: Vec<Arc<LogDir>> = Vec::with_capacity(paths.len());
+        let mut canonical: Vec<PathBuf> = Vec::with_capacity(paths.len());
+        for path in paths {
+            create_with_parents(path).await?;
+            let real = path.canonicalize().at("resolve", path)?;
+            if canonical.contains(&real) {
+                return Err(OpenError::Twice(path.clone()));
+            }
+            canonical.push(real);
+            dirs.push(Arc::new(LogDir::open(path).await?));
+        }
+        Ok(LogDirs { dirs })
+    }
+
+    /// The directories.
+    #[must_use]
+    pub fn all(&self) -> &[Arc<LogDir>] {
+        &self.dirs
+    }
+}
+
+/// Creates a directory with those above it, each name durable in the one above.
+async fn create_with_parents(path: &Path) -> Result<(), IoFailure> {
+    if host::exists(path).await.at("open", path)? {
+        return Ok(());
+    }
+    host::create_dir_all(path).await.at("create", path)?;
+    // How many of the directories above are new is not known; syncing one that is not costs little, once.
+    let mut above = path.parent();
+    while let Some(directory) = above {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        if host::sync_dir(directory).await.is_err() {
+            break;
+        }
+        above = directory.parent();
+    }
+    Ok(())
+}
+
+/// Writes and reads one block past the page cache.
+async fn probe(dir: &Path) -> io::Result<()> {
+    let path = dir.join(PROBE_FILE);
+    let how = OpenHow { read: true, write: true, create: true, direct: true, ..OpenHow::default() };
+    let result = probe_file(&path, how).await;
+    match host::remove_file(&path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => result.and(Err(error)),
+        Ok(()) | Err(_) => result,
+    }
+}
+
+async fn probe_file(path: &Path, how: OpenHow) -> io::Result<()> {
+    let file = File::open(path, how).await?;
+    let mut block = AlignedBuf::zeroed(BLOCK_BYTES);
+    block.fill(0x5A);
+    let slices: Vec<WriteSlice> = vec![block.into()];
+    file.write_at(slices, 0, Durability::DataSync).await?;
+    let read = file.read_at(0, BLOCK_BYTES).await?;
+    if read.len() == BLOCK_BYTES && read.iter().all(|&byte| byte == 0x5A) {
+        return Ok(());
+    }
+    Err(io::Error::other("a block that was written is not read back"))
+}
+
+/// Whether a file system says that it cannot do direct or synced writes, rather than that it is broken.
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS))
+}
+
+#[cfg(test)]
+mod tests;

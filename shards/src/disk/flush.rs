@@ -1,0 +1,311 @@
+//! Group commit: from pending bytes in memory to bytes on disk, for all partitions of a shard.
+//!
+//! A partition with something to write stands in the shard's queue once; as many as the budget allows have a flush in
+//! flight at the same time. Per partition there is one: what is appended meanwhile gathers in memory and goes with the
+//! next. A task of the queue first runs after the tasks that appended have given way, so that the batches of one turn
+//! share a write even on an idle disk.
+//!
+//! One flush is one synced direct write of whole blocks, or, above a mebibyte, several writes in flight together and
+//! one sync behind them.
+//!
+//! What must hold:
+//! - The durable end moves when a flush has ended well and the log dir is online, by exactly what the flush held.
+//! - A failed write or sync takes the log dir offline; nothing of it is acknowledged, ever again.
+//! - One exception, which loses nothing: a *write* (not a sync) that a full disk refuses. Direct and buffered writes
+//!   alike report that before the bytes count as written, memory still has all of them, and the file beyond the
+//!   durable end is not believed by anyone. Those who wait are told KAFKA_STORAGE_ERROR, appends are refused, and the
+//!   same bytes are written again later from the start; their sync covers them all. After a crash in between, recovery
+//!   finds a torn tail of records that were never acknowledged.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use ottla::ids::Offset;
+use ottla::log::LogConfig;
+
+use super::error::{Context as _, DiskError, IoFailure};
+use super::partition::{FlushState, Partition, State};
+use super::shard_disk::ShardDisk;
+use super::tail::{CHUNK_BYTES_MAX, Flush, FlushWrite};
+use crate::host::{self, Durability, File, Queue};
+
+/// Pending bytes of a relaxed partition that are written without waiting for more.
+const RELAXED_BYTES: u64 = CHUNK_BYTES_MAX as u64 / 2;
+
+/// The partitions of a shard that wait for a flush.
+pub struct FlushQueue {
+    waiting: RefCell<VecDeque<Rc<Partition>>>,
+    running: Cell<usize>,
+    running_max: usize,
+}
+
+impl FlushQueue {
+    /// An empty queue; `running_max` partitions may have a flush in flight.
+    #[must_use]
+    pub fn new(running_max: usize) -> FlushQueue {
+        assert!(running_max > 0, "at least one flush can be in flight");
+        FlushQueue { waiting: RefCell::default(), running: Cell::new(0), running_max }
+    }
+
+    /// Partitions with a flush in flight or waiting for one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.borrow().len() + self.running.get()
+    }
+
+    /// Whether nothing is in flight or waiting.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A flush that was begun: what to write, and what it makes durable.
+struct Begun {
+    base: Offset,
+    flush: Flush,
+    end: Offset,
+}
+
+/// Why a flush did not end well.
+enum Failure {
+    /// A write was refused for want of room.
+    Full,
+    /// Anything else.
+    Broken(IoFailure),
+}
+
+impl ShardDisk {
+    /// Has the partition's pending bytes written, now or when its relaxed settings say.
+    pub(super) fn schedule_flush(self: &Rc<Self>, partition: &Rc<Partition>) {
+        let mut state = partition.state.borrow_mut();
+        if state.log.config().acknowledges_durable() || state.relaxed_is_due() {
+            drop(state);
+            self.enqueue_flush(partition);
+            return;
+        }
+        if state.relaxed_deadline.is_some() {
+            return;
+        }
+        let wait = match state.log.config() {
+            LogConfig { flush_ms: Some(ms), .. } => {
+                let ms = std::time::Duration::from_millis(u64::try_from(*ms).unwrap_or(0));
+                ms.min(self.settings.relaxed_flush)
+            }
+            LogConfig { flush_ms: None, .. } => self.settings.relaxed_flush,
+        };
+        state.relaxed_deadline = Some(host::now().after(wait));
+        drop(state);
+        let (disk, partition) = (Rc::clone(self), Rc::clone(partition));
+        host::spawn_detached(async move {
+            host::sleep(wait).await;
+            partition.state.borrow_mut().relaxed_deadline = None;
+            disk.enqueue_flush(&partition);
+        });
+    }
+
+    /// Puts the partition into the queue, unless it is there or has nothing to write.
+    pub(super) fn enqueue_flush(self: &Rc<Self>, partition: &Rc<Partition>) {
+        {
+            let mut state = partition.state.borrow_mut();
+            if state.flush != FlushState::Idle || state.pending_bytes() == 0 {
+                return;
+            }
+            state.flush = FlushState::Queued;
+        }
+        self.flushes.waiting.borrow_mut().push_back(Rc::clone(partition));
+        self.run_flushes();
+    }
+
+    fn run_flushes(self: &Rc<Self>) {
+        if self.flushes.running.get() < self.flushes.running_max {
+            self.flushes.running.set(self.flushes.running.get() + 1);
+            let disk = Rc::clone(self);
+            host::spawn_detached(async move { disk.flush_all().await });
+        }
+    }
+
+    async fn flush_all(self: Rc<Self>) {
+        loop {
+            let next = self.flushes.waiting.borrow_mut().pop_front();
+            let Some(partition) = next else { break };
+            partition.flush_once().await;
+        }
+        self.flushes.running.set(self.flushes.running.get() - 1);
+    }
+}
+
+impl State {
+    /// Whether size or number of records asks for a write of a relaxed log.
+    fn relaxed_is_due(&self) -> bool {
+        let records = self.log.log_end_offset().0 - self.relaxed_until.0;
+        self.pending_bytes() >= RELAXED_BYTES
+            || records >= self.log.config().flush_messages
+            || self.tails.len() > 1
+    }
+}
+
+impl Partition {
+    /// Writes what is pending now. Called by the shard's queue alone.
+    async fn flush_once(self: &Rc<Self>) {
+        let Some(begun) = self.begin_flush() else { return };
+        let result = self.write(&begun).await;
+        self.end_flush(begun, result);
+    }
+
+    fn begin_flush(&self) -> Option<Begun> {
+        let mut state = self.state.borrow_mut();
+        assert_eq!(state.flush, FlushState::Queued, "the queue holds those that wait");
+        state.flush = FlushState::Idle;
+        if let Err(error) = self.dir.check() {
+            drop(state);
+            self.end_waits(&error);
+            return None;
+        }
+        let log_end = state.log.log_end_offset();
+        let at = state.tails.iter().position(|segment| segment.tail.pending_bytes() > 0)?;
+        let end = state.tails.get(at + 1).map_or(log_end, |next| next.base);
+        let segment = &mut state.tails[at];
+        let base = segment.base;
+        let flush = segment.tail.begin_flush().expect("bytes are pending and none are in flight");
+        // A share is given back when all that it stands for is on disk.
+        let share = if at + 1 == state.tails.len() { state.pending.take() } else { None };
+        state.in_flight = share;
+        state.relaxed_until = end;
+        state.flush = FlushState::Running;
+        Some(Begun { base, flush, end })
+    }
+
+    async fn write(self: &Rc<Self>, begun: &Begun) -> Result<(), Failure> {
+        let file = self.block_file(begun.base).await.map_err(Failure::of_write)?;
+        while self.is_zeroing_in_the_way(begun) {
+            self.progress.notified().await;
+        }
+        let path = self.segment_path(begun.base);
+        match begun.flush.writes.as_slice() {
+            [write] if self.dir.is_direct() => {
+                let _share = self.disk.writes.acquire(write.bytes()).await;
+                let slices = write.slices.clone();
+                let result = file.write_at(slices, write.position.0, Durability::DataSync).await;
+                result.at("write", &path).map_err(Failure::of_write)
+            }
+            writes => {
+                self.write_together(&file, writes).await.at("write", &path).map_err(Failure::of_write)?;
+                file.sync_data().await.at("sync", &path).map_err(Failure::Broken)
+            }
+        }
+    }
+
+    fn is_zeroing_in_the_way(&self, begun: &Begun) -> bool {
+        let mut state = self.state.borrow_mut();
+        let segment = state.tail_of(begun.base).expect("a segment with pending bytes has its tail");
+        segment.zero.is_in_the_way(&begun.flush)
+    }
+
+    /// Several writes of one flush, in flight together as far as the shard's budget goes.
+    async fn write_together(&self, file: &File, writes: &[FlushWrite]) -> std::io::Result<()> {
+        let mut tasks = Vec::with_capacity(writes.len());
+        for write in writes {
+            let share = self.disk.writes.acquire(write.bytes()).await;
+            let (file, slices, position) = (file.clone(), write.slices.clone(), write.position.0);
+            tasks.push(host::spawn(async move {
+                let result = file.write_at(slices, position, Durability::None).await;
+                drop(share);
+                result
+            }));
+        }
+        // Every write is awaited, also behind one that failed: none may be in flight when the flush is over.
+        let mut outcome = Ok(());
+        for task in tasks {
+            let result = task.await;
+            outcome = outcome.and(result);
+        }
+        outcome
+    }
+
+    fn end_flush(self: &Rc<Self>, begun: Begun, result: Result<(), Failure>) {
+        match result {
+            Ok(()) => match self.dir.check() {
+                Ok(()) => self.flushed(&begun),
+                Err(error) => self.end_waits(&error),
+            },
+            Err(Failure::Full) => self.disk_is_full(),
+            Err(Failure::Broken(failure)) => {
+                self.dir.fail(&failure);
+                let error = self.dir.check().expect_err("it has just gone offline");
+                self.end_waits(&error);
+            }
+        }
+    }
+
+    fn flushed(self: &Rc<Self>, begun: &Begun) {
+        let bytes = {
+            let mut state = self.state.borrow_mut();
+            let log_end = state.log.log_end_offset();
+            let segment = state.tail_of(begun.base).expect("a segment with a flush in flight has its tail");
+            let bytes = begun.flush.end.0 - segment.tail.written_end().0;
+            segment.tail.flush_done(host::now());
+            assert_eq!(segment.tail.written_end(), begun.flush.end, "the flush wrote what it took");
+            assert!(begun.end <= log_end, "what is durable was appended");
+            state.in_flight = None;
+            state.full = false;
+            state.flush = FlushState::Idle;
+            state.log.mark_durable(begun.end);
+            bytes
+        };
+        self.durable.advance(begun.end);
+        self.publish_high_watermark();
+        self.progress.notify_all();
+        self.disk.note_cached(self);
+        self.disk.note_written(self, bytes);
+        self.finish_closed_segments();
+        self.consider_zeroing(begun.base, bytes);
+        if self.pending_bytes() > 0 {
+            self.disk.schedule_flush(self);
+        }
+    }
+
+    /// Nothing was lost and nothing is acknowledged: see the module's text.
+    fn disk_is_full(self: &Rc<Self>) {
+        let error = DiskError::Full { dir: self.dir.path().to_owned() };
+        {
+            let mut state = self.state.borrow_mut();
+            if !state.full {
+                tracing::error!("{}: {error}; its producers get errors until there is room", self.name);
+            }
+            state.full = true;
+            for segment in &mut state.tails {
+                if segment.tail.is_flushing() {
+                    segment.tail.flush_failed();
+                }
+            }
+            if let Some(share) = state.in_flight.take() {
+                match &mut state.pending {
+                    Some(pending) => pending.merge(share),
+                    none => *none = Some(share),
+                }
+            }
+            // Still running, as far as the queue is concerned: the retry below takes it up again.
+        }
+        self.durable.fail(&error);
+        self.high_watermark.fail(&error);
+        let partition = Rc::clone(self);
+        drop(host::spawn_in(Queue::Background, async move {
+            host::sleep(partition.disk.settings.full_retry).await;
+            partition.state.borrow_mut().flush = FlushState::Idle;
+            partition.progress.notify_all();
+            partition.disk.enqueue_flush(&partition);
+        }));
+    }
+}
+
+impl Failure {
+    fn of_write(failure: IoFailure) -> Failure {
+        if failure.is_full() && failure.operation != "sync" {
+            Failure::Full
+        } else {
+            Failure::Broken(failure)
+        }
+    }
+}

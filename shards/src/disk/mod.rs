@@ -1,0 +1,52 @@
+//! The disk: from an append to "on disk", back to readers, and over restarts.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`dirs`] | log directories: lock, probe, checkpoints, going offline; shared by all shards |
+//! | [`shard_disk`], [`settings`] | what the partitions of one shard share, and its bounds |
+//! | [`partition`] | one partition: append, read, search, roll, delete, close |
+//! | [`tail`] | a segment's bytes in memory: pending, being written, kept for readers |
+//! | [`flush`] | group commit: pending bytes to disk, many partitions at a time |
+//! | [`prealloc`] | zeroing ahead of busy segments |
+//! | [`checkpoint`] | index files, snapshots and recovery points |
+//! | [`recover`] | making partitions and loading them after a stop or a crash |
+//! | [`clean`], [`offsets_file`] | the formats of the clean archive and of Kafka's offset checkpoints |
+//! | [`cache`], [`fds`], [`index_cache`] | what stays in memory or open, and for how long |
+//! | [`patient`] | waiting for a descriptor when there is none |
+//! | [`watch`] | waiting for a durable end or a high watermark |
+//!
+//! The path of a batch: [`Partition::append`](partition::Partition::append) copies it into the tail and queues the
+//! partition; the [`flush`] queue writes it; then the durable end passes it, the high watermark follows, and both wake
+//! who waits: an acknowledgement in [`Partition::wait_acknowledged`](partition::Partition::wait_acknowledged), a long
+//! poll in [`Partition::subscribe`](partition::Partition::subscribe).
+
+pub mod cache;
+pub mod checkpoint;
+pub mod clean;
+pub mod dirs;
+pub mod error;
+pub mod fds;
+pub mod flush;
+pub mod index_cache;
+pub mod offsets_file;
+pub mod partition;
+pub mod patient;
+pub mod prealloc;
+pub mod recover;
+pub mod settings;
+pub mod shard_disk;
+pub mod sys;
+pub mod tail;
+pub mod watch;
+
+pub use dirs::{Found, LogDir, LogDirs, OffsetsKind, OpenError};
+pub use error::{DiskError, IoFailure};
+pub use partition::Partition;
+pub use partition::append::{AppendFailure, AppendedBatch};
+pub use partition::read::{Read, Slice};
+pub use recover::{LoadedPartition, OpenWith};
+pub use settings::DiskSettings;
+pub use shard_disk::ShardDisk;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Appends: the one copy of a batch, into the tail, with its offset and epoch; then the flush that makes it durable.
+//!
+//! An append that finds room runs through without giving way. One that has to wait — for the budget of unflushed
+//! bytes, or for the begun last block of a tail that was dropped from memory — keeps the partition's turn meanwhile,
+//! so that batches are appended in the order in which they were handed in.
+//!
+//! Durability (DESIGN section 5): the copy goes to a chunk that no write has taken. The flush that takes it later
+//! writes whole blocks from the last written block boundary on; only when that write has ended well is the offset
+//! announced. Until then nobody outside sees the batch, unless `flush.messages` above 1 says otherwise.
+
+use std::rc::Rc;
+
+use ottla::errors::ErrorCode;
+use ottla::ids::{LeaderEpoch, Offset, TimestampMs};
+use ottla::limits::{BATCH_HEADER_BYTES, BLOCK_BYTES};
+use ottla::log::append::Prepared;
+use ottla::log::{AppendError, NewBatch};
+use ottla::protocol::records::edit;
+use thiserror::Error;
+
+use super::{Partition, State};
+use crate::disk::error::{Context as _, DiskError};
+use crate::host;
+use crate::host::sync::Permit;
+
+/// Why a batch was not appended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AppendFailure {
+    /// The log refuses the batch; nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] AppendError),
+    /// The disk does not take it.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl AppendFailure {
+    /// The code of the reply.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            AppendFailure::Refused(error) => error.code(),
+            AppendFailure::Disk(error) => error.code(),
+        }
+    }
+}
+
+/// A batch that is in the log. It may be acknowledged after [`Partition::wait_acknowledged`] of its `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendedBatch {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset behind its last record: what has to be durable before the reply.
+    pub end: Offset,
+    /// The log start offset, which the reply carries.
+    pub log_start: Offset,
+    /// The batch was in the log before, with this timestamp; nothing was appended.
+    pub duplicate: Option<TimestampMs>,
+}
+
+impl Partition {
+    /// Appends one validated batch. The future runs through at once when there is room; polled in the order of the
+    /// calls, appends keep that order.
+    ///
+    /// # Errors
+    /// The log's refusal, or the disk's state. The batch is not in the log then.
+    pub async fn append(
+        self: &Rc<Self>,
+        batch: &[u8],
+        new: NewBatch,
+    ) -> Result<AppendedBatch, AppendFailure> {
+        assert_eq!(batch.len(), new.header.batch_bytes, "exactly one batch is appended");
+        let turn = match self.turn.try_acquire(1) {
+            Some(turn) => turn,
+            None => self.turn.acquire(1).await,
+        };
+        let room = self.reserve(batch.len()).await?;
+        let appended = self.append_now(batch, &new, room);
+        drop(turn);
+        appended
+    }
+
+    /// Waits until the batch can be taken: budget, and the begun block in memory.
+    async fn reserve(self: &Rc<Self>, bytes: usize) -> Result<Permit, DiskError> {
+        self.check()?;
+        let room = match self.disk.unflushed.try_acquire(bytes) {
+            Some(room) => room,
+            None => self.disk.unflushed.acquire(bytes).await,
+        };
+        while self.state.borrow_mut().active().tail.missing_block().is_some() {
+            self.load_begun_block().await?;
+        }
+        self.check()?;
+        Ok(room)
+    }
+
+    /// Reads the begun last block back into memory.
+    pub(in crate::disk) async fn load_begun_block(self: &Rc<Self>) -> Result<(), DiskError> {
+        let (base, missing) = {
+            let mut state = self.state.borrow_mut();
+            let active = state.active();
+            (active.base, active.tail.missing_block())
+        };
+        let Some(missing) = missing else { return Ok(()) };
+        let file = self.block_file(base).await?;
+        let path = self.segment_path(base);
+        let block = file.read_at(missing.start.0, BLOCK_BYTES).await.at("read", &path)?;
+        let wanted = usize::try_from(missing.end.0 - missing.start.0).expect("less than a block");
+        let Some(bytes) = block.get(..wanted) else {
+            return Err(DiskError::corrupt(&path, "it is shorter than it was left"));
+        };
+        let mut state = self.state.borrow_mut();
+        let active = state.active();
+        // Another reader may have loaded it, or a roll may have made it needless, while this one waited.
+        if active.base == base && active.tail.missing_block() == Some(missing) {
+            active.tail.load_block(bytes, host::now());
+            drop(state);
+            self.disk.note_cached(self);
+        }
+        Ok(())
+    }
+
+    fn append_now(
+        self: &Rc<Self>,
+        batch: &[u8],
+        new: &NewBatch,
+        room: Permit,
+    ) -> Result<AppendedBatch, AppendFailure> {
+        let now = host::now();
+        let mut state = self.state.borrow_mut();
+        let log_start = state.log.log_start_offset();
+        let prepared = match state.log.prepare(new, now)? {
+            Prepared::Append(prepared) => prepared,
+            Prepared::Duplicate(duplicate) => {
+                return Ok(AppendedBatch {
+                    base_offset: duplicate.base_offset,
+                    end: duplicate.last_offset.plus(1),
+                    log_start,
+                    duplicate: Some(duplicate.timestamp),
+                });
+            }
+        };
+        if state.full {
+            return Err(DiskError::Full { dir: self.dir.path().to_owned() }.into());
+        }
+        let appended = state.log.apply(prepared, now, host::wall_ms());
+        match &mut state.pending {
+            Some(pending) => pending.merge(room),
+            none => *none = Some(room),
+        }
+        state.epochs_dirty |= appended.epochs_changed;
+        let result = AppendedBatch {
+            base_offset: appended.base_offset,
+            end: appended.last_offset.plus(1),
+            log_start,
+            duplicate: None,
+        };
+        if let Some(roll) = appended.roll {
+            state.begin_segment(*roll, &self.disk.gauge);
+        }
+        state.store(batch, appended.base_offset, appended.leader_epoch);
+        let end = appended.end;
+        assert_eq!(state.active().base, end.segment_base, "the batch is in the active segment");
+        assert_eq!(state.active().tail.end(), end.position, "memory and arithmetic agree on the end");
+        drop(state);
+        self.publish_high_watermark();
+        self.disk.schedule_flush(self);
+        Ok(result)
+    }
+}
+
+impl State {
+    /// Copies the batch behind the tail, its offset and epoch written into the copy.
+    fn store(&mut self, batch: &[u8], base_offset: Offset, epoch: LeaderEpoch) {
+        let (header, records) =
+            batch.split_first_chunk::<BATCH_HEADER_BYTES>().expect("a batch has a header");
+        let mut header = *header;
+        edit::set_base_offset(&mut header, base_offset);
+        edit::set_leader_epoch(&mut header, epoch);
+        self.active().tail.append([&header, records]);
+    }
+}

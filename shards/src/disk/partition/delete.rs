@@ -1,0 +1,176 @@
+//! Letting go: old segments by retention, and whole partitions.
+//!
+//! A file is renamed first, so that it counts no more, and removed after `file.delete.delay.ms` in the background, so
+//! that readers that were given it finish. What is left over by a crash the next start removes.
+//!
+//! What must hold: before the last segment that holds records goes, the file of the next one exists durably: its name
+//! is all that remembers the log's end.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ottla::ids::Offset;
+use ottla::log::files::{DirStage, FileStage, PartitionDir, SegmentFile, SegmentFileKind};
+use ottla::log::retention::{Retention, Retired};
+
+use super::Partition;
+use crate::disk::dirs::OffsetsKind;
+use crate::disk::error::{Context as _, DiskError};
+use crate::host::{self, Queue};
+
+impl Partition {
+    /// Lets go of the segments that `retention.ms`, `retention.bytes` and the log start offset no longer keep; their
+    /// files are removed `delay` (`file.delete.delay.ms`) later. Returns how many segments went.
+    ///
+    /// # Errors
+    /// The disk's failures.
+    pub async fn enforce_retention(self: &Rc<Self>, delay: Duration) -> Result<usize, DiskError> {
+        self.check()?;
+        loop {
+            let retention = self.state.borrow_mut().log.enforce_retention(host::now(), host::wall_ms());
+            match retention {
+                Retention::Done(retired) => return self.retire(retired, delay).await,
+                Retention::NeedsLargest { segment_base } => self.read_largest_timestamp(segment_base).await?,
+            }
+        }
+    }
+
+    async fn retire(self: &Rc<Self>, retired: Retired, delay: Duration) -> Result<usize, DiskError> {
+        if retired.is_empty() {
+            return Ok(0);
+        }
+        let Retired { segments, snapshots, roll, epochs_changed } = retired;
+        let (start, active) = {
+            let mut state = self.state.borrow_mut();
+            if let Some(roll) = roll {
+                state.begin_segment(*roll, &self.disk.gauge);
+            }
+            state.epochs_dirty |= epochs_changed;
+            (state.log.log_start_offset(), state.log.active_segment().base_offset())
+        };
+        self.finish_closed_segments();
+        self.wait_finished().await?;
+        let turn = self.housekeeping.acquire(1).await;
+        let created = self.create_segment(active).await;
+        created.inspect_err(|failure| self.dir.fail(failure))?;
+        self.dir.set_offset(OffsetsKind::LogStart, &self.name, start);
+        self.dir.write_offsets(OffsetsKind::LogStart).await?;
+        let mut files = Vec::new();
+        for segment in &segments {
+            self.forget_segment(segment.base_offset);
+            for kind in SegmentFileKind::ALL {
+                self.rename_deleted(segment.base_offset, kind, &mut files).await;
+            }
+        }
+        for offset in snapshots {
+            self.rename_deleted(offset, SegmentFileKind::ProducerSnapshot, &mut files).await;
+        }
+        drop(turn);
+        self.disk.remove_later(files, delay);
+        Ok(segments.len())
+    }
+
+    fn forget_segment(&self, base: Offset) {
+        self.disk.fds.forget(self.number, base);
+        self.disk.indexes.forget((self.number, base));
+        self.state.borrow_mut().tails.retain(|segment| segment.base != base);
+    }
+
+    async fn rename_deleted(&self, base: Offset, kind: SegmentFileKind, renamed: &mut Vec<PathBuf>) {
+        let from = self.file_path(base, kind);
+        let to = SegmentFile::live(base, kind).at_stage(FileStage::Deleted);
+        let to = self.path.join(to.to_string());
+        match host::rename(&from, &to).await {
+            Ok(()) => renamed.push(to),
+            // Not every segment has every file.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!("cannot rename {}: {error}", from.display()),
+        }
+    }
+
+    /// Deletes the partition: it ends for everybody at once, its directory is renamed durably before this returns,
+    /// and removed `delay` (`file.delete.delay.ms`) later.
+    ///
+    /// # Errors
+    /// When the directory cannot be renamed: its log dir is offline then.
+    pub async fn delete(self: &Rc<Self>, delay: Duration) -> Result<(), DiskError> {
+        self.dir.check()?;
+        if std::mem::replace(&mut self.state.borrow_mut().closed, true) {
+            return Err(DiskError::Closed);
+        }
+        self.end_waits(&DiskError::Closed);
+        let unique = u128::from(host::random_u64()) << 64 | u128::from(host::random_u64());
+        let (topic, partition) = (&self.name.topic, self.name.partition);
+        let name = PartitionDir::staged_name(topic, partition, DirStage::Delete, unique);
+        let to = self.dir.path().join(name);
+        let result = host::rename(&self.path, &to).await.at("rename", &self.path);
+        result.inspect_err(|failure| self.dir.fail(failure))?;
+        self.dir.sync_names().await?;
+        self.dir.forget(&self.name);
+        self.disk.unregister(self);
+        self.dir.remove_open();
+        self.let_go();
+        let partition = Rc::clone(self);
+        drop(host::spawn_in(Queue::Background, async move {
+            host::sleep(delay).await;
+            partition.wait_idle().await;
+            if let Err(error) = host::remove_dir_all(&to).await {
+                tracing::warn!("cannot remove {}: {error}; the next start tries again", to.display());
+            }
+        }));
+        Ok(())
+    }
+
+    /// Gives back the descriptors and cached indexes of every segment.
+    pub(super) fn let_go(&self) {
+        let bases: Vec<Offset> = {
+            let state = self.state.borrow();
+            let closed = state.log.closed_segments().map(|segment| segment.base_offset);
+            closed.chain(std::iter::once(state.log.active_segment().base_offset())).collect()
+        };
+        for base in bases {
+            self.disk.fds.forget(self.number, base);
+            self.disk.indexes.forget((self.number, base));
+        }
+    }
+
+    /// Waits until no write of this partition is in flight.
+    pub(super) async fn wait_idle(&self) {
+        loop {
+            let busy = {
+                let state = self.state.borrow();
+                let in_flight =
+                    |segment: &super::SegmentTail| segment.tail.is_flushing() || segment.zero.is_busy();
+                !self.dir.is_offline() && state.tails.iter().any(in_flight)
+            };
+            if !busy {
+                return;
+            }
+            self.progress.notified().await;
+        }
+    }
+}
+
+impl crate::disk::ShardDisk {
+    /// Removes files of this shard's partitions after a while.
+    pub(in crate::disk) fn remove_later(self: &Rc<Self>, files: Vec<PathBuf>, delay: Duration) {
+        if files.is_empty() {
+            return;
+        }
+        drop(host::spawn_in(Queue::Background, async move {
+            host::sleep(delay).await;
+            for file in files {
+                match host::remove_file(&file).await {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        tracing::warn!(
+                            "cannot remove {}: {error}; the next start tries again",
+                            file.display()
+                        );
+                    }
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }));
+    }
+}

@@ -1,0 +1,182 @@
+//! A partition's files: where they are, opening them, and writing the small ones.
+//!
+//! Segments are opened through the shard's descriptor cache, in two ways: whole blocks past the page cache for the
+//! active segment's writes and its last block, and buffered for readers of what will not change any more.
+//!
+//! What must hold: a segment's name is durable before the first record in it is acknowledged, and before any older
+//! segment is removed; index entries and snapshots only ever describe bytes that are on disk before them.
+
+use std::path::{Path, PathBuf};
+
+use ottla::ids::Offset;
+use ottla::log::SegmentIndexes;
+use ottla::log::files::{LEADER_EPOCH_CHECKPOINT, SegmentFile, SegmentFileKind};
+use ottla::log::offset_index::OFFSET_ENTRY_BYTES;
+use ottla::log::time_index::TIME_ENTRY_BYTES;
+use ottla::log::txn_index::ABORTED_ENTRY_BYTES;
+
+use super::{IndexFiles, Partition};
+use crate::disk::error::{Context as _, DiskError, IoFailure};
+use crate::disk::fds::{FdKey, Use};
+use crate::disk::patient;
+use crate::host::{AlignedBuf, Durability, File, OpenHow, WriteSlice};
+
+impl Partition {
+    /// The path of a live file.
+    pub(in crate::disk) fn file_path(&self, base: Offset, kind: SegmentFileKind) -> PathBuf {
+        self.path.join(SegmentFile::live(base, kind).to_string())
+    }
+
+    /// The path of a segment's `.log` file.
+    pub(in crate::disk) fn segment_path(&self, base: Offset) -> PathBuf {
+        self.file_path(base, SegmentFileKind::Log)
+    }
+
+    /// A segment's file for reads and writes of whole blocks, created if the segment is new.
+    pub(in crate::disk) async fn block_file(&self, base: Offset) -> Result<File, IoFailure> {
+        let key = FdKey { partition: self.number, base_offset: base, purpose: Use::Blocks };
+        let created = self.state.borrow_mut().tail_of(base).is_none_or(|segment| segment.created);
+        if created && let Some(file) = self.disk.fds.peek(key) {
+            return Ok(file);
+        }
+        let path = self.segment_path(base);
+        let how = OpenHow { create: !created, ..self.dir.open_blocks() };
+        let file = self.disk.fds.open(key, &path, how).await?;
+        if !created {
+            patient::sync_dir(&self.path).await?;
+            if let Some(segment) = self.state.borrow_mut().tail_of(base) {
+                segment.created = true;
+            }
+        }
+        Ok(file)
+    }
+
+    /// A segment's file for readers.
+    pub(in crate::disk) async fn read_file(&self, base: Offset) -> Result<File, IoFailure> {
+        let key = FdKey { partition: self.number, base_offset: base, purpose: Use::Cached };
+        let path = self.segment_path(base);
+        self.disk.fds.open(key, &path, OpenHow { read: true, ..OpenHow::default() }).await
+    }
+
+    /// Writes index entries behind those that the files have.
+    pub(in crate::disk) async fn write_indexes(
+        &self,
+        base: Offset,
+        entries: &IndexBytes,
+        how: IndexWrite,
+    ) -> Result<(), IoFailure> {
+        let from = entries.begin;
+        let parts = [
+            (SegmentFileKind::OffsetIndex, &entries.offsets, from.offsets * OFFSET_ENTRY_BYTES),
+            (SegmentFileKind::TimeIndex, &entries.times, from.times * TIME_ENTRY_BYTES),
+            (SegmentFileKind::TransactionIndex, &entries.aborted, from.aborted * ABORTED_ENTRY_BYTES),
+        ];
+        for (kind, bytes, position) in parts {
+            // Of a finished segment the first two files are there even when they are empty, as Kafka has them.
+            let create = how == IndexWrite::Finished && kind != SegmentFileKind::TransactionIndex;
+            let anything = match how {
+                IndexWrite::Spilled => !bytes.is_empty(),
+                IndexWrite::Synced | IndexWrite::Finished => position > 0 || !bytes.is_empty(),
+            };
+            if anything || create {
+                self.write_index(&self.file_path(base, kind), bytes, position, how).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_index(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        position: usize,
+        how: IndexWrite,
+    ) -> Result<(), IoFailure> {
+        let open = OpenHow { write: true, create: true, ..OpenHow::default() };
+        let file = patient::open(path, open).await?;
+        // Whatever an earlier life of the file has left behind the entries that count.
+        file.set_len(position as u64).await.at("cut", path)?;
+        if !bytes.is_empty() {
+            let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
+            file.write_at(slices, position as u64, Durability::None).await.at("write", path)?;
+        }
+        match how {
+            IndexWrite::Spilled => Ok(()),
+            IndexWrite::Synced | IndexWrite::Finished => file.sync_data().await.at("sync", path),
+        }
+    }
+
+    /// Writes a small file whole, synced; its name is durable after the next sync of the directory.
+    pub(in crate::disk) async fn write_small(&self, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
+        let how = OpenHow { write: true, create: true, ..OpenHow::default() };
+        let file = patient::open(path, how).await?;
+        file.set_len(0).await.at("cut", path)?;
+        if !bytes.is_empty() {
+            let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
+            file.write_at(slices, 0, Durability::None).await.at("write", path)?;
+        }
+        file.sync_data().await.at("sync", path)
+    }
+
+    /// Writes the leader epoch checkpoint if it differs from the log's epochs.
+    pub(in crate::disk) async fn write_epochs(&self) -> Result<(), DiskError> {
+        let text = {
+            let mut state = self.state.borrow_mut();
+            if !std::mem::take(&mut state.epochs_dirty) {
+                return Ok(());
+            }
+            state.log.epochs().encode()
+        };
+        let path = self.path.join(LEADER_EPOCH_CHECKPOINT);
+        let result = patient::write_whole_durably(&path, text.as_bytes()).await;
+        if let Err(failure) = &result {
+            self.state.borrow_mut().epochs_dirty = true;
+            self.dir.fail(failure);
+        }
+        Ok(result?)
+    }
+
+    /// Makes the names in the partition's directory durable.
+    pub(in crate::disk) async fn sync_names(&self) -> Result<(), IoFailure> {
+        patient::sync_dir(&self.path).await
+    }
+}
+
+/// How index entries are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::disk) enum IndexWrite {
+    /// To free their memory; a later synced write makes them durable.
+    Spilled,
+    /// Durable, with everything that was spilled before.
+    Synced,
+    /// Durable, and the last of a segment.
+    Finished,
+}
+
+/// The bytes of index entries that are not in their files yet.
+#[derive(Default)]
+pub(in crate::disk) struct IndexBytes {
+    begin: IndexFiles,
+    pub offsets: Vec<u8>,
+    pub times: Vec<u8>,
+    pub aborted: Vec<u8>,
+    /// What the files have when these are written.
+    pub end: IndexFiles,
+}
+
+impl IndexBytes {
+    /// Those of `indexes` behind what the files have.
+    pub fn behind(written: IndexFiles, indexes: &SegmentIndexes) -> IndexBytes {
+        IndexBytes {
+            begin: written,
+            offsets: indexes.offsets.encode_from(written.offsets),
+            times: indexes.times.encode_from(written.times),
+            aborted: indexes.aborted.encode_from(written.aborted),
+            end: IndexFiles {
+                offsets: indexes.offsets.len(),
+                times: indexes.times.len(),
+                aborted: indexes.aborted.len(),
+            },
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! One partition on its owner shard: the log's arithmetic, its bytes in memory and its files.
+//!
+//! [`ottla::log::Log`] decides; here it is carried out. The verbs are spread over this folder by what they do:
+//! appends in [`append`], reads in [`read`], files in [`files`], what a roll leaves to do in [`roll`], deletion in
+//! [`delete`], the end in [`close`]; writes to disk are started by [`flush`](super::flush).
+//!
+//! On disk is Kafka's partition directory and nothing else, see DESIGN section 5.
+//!
+//! Invariants:
+//! - Nobody but the owner shard touches a [`Partition`]; no borrow of its state lives across an await.
+//! - The log's end in memory is the active tail's end; every segment of the log that has bytes in memory has its tail
+//!   here, oldest first, the active one last.
+//! - Bytes reach the disk in the log's order: no segment is written before the one in front of it is whole.
+//! - An offset is announced as durable after the write of everything before it has ended well, and while the log dir
+//!   is online; what is announced is never taken back.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ottla::ids::{LeaderEpoch, Offset, TopicId, TopicIdPartition, TopicPartition};
+use ottla::log::{EpochEndOffset, Log, LogConfig, LogOffsets, SegmentIndexes};
+use ottla::time::Monotonic;
+
+use super::dirs::LogDir;
+use super::error::DiskError;
+use super::prealloc::ZeroAhead;
+use super::shard_disk::ShardDisk;
+use super::tail::Tail;
+use super::watch::{OffsetWatch, Reach, Subscription};
+use crate::host::sync::{Notify, Permit, Semaphore};
+
+pub mod append;
+mod close;
+mod delete;
+pub(super) mod files;
+pub mod read;
+mod roll;
+mod search;
+
+/// A segment's bytes in memory and what its file is like.
+pub(super) struct SegmentTail {
+    /// The segment.
+    pub base: Offset,
+    /// Its bytes.
+    pub tail: Tail,
+    /// Whether the file exists and its name is durable.
+    pub created: bool,
+    /// How much of the file is zeroed ahead.
+    pub zero: ZeroAhead,
+}
+
+/// Where a partition stands with its flushes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlushState {
+    /// Nothing to write, or nothing that has to be written yet.
+    Idle,
+    /// In the shard's queue.
+    Queued,
+    /// A write is in flight.
+    Running,
+}
+
+/// How many entries of the active segment's indexes are in their files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct IndexFiles {
+    pub offsets: usize,
+    pub times: usize,
+    pub aborted: usize,
+}
+
+/// A segment that was closed and whose files are not finished.
+pub(super) struct Unfinished {
+    pub indexes: Rc<SegmentIndexes>,
+    pub written: IndexFiles,
+    /// Bytes of the segment: what its file is cut to.
+    pub bytes: u64,
+    /// The offset and bytes of the producer snapshot taken at the roll.
+    pub snapshot: (Offset, Vec<u8>),
+    /// A task is at it.
+    pub running: bool,
+}
+
+/// What only the owner shard sees.
+pub(super) struct State {
+    pub log: Log,
+    pub tails: VecDeque<SegmentTail>,
+    pub flush: FlushState,
+    /// The share of the flush in flight in the budget of unflushed bytes.
+    pub in_flight: Option<Permit>,
+    /// The share of what was appended since.
+    pub pending: Option<Permit>,
+    /// When relaxed records have to be written at the latest.
+    pub relaxed_deadline: Option<Monotonic>,
+    /// The end of what has been asked to be written for a relaxed log.
+    pub relaxed_until: Offset,
+    pub index_files: IndexFiles,
+    pub unfinished: BTreeMap<Offset, Unfinished>,
+    /// The disk was full at the last write.
+    pub full: bool,
+    /// The leader epoch checkpoint differs from the log's epochs.
+    pub epochs_dirty: bool,
+    /// Closed or deleted.
+    pub closed: bool,
+}
+
+impl State {
+    /// The tail that takes appends.
+    pub fn active(&mut self) -> &mut SegmentTail {
+        self.tails.back_mut().expect("the active segment always has a tail")
+    }
+
+    /// The tail of a segment, if it has one.
+    pub fn tail_of(&mut self, base: Offset) -> Option<&mut SegmentTail> {
+        self.tails.iter_mut().find(|tail| tail.base == base)
+    }
+
+    /// Bytes that are not on disk.
+    pub fn pending_bytes(&self) -> u64 {
+        self.tails.iter().map(|tail| tail.tail.pending_bytes()).sum()
+    }
+}
+
+/// One partition; `Rc` of it is what the rest of the shard holds.
+pub struct Partition {
+    pub(super) disk: Rc<ShardDisk>,
+    /// Its number on this shard: what the caches know it by.
+    pub(super) number: u32,
+    pub(super) name: TopicPartition,
+    pub(super) topic_id: TopicId,
+    pub(super) dir: Arc<LogDir>,
+    pub(super) path: PathBuf,
+    pub(super) state: RefCell<State>,
+    /// Whoever appends and has to wait for something keeps its turn, so that appends stay in order.
+    pub(super) turn: Rc<Semaphore>,
+    pub(super) durable: Rc<OffsetWatch>,
+    pub(super) high_watermark: Rc<OffsetWatch>,
+    /// One at a time writes index files, snapshots and the epoch checkpoint.
+    pub(super) housekeeping: Rc<Semaphore>,
+    /// Tells those who wait for a piece of zeroing, a finished segment or a flush to end.
+    pub(super) progress: Notify,
+    /// Its place in the cache of written chunks, if any.
+    pub(super) cached: Cell<bool>,
+    /// Whether a checkpoint will look at it.
+    pub(super) checkpoint_due: Cell<bool>,
+}
+
+impl Partition {
+    /// Puts a loaded or new log in place.
+    pub(super) fn assemble(place: Place, log: Log, created: bool, written: IndexFiles) -> Rc<Partition> {
+        let end = log.end_position();
+        let tail = SegmentTail {
+            base: end.segment_base,
+            tail: Tail::new(end.position, Rc::clone(&place.disk.gauge)),
+            created,
+            zero: ZeroAhead::new(end.position),
+        };
+        let offsets = log.offsets();
+        assert_eq!(offsets.durable_end, offsets.log_end, "a log begins with all of it on disk");
+        let state = State {
+            tails: VecDeque::from([tail]),
+            flush: FlushState::Idle,
+            in_flight: None,
+            pending: None,
+            relaxed_deadline: None,
+            relaxed_until: offsets.log_end,
+            index_files: written,
+            unfinished: BTreeMap::new(),
+            full: false,
+            epochs_dirty: false,
+            closed: false,
+            log,
+        };
+        Rc::new(Partition {
+            number: place.disk.next_number(),
+            disk: place.disk,
+            name: place.name,
+            topic_id: place.topic_id,
+            dir: place.dir,
+            path: place.path,
+            state: RefCell::new(state),
+            turn: Semaphore::new(1),
+            durable: OffsetWatch::new(offsets.durable_end),
+            high_watermark: OffsetWatch::new(offsets.high_watermark),
+            housekeeping: Semaphore::new(1),
+            progress: Notify::new(),
+            cached: Cell::new(false),
+            checkpoint_due: Cell::new(false),
+        })
+    }
+
+    /// The topic's name and the partition's index.
+    #[must_use]
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// The topic's id and the partition's index.
+    #[must_use]
+    pub fn id(&self) -> TopicIdPartition {
+        TopicIdPartition { topic_id: self.topic_id, partition: self.name.partition }
+    }
+
+    /// The log dir that holds it.
+    #[must_use]
+    pub fn dir(&self) -> &Arc<LogDir> {
+        &self.dir
+    }
+
+    /// Log start, last stable offset, high watermark, durable end and log end, at one moment.
+    #[must_use]
+    pub fn offsets(&self) -> LogOffsets {
+        self.state.borrow().log.offsets()
+    }
+
+    /// A look at the log's arithmetic, which must not be kept over an await.
+    pub fn with_log<T>(&self, look: impl FnOnce(&Log) -> T) -> T {
+        look(&self.state.borrow().log)
+    }
+
+    /// Bytes of all segments, as DescribeLogDirs reports them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.state.borrow().log.bytes()
+    }
+
+    /// Bytes that are appended and not on disk.
+    #[must_use]
+    pub fn pending_bytes(&self) -> u64 {
+        self.state.borrow().pending_bytes()
+    }
+
+    /// Takes over changed settings of the topic; they hold from the next append on.
+    pub fn set_config(self: &Rc<Self>, config: LogConfig) {
+        let durable = config.acknowledges_durable();
+        self.state.borrow_mut().log.set_config(config);
+        self.publish_high_watermark();
+        if durable && self.pending_bytes() > 0 {
+            self.disk.enqueue_flush(self);
+        }
+    }
+
+    /// Says whether followers decide the high watermark or this log alone.
+    pub fn set_replicated(&self, replicated: bool) {
+        self.state.borrow_mut().log.set_replicated(replicated);
+        self.publish_high_watermark();
+    }
+
+    /// Moves the high watermark of a replicated log.
+    pub fn advance_high_watermark(&self, offset: Offset) {
+        self.state.borrow_mut().log.advance_high_watermark(offset);
+        self.publish_high_watermark();
+    }
+
+    /// Where the largest epoch that is at most `requested` ends.
+    #[must_use]
+    pub fn epoch_end_offset(&self, requested: LeaderEpoch) -> EpochEndOffset {
+        self.state.borrow().log.epoch_end_offset(requested)
+    }
+
+    /// Wakes those who wait for a high watermark that the log has reached.
+    pub(super) fn publish_high_watermark(&self) {
+        let offset = self.state.borrow().log.high_watermark();
+        self.high_watermark.advance(offset);
+    }
+
+    /// Waits until everything before `offset` is on this broker's disk.
+    ///
+    /// # Errors
+    /// When it will not be: the write failed, the disk is full, the partition is gone.
+    pub fn wait_durable(&self, offset: Offset) -> Reach {
+        self.durable.reach(offset)
+    }
+
+    /// Waits until this broker may vouch for everything before `offset` (acks=1): it is on disk, or, where
+    /// `flush.messages` relaxes that, appended.
+    ///
+    /// # Errors
+    /// As [`wait_durable`](Partition::wait_durable).
+    pub async fn wait_acknowledged(&self, offset: Offset) -> Result<(), DiskError> {
+        if self.state.borrow().log.config().acknowledges_durable() {
+            if self.state.borrow().full && self.durable.get() < offset {
+                return Err(DiskError::Full { dir: self.dir.path().to_owned() });
+            }
+            self.durable.reach(offset).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the high watermark is at least `offset` (acks=all).
+    ///
+    /// # Errors
+    /// When the partition is gone or its log dir offline.
+    pub fn wait_high_watermark(&self, offset: Offset) -> Reach {
+        self.high_watermark.reach(offset)
+    }
+
+    /// Tells `notify` when the high watermark is above `known`, or at once if it is: for a fetch that waits for any
+    /// of many partitions. Ends when the result is dropped.
+    pub fn subscribe(&self, known: Offset, notify: &Rc<Notify>) -> Subscription {
+        self.high_watermark.subscribe(known.plus(1), notify)
+    }
+
+    /// Whether the partition can be used.
+    ///
+    /// # Errors
+    /// [`DiskError::Closed`] or [`DiskError::Offline`].
+    pub fn check(&self) -> Result<(), DiskError> {
+        if self.state.borrow().closed {
+            return Err(DiskError::Closed);
+        }
+        self.dir.check()
+    }
+
+    /// Ends all waits: nothing will become durable here any more.
+    pub(super) fn end_waits(&self, error: &DiskError) {
+        self.durable.end(error);
+        self.high_watermark.end(error);
+        self.progress.notify_all();
+    }
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Partition({})", self.name)
+    }
+}
+
+/// Where a partition lives.
+pub(super) struct Place {
+    pub disk: Rc<ShardDisk>,
+    pub name: TopicPartition,
+    pub topic_id: TopicId,
+    pub dir: Arc<LogDir>,
+    pub path: PathBuf,
+}

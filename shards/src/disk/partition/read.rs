@@ -1,0 +1,311 @@
+//! Reads: which bytes a fetch gets, as memory or as ranges of files, without a look at any record.
+//!
+//! One snapshot of the log is taken, the arithmetic plans, and where the plan needs batch headers they are read from
+//! memory if they are there, else from the file. What comes out may be sent as it is, on any shard.
+//!
+//! What must hold:
+//! - A file range of the active segment ends at a block boundary at or before its written end; those blocks never
+//!   change again. The rest of it comes from memory, into which the last block is loaded if it was dropped.
+//! - The active segment is never read through the page cache here, so that no read-ahead keeps its tail cached.
+//! - No byte at or behind the asked limit is part of a reply.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use ottla::ids::{FilePosition, Offset};
+use ottla::limits::BATCH_HEADER_BYTES;
+use ottla::log::read::WalkStart;
+use ottla::log::{BatchWalk, LogOffsets, ReadError, ReadPlan, ReadRequest, ReadSlice, WalkPlan, WalkStep};
+
+use super::Partition;
+use crate::disk::error::{Context as _, DiskError};
+use crate::disk::tail::{block_ceil, block_floor};
+use crate::host::SharedFd;
+
+/// Bytes that are read from a file to look at headers: about four index intervals.
+const WINDOW_BYTES: u64 = 16 << 10;
+
+/// A part of a reply.
+#[derive(Clone, Debug)]
+pub enum Slice {
+    /// These bytes.
+    Memory(Bytes),
+    /// Bytes of a file that was opened for buffered reading; they do not change.
+    File {
+        /// The file, which stays open as long as this.
+        fd: SharedFd,
+        /// The first byte.
+        position: FilePosition,
+        /// How many.
+        bytes: u64,
+    },
+}
+
+/// The answer to a read.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The bytes, in order; they begin with the batch that holds the offset asked for. Empty where there is nothing
+    /// to read yet, or nothing that fits.
+    pub slices: Vec<Slice>,
+    /// Their number.
+    pub bytes: u64,
+    /// Where in the log they are; what [`Partition::aborted_transactions`] asks for.
+    pub slice: Option<ReadSlice>,
+    /// A batch is there, but larger than the bytes wanted, and need not come.
+    pub withheld: bool,
+    /// The log's offsets when the read was planned.
+    pub offsets: LogOffsets,
+}
+
+/// What a walk over headers says to a window that it was fed with.
+pub(super) enum Fed<T> {
+    /// It goes on here.
+    Need(FilePosition),
+    /// It is over.
+    Done(T),
+}
+
+impl Partition {
+    /// The batches from `request.from` on that lie before `request.up_to`, of one segment. What is in memory is
+    /// answered without giving way.
+    ///
+    /// # Errors
+    /// [`DiskError::OutOfRange`] before the log start offset or behind the log end offset; the disk's failures.
+    pub async fn read(self: &Rc<Self>, request: ReadRequest) -> Result<Read, DiskError> {
+        self.check()?;
+        let offsets = self.offsets();
+        let mut plan = self.plan(request)?;
+        loop {
+            let walk = match plan {
+                ReadPlan::Empty | ReadPlan::Withheld => {
+                    let withheld = matches!(plan, ReadPlan::Withheld);
+                    return Ok(Read { slices: Vec::new(), bytes: 0, slice: None, withheld, offsets });
+                }
+                ReadPlan::Slice(slice) => {
+                    let (slices, bytes) = (self.slices(slice).await?, slice.bytes());
+                    return Ok(Read { slices, bytes, slice: Some(slice), withheld: false, offsets });
+                }
+                ReadPlan::Walk(walk) => walk,
+            };
+            let base = walk.segment_base;
+            plan = match self.walk(walk).await {
+                Ok(WalkStep::Found(slice)) => ReadPlan::Slice(slice),
+                Ok(WalkStep::Withheld) => ReadPlan::Withheld,
+                Ok(WalkStep::Nothing) => self.state.borrow().log.read_next_segment(base, request),
+                Ok(WalkStep::Need(position)) => unreachable!("a walk that needs byte {position} goes on"),
+                // Deleted while it was looked at: the next plan says what that means.
+                Err(_) if !self.has_segment(base) => self.plan(request)?,
+                Err(error) => return Err(error),
+            };
+        }
+    }
+
+    fn plan(&self, request: ReadRequest) -> Result<ReadPlan, DiskError> {
+        let plan = self.state.borrow().log.read_plan(request);
+        plan.map_err(|error| self.read_failed(request.from, error))
+    }
+
+    pub(super) fn read_failed(&self, base: Offset, error: ReadError) -> DiskError {
+        match error {
+            ReadError::OutOfRange { got, start, end } => DiskError::OutOfRange { offset: got, start, end },
+            ReadError::Corrupt { .. } => {
+                DiskError::corrupt(&self.path, format!("near offset {base}: {error}"))
+            }
+        }
+    }
+
+    pub(super) fn has_segment(&self, base: Offset) -> bool {
+        let state = self.state.borrow();
+        let active = state.log.active_segment().base_offset();
+        active == base || state.log.closed_segments().any(|segment| segment.base_offset == base)
+    }
+
+    async fn walk(self: &Rc<Self>, plan: WalkPlan) -> Result<WalkStep, DiskError> {
+        let base = plan.segment_base;
+        let (plan, indexes) = match plan.start {
+            WalkStart::At(_) => (plan, None),
+            WalkStart::Index => {
+                let indexes = self.indexes(base).await?;
+                (plan.with_index(&indexes.offsets), Some(indexes))
+            }
+        };
+        let mut walk: BatchWalk = plan.walk();
+        let step = self.feed(base, |at, window| {
+            Ok(match walk.feed(at, window)? {
+                WalkStep::Need(position) => Fed::Need(position),
+                step @ (WalkStep::Found(_) | WalkStep::Nothing | WalkStep::Withheld) => Fed::Done(step),
+            })
+        });
+        let step = step.await?;
+        let WalkStep::Found(slice) = step else { return Ok(step) };
+        let cut = match indexes {
+            Some(indexes) => slice.cut_by(&indexes.offsets),
+            None => self.cut_by_memory(slice),
+        };
+        Ok(WalkStep::Found(cut))
+    }
+
+    /// Lets a slice of the active segment end with a whole batch, as far as the indexes in memory know.
+    fn cut_by_memory(&self, slice: ReadSlice) -> ReadSlice {
+        let state = self.state.borrow();
+        let active = state.log.active_segment();
+        if active.base_offset() != slice.segment_base {
+            slice
+        } else {
+            slice.cut_by(&active.indexes().offsets)
+        }
+    }
+
+    /// Runs a walk over the headers of a segment to its end.
+    pub(super) async fn feed<T>(
+        self: &Rc<Self>,
+        base: Offset,
+        mut feed: impl FnMut(FilePosition, &[u8]) -> Result<Fed<T>, ReadError>,
+    ) -> Result<T, DiskError> {
+        let failed = |error| self.read_failed(base, error);
+        let mut fed = feed(FilePosition(0), &[]).map_err(failed)?;
+        loop {
+            let position = match fed {
+                Fed::Done(result) => return Ok(result),
+                Fed::Need(position) => position,
+            };
+            let mut header = [0; BATCH_HEADER_BYTES];
+            fed = if self.peek(base, position, &mut header) {
+                feed(position, &header).map_err(failed)?
+            } else {
+                let window = self.window(base, position, WINDOW_BYTES).await?;
+                feed(position, &window).map_err(failed)?
+            };
+            if let Fed::Need(again) = fed
+                && again == position
+            {
+                let path = self.segment_path(base);
+                return Err(DiskError::corrupt(
+                    &path,
+                    format!("it ends within the header at byte {position}"),
+                ));
+            }
+        }
+    }
+
+    /// Copies a header from memory; false where it is not, or not wholly, there.
+    fn peek(&self, base: Offset, position: FilePosition, into: &mut [u8]) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.tail_of(base).is_some_and(|segment| segment.tail.peek(position, into) == Some(into.len()))
+    }
+
+    /// Up to `wanted` bytes of a segment from `from` on, copied from wherever they are; fewer only at its end.
+    pub(super) async fn window(
+        &self,
+        base: Offset,
+        from: FilePosition,
+        wanted: u64,
+    ) -> Result<Vec<u8>, DiskError> {
+        let wanted = usize::try_from(wanted).expect("memory is addressable");
+        let (is_active, in_memory, end) = {
+            let mut state = self.state.borrow_mut();
+            let is_active = state.active().base == base;
+            match state.tail_of(base) {
+                Some(segment) => (is_active, segment.tail.start(), segment.tail.end()),
+                None => (false, self.closed_bytes(&state.log, base), self.closed_bytes(&state.log, base)),
+            }
+        };
+        let to = FilePosition(from.0 + wanted as u64).min(end);
+        let mut bytes = Vec::with_capacity(wanted);
+        if from < in_memory {
+            self.read_file_bytes(base, is_active, from..to.min(in_memory), &mut bytes).await?;
+        }
+        let at = from.plus(bytes.len() as u64);
+        if at < to {
+            let have = bytes.len();
+            bytes.resize(have + usize::try_from(to.0 - at.0).expect("at most what is wanted"), 0);
+            if !self.peek(base, at, &mut bytes[have..]) {
+                // It was dropped from memory meanwhile, which it only is once it is on disk.
+                bytes.truncate(have);
+                self.read_file_bytes(base, is_active, at..to, &mut bytes).await?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn closed_bytes(&self, log: &ottla::log::Log, base: Offset) -> FilePosition {
+        let segment = log.closed_segments().find(|segment| segment.base_offset == base);
+        FilePosition(segment.map_or(0, |segment| segment.bytes))
+    }
+
+    async fn read_file_bytes(
+        &self,
+        base: Offset,
+        is_active: bool,
+        range: std::ops::Range<FilePosition>,
+        into: &mut Vec<u8>,
+    ) -> Result<(), DiskError> {
+        let (from, to, file) = if is_active {
+            (block_floor(range.start), block_ceil(range.end), self.block_file(base).await?)
+        } else {
+            (range.start, range.end, self.read_file(base).await?)
+        };
+        let path = self.segment_path(base);
+        let bytes = usize::try_from(to.0 - from.0).expect("memory is addressable");
+        let read = file.read_at(from.0, bytes).await.at("read", &path)?;
+        let skip = usize::try_from(range.start.0 - from.0).expect("less than a block");
+        let wanted = usize::try_from(range.end.0 - range.start.0).expect("memory is addressable");
+        match read.get(skip..skip + wanted) {
+            Some(found) => into.extend_from_slice(found),
+            None => return Err(DiskError::corrupt(&path, "it is shorter than it was left")),
+        }
+        Ok(())
+    }
+
+    /// The bytes of a slice, as memory and file ranges.
+    async fn slices(self: &Rc<Self>, slice: ReadSlice) -> Result<Vec<Slice>, DiskError> {
+        loop {
+            let needs_block = {
+                let mut state = self.state.borrow_mut();
+                let active = state.active();
+                let begun = active.tail.missing_block();
+                active.base == slice.segment_base && begun.is_some_and(|block| slice.end > block.start)
+            };
+            if !needs_block {
+                break;
+            }
+            self.load_begun_block().await?;
+        }
+        let (file_end, memory) = self.memory_part(slice);
+        let mut slices = Vec::with_capacity(memory.len() + 1);
+        if slice.start < file_end {
+            let fd = self.read_file(slice.segment_base).await?.shared_fd();
+            let bytes = file_end.0 - slice.start.0;
+            slices.push(Slice::File { fd, position: slice.start, bytes });
+        }
+        slices.extend(memory.into_iter().map(Slice::Memory));
+        Ok(slices)
+    }
+
+    /// Where the file's part of a slice ends, and the rest from memory.
+    fn memory_part(&self, slice: ReadSlice) -> (FilePosition, Vec<Bytes>) {
+        let mut state = self.state.borrow_mut();
+        let Some(segment) = state.tail_of(slice.segment_base) else { return (slice.end, Vec::new()) };
+        let in_memory = segment.tail.start();
+        if slice.end <= in_memory {
+            return (slice.end, Vec::new());
+        }
+        let from = in_memory.max(slice.start);
+        let memory = segment.tail.bytes(from, slice.end).expect("from the tail's start on all is in memory");
+        (in_memory, memory)
+    }
+
+    /// The bytes of a whole batch, copied.
+    pub(super) async fn batch_bytes(
+        self: &Rc<Self>,
+        base: Offset,
+        position: FilePosition,
+        bytes: usize,
+    ) -> Result<Vec<u8>, DiskError> {
+        let read = self.window(base, position, bytes as u64).await?;
+        if read.len() == bytes {
+            return Ok(read);
+        }
+        Err(DiskError::corrupt(&self.segment_path(base), format!("the batch at byte {position} is cut")))
+    }
+}

@@ -1,0 +1,133 @@
+//! What a roll leaves to do, in the background: the closed segment's file is cut to its bytes, its indexes and the
+//! producer snapshot are written, and the new segment's file is made.
+//!
+//! The append that rolls only starts the next segment in memory and does not wait. Until a closed segment is finished
+//! its indexes stay in memory, and the recovery point stays before its end.
+//!
+//! What must hold: nothing is finished before the last byte of the segment is on disk; after it is finished its file
+//! holds exactly its batches, its indexes are whole, and all of that is durable with its names.
+
+use std::rc::Rc;
+
+use ottla::ids::{FilePosition, Offset};
+use ottla::log::Roll;
+use ottla::log::files::SegmentFileKind;
+
+use super::files::{IndexBytes, IndexWrite};
+use super::{Partition, SegmentTail, State, Unfinished};
+use crate::disk::error::{Context as _, DiskError, IoFailure};
+use crate::disk::prealloc::ZeroAhead;
+use crate::disk::tail::{MemoryGauge, Tail};
+use crate::host::{self, Queue};
+
+impl State {
+    /// Starts the segment that a roll begins, in memory.
+    pub(in crate::disk) fn begin_segment(&mut self, roll: Roll, gauge: &MemoryGauge) {
+        let Roll { closed, indexes, new_base, snapshot } = roll;
+        let written = std::mem::take(&mut self.index_files);
+        let unfinished = Unfinished {
+            indexes: Rc::new(indexes),
+            written,
+            bytes: closed.bytes,
+            snapshot: (new_base, snapshot),
+            running: false,
+        };
+        self.unfinished.insert(closed.base_offset, unfinished);
+        self.tails.push_back(SegmentTail {
+            base: new_base,
+            tail: Tail::new(FilePosition(0), Rc::clone(gauge)),
+            created: false,
+            zero: ZeroAhead::new(FilePosition(0)),
+        });
+    }
+}
+
+impl Partition {
+    /// Starts to finish the closed segments whose bytes are all on disk.
+    pub(in crate::disk) fn finish_closed_segments(self: &Rc<Self>) {
+        let mut state = self.state.borrow_mut();
+        let State { unfinished, tails, .. } = &mut *state;
+        let ready: Vec<Offset> = unfinished
+            .iter_mut()
+            .filter(|(base, unfinished)| {
+                let written = |tail: &SegmentTail| tail.base != **base || tail.tail.pending_bytes() == 0;
+                !unfinished.running && tails.iter().all(written)
+            })
+            .map(|(base, unfinished)| {
+                unfinished.running = true;
+                *base
+            })
+            .collect();
+        drop(state);
+        for base in ready {
+            let partition = Rc::clone(self);
+            drop(host::spawn_in(Queue::Background, async move { partition.finish_segment(base).await }));
+        }
+    }
+
+    async fn finish_segment(self: Rc<Self>, base: Offset) {
+        while self.state.borrow_mut().tail_of(base).is_some_and(|segment| segment.zero.is_busy()) {
+            self.progress.notified().await;
+        }
+        let turn = self.housekeeping.acquire(1).await;
+        let result = self.write_finished(base).await;
+        drop(turn);
+        match result {
+            Ok(()) => {
+                let mut state = self.state.borrow_mut();
+                state.unfinished.remove(&base);
+                let last = state.tails.back().map(|active| active.base);
+                state.tails.retain(|segment| {
+                    Some(segment.base) == last || segment.tail.start() < segment.tail.end()
+                });
+            }
+            Err(failure) => self.dir.fail(&failure),
+        }
+        self.progress.notify_all();
+    }
+
+    async fn write_finished(self: &Rc<Self>, base: Offset) -> Result<(), IoFailure> {
+        let (entries, bytes, (new_base, snapshot)) = {
+            let state = self.state.borrow();
+            let Some(unfinished) = state.unfinished.get(&base) else { return Ok(()) };
+            let entries = IndexBytes::behind(unfinished.written, &unfinished.indexes);
+            (entries, unfinished.bytes, unfinished.snapshot.clone())
+        };
+        if bytes > 0 {
+            let path = self.segment_path(base);
+            let file = self.block_file(base).await?;
+            file.set_len(bytes).await.at("cut", &path)?;
+            self.write_indexes(base, &entries, IndexWrite::Finished).await?;
+            file.sync_data().await.at("sync", &path)?;
+        }
+        let snapshot_path = self.file_path(new_base, SegmentFileKind::ProducerSnapshot);
+        self.write_small(&snapshot_path, &snapshot).await?;
+        self.create_segment(new_base).await?;
+        self.sync_names().await?;
+        self.disk.fds.forget(self.number, base);
+        Ok(())
+    }
+
+    /// Makes the file of a segment that has none yet; its name is durable afterwards.
+    pub(in crate::disk) async fn create_segment(&self, base: Offset) -> Result<(), IoFailure> {
+        let missing = self.state.borrow_mut().tail_of(base).is_some_and(|segment| !segment.created);
+        if missing {
+            self.block_file(base).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every closed segment is finished.
+    ///
+    /// # Errors
+    /// When one cannot be: the log dir is offline.
+    pub(in crate::disk) async fn wait_finished(&self) -> Result<(), DiskError> {
+        loop {
+            self.dir.check()?;
+            if self.state.borrow().unfinished.is_empty() {
+                return Ok(());
+            }
+            self.progress.notified().await;
+        }
+    }
+}

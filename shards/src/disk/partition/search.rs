@@ -1,0 +1,308 @@
+//! Searches: offsets by timestamp, the aborted transactions of a range, and the indexes that both need.
+//!
+//! A closed segment's indexes are in their files; they are read when somebody needs them and kept for a while. Where
+//! a file is missing or does not fit its segment it is built anew from the batches, as Kafka does at a start.
+
+use std::rc::Rc;
+
+use ottla::ids::Offset;
+use ottla::log::aborted::AbortedStep;
+use ottla::log::files::SegmentFileKind;
+use ottla::log::offset_index::OFFSET_ENTRY_BYTES;
+use ottla::log::read::BatchAt;
+use ottla::log::recovery::{IgnoreBatches, ScanBounds, SegmentScan};
+use ottla::log::time_index::TIME_ENTRY_BYTES;
+use ottla::log::timestamp::{
+    FoundOffset, LargestSearch, LargestStep, TimestampPlan, TimestampQuery, TimestampSearch, TimestampStep,
+};
+use ottla::log::txn_index::ABORTED_ENTRY_BYTES;
+use ottla::log::{
+    AbortedTransaction, CorruptIndex, OffsetIndex, ReadSlice, SegmentIndexes, TimeIndex, TransactionIndex,
+};
+use ottla::protocol::records::Batch;
+
+use super::files::{IndexBytes, IndexWrite};
+use super::read::Fed;
+use super::{IndexFiles, Partition};
+use crate::disk::error::{DiskError, IoFailure};
+use crate::disk::patient;
+use crate::host;
+
+/// The most bytes of one index file; `segment.index.bytes` is far below.
+const INDEX_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of a segment that are read at a time to build its indexes anew.
+const SCAN_BYTES: u64 = 1 << 20;
+
+impl Partition {
+    /// Which offset answers a ListOffsets query of a reader that may see what lies before `up_to`; `None` where no
+    /// record does.
+    ///
+    /// # Errors
+    /// The disk's failures, and a batch that cannot be read.
+    pub async fn offset_for_timestamp(
+        self: &Rc<Self>,
+        query: TimestampQuery,
+        up_to: Offset,
+    ) -> Result<Option<FoundOffset>, DiskError> {
+        self.check()?;
+        let mut plan = self.state.borrow().log.timestamp_plan(query, up_to);
+        loop {
+            plan = match plan {
+                TimestampPlan::Found(found) => return Ok(Some(found)),
+                TimestampPlan::NotFound => return Ok(None),
+                TimestampPlan::NeedsLargest { segment_base } => {
+                    self.read_largest_timestamp(segment_base).await?;
+                    self.state.borrow().log.timestamp_plan(query, up_to)
+                }
+                TimestampPlan::Measure(search) => {
+                    self.measure_largest(search).await?;
+                    self.state.borrow().log.timestamp_plan(query, up_to)
+                }
+                TimestampPlan::Search(search) => {
+                    let base = search.segment_base;
+                    match self.search(search).await {
+                        Ok(Some(found)) => return Ok(Some(found)),
+                        Ok(None) => self.state.borrow().log.timestamp_plan_behind(base, query, up_to),
+                        // Deleted while it was looked at.
+                        Err(_) if !self.has_segment(base) => {
+                            self.state.borrow().log.timestamp_plan(query, up_to)
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn search(self: &Rc<Self>, search: TimestampSearch) -> Result<Option<FoundOffset>, DiskError> {
+        let base = search.segment_base;
+        let search = match search.start {
+            Some(_) => search,
+            None => search.with_indexes(&*self.indexes(base).await?),
+        };
+        let mut walk = search.walk();
+        loop {
+            let candidate = self.feed(base, |at, window| {
+                Ok(match walk.feed(at, window)? {
+                    TimestampStep::Need(position) => Fed::Need(position),
+                    TimestampStep::Candidate(batch) => Fed::Done(Some(batch)),
+                    TimestampStep::Nothing => Fed::Done(None),
+                })
+            });
+            let Some(BatchAt { header, position }) = candidate.await? else { return Ok(None) };
+            let bytes = self.batch_bytes(base, position, header.batch_bytes).await?;
+            let unreadable = |reason: String| DiskError::corrupt(&self.segment_path(base), reason);
+            let batch = Batch { header, position: 0, bytes: &bytes };
+            let found = search.find_in(&batch).map_err(|error| unreadable(error.to_string()))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn measure_largest(self: &Rc<Self>, search: LargestSearch) -> Result<(), DiskError> {
+        let base = search.segment_base;
+        let search = match search.start {
+            Some(_) => search,
+            None => search.with_index(&self.indexes(base).await?.offsets),
+        };
+        let mut walk = search.walk();
+        let largest = self.feed(base, |at, window| {
+            Ok(match walk.feed(at, window)? {
+                LargestStep::Need(position) => Fed::Need(position),
+                LargestStep::Done(largest) => Fed::Done(largest),
+            })
+        });
+        let largest = largest.await?;
+        self.state.borrow_mut().log.set_largest_timestamp(base, Some(largest));
+        Ok(())
+    }
+
+    /// Reads the last entry of a closed segment's time index, for retention and searches.
+    pub(in crate::disk) async fn read_largest_timestamp(
+        self: &Rc<Self>,
+        base: Offset,
+    ) -> Result<(), DiskError> {
+        let indexes = self.indexes(base).await?;
+        let largest = indexes.times.last_entry();
+        self.state.borrow_mut().log.set_largest_timestamp(base, largest);
+        Ok(())
+    }
+
+    /// The aborted transactions that a read_committed fetch from `from` on has to name with the slice that it got, by
+    /// ascending first offset.
+    ///
+    /// # Errors
+    /// The disk's failures.
+    pub async fn aborted_transactions(
+        self: &Rc<Self>,
+        from: Offset,
+        slice: &ReadSlice,
+    ) -> Result<Vec<AbortedTransaction>, DiskError> {
+        let index = self.disk.indexes.get((self.number, slice.segment_base));
+        let offsets = index.as_ref().map(|indexes| &indexes.offsets);
+        let mut search = self.state.borrow().log.aborted_search(from, slice, offsets);
+        loop {
+            let step = search.step(&self.state.borrow().log);
+            match step {
+                AbortedStep::Done(transactions) => return Ok(transactions),
+                AbortedStep::ReadIndex { segment_base } => {
+                    let indexes = self.indexes(segment_base).await?;
+                    search.feed(&self.state.borrow().log, &indexes.aborted);
+                }
+            }
+        }
+    }
+
+    /// The whole indexes of a segment, from memory, from the cache or from their files.
+    pub(super) async fn indexes(self: &Rc<Self>, base: Offset) -> Result<Rc<SegmentIndexes>, DiskError> {
+        let key = (self.number, base);
+        if let Some(indexes) = self.disk.indexes.get(key)
+            && self.covers(base, &indexes)
+        {
+            return Ok(indexes);
+        }
+        let (written, behind) = self.entries_in_memory(base);
+        let indexes = match self.read_indexes(base, written, &behind).await {
+            Ok(Ok(indexes)) => indexes,
+            Ok(Err(reason)) => self.rebuild_indexes(base, &reason.to_string()).await?,
+            Err(failure) if failure.is_missing() => {
+                self.rebuild_indexes(base, &failure.to_string()).await?
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        let indexes = Rc::new(indexes);
+        if self.has_segment(base) {
+            self.disk.indexes.put(key, &indexes);
+        }
+        Ok(indexes)
+    }
+
+    /// Whether cached indexes hold every entry that is not in memory any more.
+    fn covers(&self, base: Offset, indexes: &SegmentIndexes) -> bool {
+        let state = self.state.borrow();
+        let active = state.log.active_segment();
+        active.base_offset() != base
+            || (indexes.offsets.len() >= active.indexes().offsets.released()
+                && indexes.times.len() >= active.indexes().times.released()
+                && indexes.aborted.len() >= active.indexes().aborted.released())
+    }
+
+    /// How many entries of a segment's indexes are in the files for certain, and those behind them; `None` where the
+    /// files have all.
+    fn entries_in_memory(&self, base: Offset) -> (Option<IndexFiles>, IndexBytes) {
+        let state = self.state.borrow();
+        if let Some(unfinished) = state.unfinished.get(&base) {
+            return (Some(unfinished.written), IndexBytes::behind(unfinished.written, &unfinished.indexes));
+        }
+        let active = state.log.active_segment();
+        if active.base_offset() == base {
+            return (Some(state.index_files), IndexBytes::behind(state.index_files, active.indexes()));
+        }
+        (None, IndexBytes::default())
+    }
+
+    async fn read_indexes(
+        &self,
+        base: Offset,
+        written: Option<IndexFiles>,
+        behind: &IndexBytes,
+    ) -> Result<Result<SegmentIndexes, CorruptIndex>, IoFailure> {
+        let counts = written.map(|files| {
+            let IndexFiles { offsets, times, aborted } = files;
+            [offsets * OFFSET_ENTRY_BYTES, times * TIME_ENTRY_BYTES, aborted * ABORTED_ENTRY_BYTES]
+        });
+        let [offsets, times, aborted] = match counts {
+            Some([offsets, times, aborted]) => [Some(offsets), Some(times), Some(aborted)],
+            None => [None; 3],
+        };
+        let mut bytes = Vec::with_capacity(3);
+        for (kind, count, more) in [
+            (SegmentFileKind::OffsetIndex, offsets, &behind.offsets),
+            (SegmentFileKind::TimeIndex, times, &behind.times),
+            (SegmentFileKind::TransactionIndex, aborted, &behind.aborted),
+        ] {
+            let mut entries = self.read_index_file(base, kind, count).await?;
+            entries.extend_from_slice(more);
+            bytes.push(entries);
+        }
+        let decoded = || {
+            Ok(SegmentIndexes {
+                offsets: OffsetIndex::decode(base, usize::MAX, &bytes[0])?,
+                times: TimeIndex::decode(base, usize::MAX, &bytes[1])?,
+                aborted: TransactionIndex::decode(base, &bytes[2])?,
+            })
+        };
+        Ok(decoded().and_then(|indexes: SegmentIndexes| {
+            let end = self.closed_bytes(&self.state.borrow().log, base);
+            if counts.is_none() && end.0 > 0 {
+                indexes.offsets.check_within(end.0)?;
+            }
+            Ok(indexes)
+        }))
+    }
+
+    async fn read_index_file(
+        &self,
+        base: Offset,
+        kind: SegmentFileKind,
+        bytes: Option<usize>,
+    ) -> Result<Vec<u8>, IoFailure> {
+        if bytes == Some(0) {
+            return Ok(Vec::new());
+        }
+        let path = self.file_path(base, kind);
+        match patient::read_whole(&path, INDEX_BYTES_MAX).await {
+            Ok(mut read) => {
+                read.truncate(bytes.unwrap_or(usize::MAX));
+                Ok(read)
+            }
+            // Only a segment with aborted transactions has such a file.
+            Err(failure) if kind == SegmentFileKind::TransactionIndex && failure.is_missing() => Ok(Vec::new()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Builds the offset and time index of a closed segment anew from its batches, and writes them.
+    async fn rebuild_indexes(
+        self: &Rc<Self>,
+        base: Offset,
+        reason: &str,
+    ) -> Result<SegmentIndexes, DiskError> {
+        let turn = self.housekeeping.acquire(1).await;
+        let (config, end) = {
+            let state = self.state.borrow();
+            (state.log.config().clone(), self.closed_bytes(&state.log, base))
+        };
+        if end.0 == 0 {
+            return Err(DiskError::corrupt(&self.segment_path(base), reason));
+        }
+        tracing::warn!("{}: the indexes of segment {base} are built anew: {reason}", self.name);
+        let aborted = self.read_index_file(base, SegmentFileKind::TransactionIndex, None).await?;
+        let path = self.file_path(base, SegmentFileKind::TransactionIndex);
+        let aborted =
+            TransactionIndex::decode(base, &aborted).map_err(|error| DiskError::corrupt(&path, error))?;
+        let bounds = ScanBounds { file_bytes: end.0, modified: host::wall_ms(), limit: None };
+        let mut scan = SegmentScan::new(base, bounds, &config);
+        let mut at = ottla::ids::FilePosition(0);
+        while at < end {
+            let window = self.window(base, at, SCAN_BYTES).await?;
+            if window.is_empty() || !scan.feed(&window, &mut IgnoreBatches) {
+                break;
+            }
+            at = at.plus(window.len() as u64);
+        }
+        if scan.valid_end() != end {
+            let reason = format!("{} at byte {} of {end}", scan.end(), scan.valid_end());
+            return Err(DiskError::corrupt(&self.segment_path(base), reason));
+        }
+        let (closed, mut indexes) = scan.into_closed();
+        indexes.aborted = aborted;
+        self.state.borrow_mut().log.set_largest_timestamp(base, closed.largest_timestamp);
+        let entries = IndexBytes::behind(IndexFiles::default(), &indexes);
+        self.write_indexes(base, &entries, IndexWrite::Synced).await?;
+        drop(turn);
+        Ok(indexes)
+    }
+}

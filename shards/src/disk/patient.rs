@@ -1,0 +1,111 @@
+//! Calls that need a file descriptor, and wait for one when the process or the system has none left.
+//!
+//! Running out is back-pressure: the call gives back descriptors that its shard's cache keeps, waits a moment and asks
+//! again. None of these calls has had any effect when it is refused for want of a descriptor, so it may be repeated
+//! as it is; every other failure is the caller's. One line in the log says so per spell.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use super::error::{Context as _, IoFailure};
+use super::fds::FdCache;
+use crate::host::{self, DirEntry, File, OpenHow};
+
+/// How long a call waits before it asks the system again.
+const RETRY: Duration = Duration::from_millis(20);
+
+thread_local! {
+    /// The cache of this shard that can give descriptors back.
+    static CACHE: RefCell<Weak<FdCache>> = const { RefCell::new(Weak::new()) };
+    /// Whether the last call found none: the line is written once per spell.
+    static STARVED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Names the cache of the calling shard that gives descriptors back.
+pub fn relieve_by(cache: &Rc<FdCache>) {
+    CACHE.with(|known| *known.borrow_mut() = Rc::downgrade(cache));
+}
+
+async fn patiently<T, F: Future<Output = io::Result<T>>>(
+    operation: &'static str,
+    path: &Path,
+    call: impl Fn() -> F,
+) -> Result<T, IoFailure> {
+    loop {
+        match call().await.at(operation, path) {
+            Err(failure) if failure.is_out_of_descriptors() => wait(&failure).await,
+            result => {
+                STARVED.set(false);
+                return result;
+            }
+        }
+    }
+}
+
+async fn wait(failure: &IoFailure) {
+    let cache = CACHE.with(|known| known.borrow().upgrade());
+    let open = cache.as_ref().map_or(0, |cache| cache.len());
+    if !STARVED.replace(true) {
+        tracing::warn!("{failure}; waiting for a descriptor with {open} segment files open (raise `ulimit -n`)");
+    }
+    if let Some(cache) = cache {
+        cache.give_back(open / 8 + 1);
+    }
+    host::sleep(RETRY).await;
+}
+
+/// Opens a file.
+///
+/// # Errors
+/// Any failure but the want of a descriptor.
+pub async fn open(path: &Path, how: OpenHow) -> Result<File, IoFailure> {
+    patiently("open", path, || File::open(path, how)).await
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// As [`open`].
+pub async fn sync_dir(path: &Path) -> Result<(), IoFailure> {
+    patiently("sync", path, || host::sync_dir(path)).await
+}
+
+/// The entries of a directory.
+///
+/// # Errors
+/// As [`open`].
+pub async fn read_dir(path: &Path) -> Result<Vec<DirEntry>, IoFailure> {
+    patiently("read", path, || host::read_dir(path)).await
+}
+
+/// The whole of a file of at most `limit` bytes.
+///
+/// # Errors
+/// As [`open`].
+pub async fn read_whole(path: &Path, limit: usize) -> Result<Vec<u8>, IoFailure> {
+    patiently("read", path, || host::read_whole(path, limit)).await
+}
+
+/// The whole of a file, or `None` where there is no such file.
+///
+/// # Errors
+/// As [`open`].
+pub async fn read_if_there(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, IoFailure> {
+    match read_whole(path, limit).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(failure) if failure.is_missing() => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Replaces a file durably.
+///
+/// # Errors
+/// As [`open`].
+pub async fn write_whole_durably(path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
+    patiently("write", path, || host::write_whole_durably(path, bytes)).await
+}

@@ -1,0 +1,574 @@
+//! The start of a partition: made anew, put together from the note of a clean stop, or loaded from its files.
+//!
+//! [`LogLoader`] decides what has to be read; here it is read, and what it finds out is carried out: a torn tail is cut
+//! off, files that are no part of the log go, and what a crash may have left undurable is synced before anything relies
+//! on it. Partitions are loaded in parallel, a bounded number at a time.
+//!
+//! What must hold when a load has ended: the files of the log hold exactly its batches, behind which nothing stale
+//! waits to come to life; every record of the log is on disk, with its file's size and name; records that may have been
+//! lost were reported, and what stood in their place was kept.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ottla::ids::{FilePosition, Offset, TimestampMs, TopicId, TopicPartition};
+use ottla::limits::BATCH_HEADER_BYTES;
+use ottla::log::damage::Damage;
+use ottla::log::files::{
+    FileStage, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile, SegmentFileKind,
+    encode_partition_metadata,
+};
+use ottla::log::leader_epochs::LeaderEpochs;
+use ottla::log::load::{self, FoundSegment, LoadInput, LoadStep, Loaded, LogLoader};
+use ottla::log::offset_index::OFFSET_ENTRY_BYTES;
+use ottla::log::restore::LeftLog;
+use ottla::log::segment::ResumedSegment;
+use ottla::log::time_index::TIME_ENTRY_BYTES;
+use ottla::log::{
+    ClosedSegment, Log, LogConfig, OffsetIndex, SegmentIndexes, TimeIndex, TimestampOffset, TransactionIndex,
+};
+
+use super::clean::{CleanActive, CleanPartition, CleanSegment, CleanTimestamp};
+use super::dirs::{Found, LogDir};
+use super::error::{Context as _, DiskError, IoFailure};
+use super::partition::{IndexFiles, Partition, Place};
+use super::patient;
+use super::shard_disk::ShardDisk;
+use super::tail::block_floor;
+use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
+
+/// Bytes that are read at first; most partitions have little behind their recovery point.
+const READ_BYTES_FIRST: usize = 64 << 10;
+
+/// Bytes that are read at a time after that.
+const READ_BYTES: usize = 1 << 20;
+
+/// The most bytes of an index, a snapshot or an epoch checkpoint.
+const FILE_BYTES_MAX: usize = 1 << 30;
+
+/// What a partition is opened with.
+#[derive(Clone, Debug)]
+pub struct OpenWith {
+    /// The topic's id.
+    pub topic_id: TopicId,
+    /// The settings of its log.
+    pub config: LogConfig,
+    /// Whether followers decide its high watermark.
+    pub replicated: bool,
+}
+
+/// A partition that was loaded, and what that took.
+#[derive(Debug)]
+pub struct LoadedPartition {
+    /// The partition.
+    pub partition: Rc<Partition>,
+    /// Bytes that were scanned for batches; zero after a clean stop.
+    pub scanned_bytes: u64,
+    /// Bytes behind the last whole batch that were cut off, zeros of preallocated space not counted as such.
+    pub cut: bool,
+    /// Records that may have been lost; each was also said in the log.
+    pub damage: Vec<Damage>,
+}
+
+/// The files of a partition's directory, by kind.
+#[derive(Default)]
+struct Files {
+    segments: Vec<FoundSegment>,
+    snapshots: Vec<Offset>,
+    index_bytes: BTreeMap<(Offset, SegmentFileKind), u64>,
+    leftovers: Vec<PathBuf>,
+}
+
+impl ShardDisk {
+    /// Makes a partition that was never on this broker. Its directory, with the topic's id in it, is durable when this
+    /// returns.
+    ///
+    /// # Errors
+    /// The disk's failures, and a directory in the way that holds records.
+    pub async fn create(
+        self: &Rc<Self>,
+        dir: &Arc<LogDir>,
+        name: &TopicPartition,
+        with: OpenWith,
+    ) -> Result<Rc<Partition>, DiskError> {
+        dir.check()?;
+        let path = dir.path().join(name.to_string());
+        let result = self.make_directory(&path, with.topic_id).await;
+        if let Err(DiskError::Io(failure)) = &result
+            && !failure.is_full()
+        {
+            dir.fail(failure);
+        }
+        result?;
+        dir.sync_names().await?;
+        let place = self.place(dir, name, with.topic_id);
+        let mut log = Log::new(with.config, Offset::ZERO, host::random_u64(), host::now());
+        log.set_replicated(with.replicated);
+        Ok(self.assemble(place, log, false, IndexFiles::default()))
+    }
+
+    async fn make_directory(&self, path: &Path, topic_id: TopicId) -> Result<(), DiskError> {
+        host::create_dir_all(path).await.at("create", path)?;
+        let entries = patient::read_dir(path).await?;
+        let occupied =
+            entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
+        if occupied {
+            return Err(DiskError::corrupt(path, "it holds records, where a new partition is to be made"));
+        }
+        let metadata = path.join(PARTITION_METADATA);
+        let how = OpenHow { write: true, create: true, ..OpenHow::default() };
+        let file = patient::open(&metadata, how).await?;
+        let text = encode_partition_metadata(topic_id);
+        let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(text.as_bytes()).into()];
+        file.set_len(0).await.at("cut", &metadata)?;
+        file.write_at(slices, 0, Durability::None).await.at("write", &metadata)?;
+        file.sync_data().await.at("sync", &metadata)?;
+        patient::sync_dir(path).await?;
+        Ok(())
+    }
+
+    fn place(self: &Rc<Self>, dir: &Arc<LogDir>, name: &TopicPartition, topic_id: TopicId) -> Place {
+        let path = dir.path().join(name.to_string());
+        Place { disk: Rc::clone(self), name: name.clone(), topic_id, dir: Arc::clone(dir), path }
+    }
+
+    fn assemble(&self, place: Place, log: Log, created: bool, files: IndexFiles) -> Rc<Partition> {
+        place.dir.add_open();
+        let partition = Partition::assemble(place, log, created, files);
+        self.register(&partition);
+        partition
+    }
+
+    /// Opens a partition that a scan of its log dir has found. Waits while many others are being loaded.
+    ///
+    /// # Errors
+    /// The disk's failures. The partition can be tried again after a restart only.
+    pub async fn load(
+        self: &Rc<Self>,
+        dir: &Arc<LogDir>,
+        found: Found,
+        with: OpenWith,
+    ) -> Result<LoadedPartition, DiskError> {
+        let _turn = self.loads.acquire(1).await;
+        dir.check()?;
+        let place = self.place(dir, &found.partition, with.topic_id);
+        if let Some(clean) = &found.clean
+            && let Some((log, created, files)) = restore(clean, &with)
+        {
+            let partition = self.assemble(place, log, created, files);
+            return Ok(LoadedPartition { partition, scanned_bytes: 0, cut: false, damage: Vec::new() });
+        }
+        let result = Loading { place: &place, scanned: Vec::new() }.run(&found, &with).await;
+        if let Err(DiskError::Io(failure)) = &result {
+            dir.fail(failure);
+        }
+        let (loaded, created) = result?;
+        let kept = loaded.index_entries_kept;
+        let files = IndexFiles { offsets: kept.offsets, times: kept.times, aborted: kept.aborted };
+        let cut = loaded.cuts.iter().any(|cut| cut.end != ottla::log::recovery::PrefixEnd::Zeros);
+        let partition = self.assemble(place, loaded.log, created, files);
+        partition.state.borrow_mut().epochs_dirty = loaded.epochs_changed;
+        if loaded.scanned_bytes > 0 {
+            self.note_written(&partition, 0);
+        }
+        Ok(LoadedPartition { partition, scanned_bytes: loaded.scanned_bytes, cut, damage: loaded.damage })
+    }
+}
+
+/// One load from files.
+struct Loading<'a> {
+    place: &'a Place,
+    /// The segments that were read.
+    scanned: Vec<Offset>,
+}
+
+impl Loading<'_> {
+    async fn run(mut self, found: &Found, with: &OpenWith) -> Result<(Loaded, bool), DiskError> {
+        let files = self.list().await?;
+        let segments: Vec<Offset> = files.segments.iter().map(|segment| segment.base_offset).collect();
+        let input = LoadInput {
+            config: with.config.clone(),
+            segments: files.segments.clone(),
+            snapshots: files.snapshots.clone(),
+            epochs: self.read_epochs(found.recovery_point).await,
+            log_start_offset: found.log_start,
+            recovery_point: found.recovery_point,
+            clean: found.was_clean,
+            limit: None,
+            high_watermark: with.replicated.then(|| found.high_watermark.unwrap_or(Offset::ZERO)),
+            jitter_seed: host::random_u64(),
+        };
+        let mut loader = LogLoader::new(input, host::now());
+        loop {
+            match loader.step() {
+                LoadStep::ReadSnapshot { offset } => {
+                    let path = self.path(offset, SegmentFileKind::ProducerSnapshot);
+                    let bytes = patient::read_whole(&path, FILE_BYTES_MAX).await;
+                    loader.snapshot(bytes.as_deref().ok());
+                }
+                LoadStep::ReadIndexes { segment_base, last_entries } => {
+                    self.read_indexes(&mut loader, &files, segment_base, last_entries).await?;
+                }
+                LoadStep::Read { segment_base, from } => {
+                    self.read_segment(&mut loader, &files, segment_base, from).await?;
+                }
+                LoadStep::WriteIndexes { .. } => self.write_indexes(&mut loader).await?,
+                LoadStep::Done => break,
+            }
+        }
+        let loaded = loader.finish();
+        self.tidy(&loaded, &files, found).await?;
+        let active = loaded.log.active_segment().base_offset();
+        let created = segments.contains(&active) && !loaded.remove_segments.contains(&active);
+        Ok((loaded, created))
+    }
+
+    fn path(&self, base: Offset, kind: SegmentFileKind) -> PathBuf {
+        self.place.path.join(SegmentFile::live(base, kind).to_string())
+    }
+
+    async fn list(&self) -> Result<Files, DiskError> {
+        let path = &self.place.path;
+        let entries = patient::read_dir(path).await?;
+        let mut files = Files::default();
+        for entry in entries {
+            let name = entry.name.to_string_lossy();
+            let Some(SegmentFile { base_offset, kind, stage }) = SegmentFile::parse(&name) else {
+                if name.ends_with(".tmp") {
+                    files.leftovers.push(path.join(&entry.name));
+                }
+                continue;
+            };
+            match (stage, kind) {
+                (FileStage::Live, SegmentFileKind::Log) => {
+                    let (bytes, modified) = (entry.bytes, entry.modified);
+                    files.segments.push(FoundSegment { base_offset, bytes, modified, has_aborted: false });
+                }
+                (FileStage::Live, SegmentFileKind::ProducerSnapshot) => files.snapshots.push(base_offset),
+                (FileStage::Live, _) => {
+                    files.index_bytes.insert((base_offset, kind), entry.bytes);
+                }
+                (FileStage::Deleted | FileStage::Cleaned, _) => files.leftovers.push(path.join(&entry.name)),
+                (FileStage::Swap, _) => {
+                    return Err(DiskError::corrupt(
+                        &path.join(&entry.name),
+                        "a compaction of another broker was interrupted; let that one start once and stop",
+                    ));
+                }
+            }
+        }
+        for segment in &mut files.segments {
+            let key = (segment.base_offset, SegmentFileKind::TransactionIndex);
+            segment.has_aborted = files.index_bytes.contains_key(&key);
+        }
+        Ok(files)
+    }
+
+    /// The epochs of the checkpoint. Where nothing was checkpointed yet the batches tell all of them; where something
+    /// was, a file that cannot be read means that they have to.
+    async fn read_epochs(&self, recovery_point: Offset) -> Option<LeaderEpochs> {
+        let path = self.place.path.join(LEADER_EPOCH_CHECKPOINT);
+        match patient::read_whole(&path, FILE_BYTES_MAX).await {
+            Ok(bytes) => match LeaderEpochs::decode(&bytes) {
+                Ok(epochs) => Some(epochs),
+                Err(error) => {
+                    tracing::warn!("{}: {error}; reading every batch instead", path.display());
+                    None
+                }
+            },
+            Err(_) => (recovery_point == Offset::ZERO).then(LeaderEpochs::new),
+        }
+    }
+
+    async fn open(&self, base: Offset) -> Result<File, IoFailure> {
+        patient::open(&self.path(base, SegmentFileKind::Log), self.place.dir.open_blocks())
+            .await
+    }
+
+    async fn read_indexes(
+        &self,
+        loader: &mut LogLoader,
+        files: &Files,
+        base: Offset,
+        last_entries: Option<usize>,
+    ) -> Result<(), DiskError> {
+        let path = self.path(base, SegmentFileKind::Log);
+        let head = self.open(base).await?.read_at(0, ottla::limits::BLOCK_BYTES).await.at("read", &path)?;
+        let head = &head[..head.len().min(BATCH_HEADER_BYTES)];
+        let offsets = self.read_entries(files, base, SegmentFileKind::OffsetIndex, last_entries).await?;
+        let times = self.read_entries(files, base, SegmentFileKind::TimeIndex, last_entries).await?;
+        let aborted = self.read_entries(files, base, SegmentFileKind::TransactionIndex, None).await?;
+        loader.indexes(load::IndexFiles {
+            head,
+            offsets: offsets.as_ref().map(Entries::as_bytes),
+            times: times.as_ref().map(Entries::as_bytes),
+            aborted: aborted.as_ref().map(|entries| entries.bytes.as_slice()),
+        });
+        Ok(())
+    }
+
+    async fn read_entries(
+        &self,
+        files: &Files,
+        base: Offset,
+        kind: SegmentFileKind,
+        last_entries: Option<usize>,
+    ) -> Result<Option<Entries>, DiskError> {
+        let Some(&bytes) = files.index_bytes.get(&(base, kind)) else { return Ok(None) };
+        let entry_bytes = match kind {
+            SegmentFileKind::OffsetIndex => OFFSET_ENTRY_BYTES,
+            SegmentFileKind::TimeIndex => TIME_ENTRY_BYTES,
+            SegmentFileKind::Log | SegmentFileKind::TransactionIndex | SegmentFileKind::ProducerSnapshot => 1,
+        };
+        let bytes = usize::try_from(bytes).expect("memory is addressable");
+        let skipped = last_entries.map_or(0, |last| (bytes / entry_bytes).saturating_sub(last));
+        let path = self.path(base, kind);
+        let how = OpenHow { read: true, ..OpenHow::default() };
+        let file = patient::open(&path, how).await?;
+        let from = skipped * entry_bytes;
+        let read = file.read_at(from as u64, bytes - from).await.at("read", &path)?;
+        Ok(Some(Entries { skipped, bytes: read.to_vec() }))
+    }
+
+    async fn read_segment(
+        &mut self,
+        loader: &mut LogLoader,
+        files: &Files,
+        base: Offset,
+        from: FilePosition,
+    ) -> Result<(), DiskError> {
+        self.scanned.push(base);
+        let segment = files.segments.iter().find(|segment| segment.base_offset == base);
+        let end = segment.expect("the loader reads what was found").bytes;
+        let path = self.path(base, SegmentFileKind::Log);
+        let file = self.open(base).await?;
+        let mut at = block_floor(from);
+        let mut skip = usize::try_from(from.0 - at.0).expect("less than a block");
+        let mut step = READ_BYTES_FIRST;
+        while at.0 < end {
+            let read = file.read_at(at.0, step).await.at("read", &path)?;
+            let known = usize::try_from(end - at.0).unwrap_or(usize::MAX).min(read.len());
+            if known <= skip || !loader.feed(&read[skip..known]) {
+                break;
+            }
+            at = at.plus(read.len() as u64);
+            (skip, step) = (0, READ_BYTES);
+            host::yield_now().await;
+        }
+        loader.end_of_bytes();
+        Ok(())
+    }
+
+    async fn write_indexes(&self, loader: &mut LogLoader) -> Result<(), DiskError> {
+        let rebuilt = loader.take_rebuilt().expect("the step names rebuilt indexes");
+        let parts = [
+            (SegmentFileKind::OffsetIndex, rebuilt.indexes.offsets.encode_from(0)),
+            (SegmentFileKind::TimeIndex, rebuilt.indexes.times.encode_from(0)),
+            (SegmentFileKind::TransactionIndex, rebuilt.indexes.aborted.encode_from(0)),
+        ];
+        for (kind, bytes) in parts {
+            let path = self.path(rebuilt.segment_base, kind);
+            if bytes.is_empty() && kind == SegmentFileKind::TransactionIndex {
+                remove_if_there(&path).await?;
+                continue;
+            }
+            patient::write_whole_durably(&path, &bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Carries out what the loader found out.
+    async fn tidy(&self, loaded: &Loaded, files: &Files, found: &Found) -> Result<(), DiskError> {
+        for damage in &loaded.damage {
+            self.report(damage).await?;
+        }
+        for cut in &loaded.cuts {
+            let path = self.path(cut.segment_base, SegmentFileKind::Log);
+            let file = self.open(cut.segment_base).await?;
+            file.set_len(cut.bytes.0).await.at("cut", &path)?;
+        }
+        for path in &files.leftovers {
+            remove_if_there(path).await?;
+        }
+        let lost: Vec<Offset> =
+            loaded.damage.iter().flat_map(|damage| damage.dropped_segments.clone()).collect();
+        for &base in &loaded.remove_segments {
+            self.remove_segment(base, lost.contains(&base)).await?;
+        }
+        for &offset in &loaded.remove_snapshots {
+            remove_if_there(&self.path(offset, SegmentFileKind::ProducerSnapshot)).await?;
+        }
+        let is_changed = !loaded.cuts.is_empty() || !loaded.remove_segments.is_empty();
+        if is_changed || loaded.log.log_end_offset() > found.recovery_point {
+            self.sync(loaded).await?;
+        }
+        Ok(())
+    }
+
+    /// What a crash may have left in the caches of the device, and the names of files, become durable.
+    async fn sync(&self, loaded: &Loaded) -> Result<(), DiskError> {
+        let mut scanned = self.scanned.clone();
+        scanned.dedup();
+        for base in scanned.into_iter().filter(|base| !loaded.remove_segments.contains(base)) {
+            let path = self.path(base, SegmentFileKind::Log);
+            self.open(base).await?.sync_data().await.at("sync", &path)?;
+        }
+        patient::sync_dir(&self.place.path).await?;
+        Ok(())
+    }
+
+    async fn remove_segment(&self, base: Offset, keep_copy: bool) -> Result<(), DiskError> {
+        for kind in SegmentFileKind::ALL {
+            let path = self.path(base, kind);
+            if keep_copy && kind == SegmentFileKind::Log {
+                let kept = damaged_path(&path, FilePosition(0));
+                host::rename(&path, &kept).await.at("rename", &path)?;
+            } else if kind != SegmentFileKind::ProducerSnapshot {
+                remove_if_there(&path).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what may be lost, and keeps the bytes that stand in its place when records were lost for certain.
+    async fn report(&self, damage: &Damage) -> Result<(), DiskError> {
+        let (name, base, from, next) =
+            (&self.place.name, damage.segment_base, damage.from, damage.next_offset);
+        let path = self.path(base, SegmentFileKind::Log);
+        if !damage.certain {
+            // A write that a crash has torn looks like this too; none of it was acknowledged then.
+            tracing::warn!(
+                "{name}: {} at byte {from} of segment {base}; the log now ends at {next}",
+                damage.end
+            );
+            return Ok(());
+        }
+        let kept = damaged_path(&path, from);
+        tracing::error!(
+            "{name}: RECORDS ARE LOST from offset {next} on: {} at byte {from} of segment {base}, which was written \
+             whole once; what stands there is kept in {}",
+            damage.end,
+            kept.display()
+        );
+        copy_from(&path, from, &kept).await
+    }
+}
+
+/// Where bytes are kept that are no part of the log any more and may interest the operator; no broker reads the name.
+fn damaged_path(path: &Path, from: FilePosition) -> PathBuf {
+    let mut name = path.file_name().expect("a segment's path has a name").to_os_string();
+    name.push(format!(".damaged-{from}"));
+    path.with_file_name(name)
+}
+
+async fn copy_from(path: &Path, from: FilePosition, to: &Path) -> Result<(), DiskError> {
+    let source = patient::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;
+    let how = OpenHow { write: true, create: true, ..OpenHow::default() };
+    let target = patient::open(to, how).await?;
+    target.set_len(0).await.at("cut", to)?;
+    let mut done = 0;
+    loop {
+        let piece = source.read_at(from.0 + done, READ_BYTES).await.at("read", path)?;
+        if piece.is_empty() {
+            break;
+        }
+        let bytes = piece.len() as u64;
+        let slices: Vec<WriteSlice> = vec![piece.into()];
+        target.write_at(slices, done, Durability::None).await.at("write", to)?;
+        done += bytes;
+    }
+    target.sync_data().await.at("sync", to)?;
+    Ok(())
+}
+
+async fn remove_if_there(path: &Path) -> Result<(), IoFailure> {
+    match host::remove_file(path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(IoFailure::new("remove", path, &error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The end of an index file.
+struct Entries {
+    skipped: usize,
+    bytes: Vec<u8>,
+}
+
+impl Entries {
+    fn as_bytes(&self) -> load::IndexBytes<'_> {
+        load::IndexBytes { skipped_entries: self.skipped, bytes: &self.bytes }
+    }
+}
+
+/// The log of a clean stop's note; `None` where the note is of another topic or contradicts itself.
+fn restore(clean: &CleanPartition, with: &OpenWith) -> Option<(Log, bool, IndexFiles)> {
+    if clean.topic_id != with.topic_id.0 {
+        return None;
+    }
+    let mut epochs = LeaderEpochs::new();
+    for entry in &clean.epochs {
+        epochs.assign(ottla::ids::LeaderEpoch(entry.epoch), Offset(entry.start_offset));
+    }
+    let active = restore_active(&clean.active)?;
+    let files = IndexFiles {
+        offsets: active.indexes.offsets.len(),
+        times: active.indexes.times.len(),
+        aborted: active.indexes.aborted.len(),
+    };
+    let left = LeftLog {
+        log_start_offset: Offset(clean.log_start_offset),
+        log_end_offset: Offset(clean.log_end_offset),
+        high_watermark: with.replicated.then_some(Offset(clean.high_watermark)),
+        closed: clean.closed.iter().map(restore_closed).collect(),
+        active_base: Offset(clean.active.base_offset),
+        active,
+        epochs,
+        producers: clean.producers.clone(),
+        snapshots: clean.snapshots.iter().map(|offset| Offset(*offset)).collect(),
+        jitter_seed: host::random_u64(),
+    };
+    let log = Log::restore(with.config.clone(), left, host::now())?;
+    Some((log, clean.active.created, files))
+}
+
+fn restore_timestamp(largest: CleanTimestamp) -> TimestampOffset {
+    TimestampOffset { timestamp: TimestampMs(largest.timestamp_ms), offset: Offset(largest.offset) }
+}
+
+fn restore_closed(segment: &CleanSegment) -> ClosedSegment {
+    ClosedSegment {
+        base_offset: Offset(segment.base_offset),
+        bytes: segment.bytes,
+        largest_timestamp: segment.largest.map(restore_timestamp),
+        modified: TimestampMs(segment.modified_ms),
+        has_aborted: segment.has_aborted,
+    }
+}
+
+fn restore_active(active: &CleanActive) -> Option<ResumedSegment> {
+    let base = Offset(active.base_offset);
+    let (offsets, times) = (&active.offsets, &active.times);
+    let skipped = |count: u32| usize::try_from(count).expect("32 bits fit");
+    Some(ResumedSegment {
+        bytes: active.bytes,
+        largest_timestamp: restore_timestamp(active.largest),
+        first_timestamp: active.first_timestamp_ms.map(TimestampMs),
+        modified: TimestampMs(active.modified_ms),
+        bytes_since_entry: active.bytes_since_entry,
+        indexes: SegmentIndexes {
+            offsets: OffsetIndex::decode_tail(
+                base,
+                usize::MAX,
+                skipped(offsets.skipped_entries),
+                &offsets.bytes,
+            )
+            .ok()?,
+            times: TimeIndex::decode_tail(base, usize::MAX, skipped(times.skipped_entries), &times.bytes)
+                .ok()?,
+            aborted: TransactionIndex::decode(base, &active.aborted).ok()?,
+        },
+    })
+}

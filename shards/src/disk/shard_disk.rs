@@ -1,0 +1,125 @@
+//! One shard's part of the disk: its budgets, its caches, its queues and the partitions that use them.
+//!
+//! Made once per shard, on the shard; everything in it is `!Send`. The log dirs themselves are shared by all shards.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+
+use super::cache::ChunkCache;
+use super::checkpoint::Checkpoints;
+use super::dirs::LogDirs;
+use super::fds::FdCache;
+use super::flush::FlushQueue;
+use super::index_cache::IndexCache;
+use super::partition::Partition;
+use super::patient;
+use super::prealloc::ZeroBudget;
+use super::settings::DiskSettings;
+use super::tail::MemoryGauge;
+use crate::host::sync::Semaphore;
+
+/// What the partitions of one shard share.
+pub struct ShardDisk {
+    pub(super) settings: DiskSettings,
+    pub(super) dirs: LogDirs,
+    pub(super) fds: Rc<FdCache>,
+    pub(super) gauge: MemoryGauge,
+    /// Bytes that are appended and not on disk.
+    pub(super) unflushed: Rc<Semaphore>,
+    /// Bytes of segment writes in flight.
+    pub(super) writes: Rc<Semaphore>,
+    pub(super) flushes: FlushQueue,
+    pub(super) cache: ChunkCache,
+    pub(super) indexes: IndexCache,
+    pub(super) zeroed: Rc<ZeroBudget>,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) loads: Rc<Semaphore>,
+    partitions: RefCell<BTreeMap<u32, Weak<Partition>>>,
+    next_number: Cell<u32>,
+}
+
+impl ShardDisk {
+    /// The part of the calling shard.
+    #[must_use]
+    pub fn new(dirs: LogDirs, settings: DiskSettings) -> Rc<ShardDisk> {
+        let fds = Rc::new(FdCache::new(settings.open_files_max));
+        patient::relieve_by(&fds);
+        Rc::new(ShardDisk {
+            fds,
+            gauge: MemoryGauge::default(),
+            unflushed: Semaphore::new(settings.unflushed_bytes_max),
+            writes: Semaphore::new(settings.write_bytes_in_flight_max),
+            flushes: FlushQueue::new(settings.flushes_in_flight_max),
+            cache: ChunkCache::default(),
+            indexes: IndexCache::new(settings.index_cache_bytes_max),
+            zeroed: ZeroBudget::new(settings.zeroed_bytes_max),
+            checkpoints: Checkpoints::default(),
+            loads: Semaphore::new(settings.loads_in_flight_max),
+            partitions: RefCell::default(),
+            next_number: Cell::new(0),
+            settings,
+            dirs,
+        })
+    }
+
+    /// The log dirs.
+    #[must_use]
+    pub fn dirs(&self) -> &LogDirs {
+        &self.dirs
+    }
+
+    /// Bytes that are appended and not on disk, over all partitions.
+    #[must_use]
+    pub fn unflushed_bytes(&self) -> usize {
+        self.unflushed.taken()
+    }
+
+    /// Segment files that are kept open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.fds.len()
+    }
+
+    /// A number for a partition, unlike that of any other of this shard's life.
+    pub(super) fn next_number(&self) -> u32 {
+        let number = self.next_number.get();
+        self.next_number.set(number.checked_add(1).expect("fewer than 2^32 partitions live in one process"));
+        number
+    }
+
+    pub(super) fn register(&self, partition: &Rc<Partition>) {
+        self.partitions.borrow_mut().insert(partition.number, Rc::downgrade(partition));
+    }
+
+    pub(super) fn unregister(&self, partition: &Partition) {
+        self.partitions.borrow_mut().remove(&partition.number);
+    }
+
+    /// The partitions that are open on this shard, oldest first.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<Rc<Partition>> {
+        self.partitions.borrow().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Ends the waits of every partition whose log dir has gone offline; called when
+    /// [`LogDir::on_offline`](super::dirs::LogDir::on_offline) has told this shard. Returns those partitions.
+    pub fn end_offline(&self) -> Vec<Rc<Partition>> {
+        let mut offline = self.partitions();
+        offline.retain(|partition| match partition.dir.check() {
+            Ok(()) => false,
+            Err(error) => {
+                partition.end_waits(&error);
+                true
+            }
+        });
+        offline
+    }
+}
+
+impl std::fmt::Debug for ShardDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let partitions = self.partitions.borrow().len();
+        write!(f, "ShardDisk({partitions} partitions, {} bytes of chunks)", self.gauge.get())
+    }
+}

@@ -1,0 +1,8 @@
+//! The disk path on real files: a temporary directory of this machine's disk, and a tmpfs.
+
+mod crash;
+mod kafka;
+mod limits;
+mod order;
+mod support;
+mod whole;

@@ -1,0 +1,250 @@
+//! What happens at every bound: descriptors, unflushed bytes, cached chunks, a full disk, a failed write.
+
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ottla::errors::ErrorCode;
+use ottla::ids::Offset;
+use ottla::log::LogConfig;
+
+use super::support::*;
+use crate::disk::fds::{FdKey, Use};
+use crate::disk::{DiskError, DiskSettings, Partition};
+use crate::host::{self, File, OpenHow, run_local};
+
+async fn write_and_read_all(broker: &Broker, count: i32) {
+    let mut partitions: Vec<Rc<Partition>> = Vec::new();
+    for at in 0..count {
+        partitions.push(broker.create(&name(at), LogConfig::default()).await);
+    }
+    for round in 0..3 {
+        for partition in &partitions {
+            append(partition, &batch(round, 200)).await.expect("an append");
+        }
+        for partition in &partitions {
+            partition.wait_durable(Offset(round as i64 + 1)).await.expect("a flush");
+        }
+    }
+    while broker.disk.evict_for_test() {}
+    for partition in &partitions {
+        assert_eq!(consume(partition, 0, 10_000).await.len(), 3);
+    }
+}
+
+#[test]
+fn many_partitions_share_few_open_files() {
+    let root = directory(false);
+    run_local(async move {
+        let settings = DiskSettings { open_files_max: 8, ..DiskSettings::default() };
+        let broker = Broker::start_with(root.path(), settings).await;
+        write_and_read_all(&broker, 60).await;
+        assert!(broker.disk.open_files() <= 8);
+    });
+}
+
+/// Runs in a process of its own, which has hardly any descriptors.
+#[test]
+#[ignore = "started by `descriptors_that_run_out_are_waited_for`"]
+fn child_with_few_descriptors() {
+    let root = directory(false);
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let limit = libc::rlimit { rlim_cur: 48, rlim_max: 48 };
+        // SAFETY: the pointer is to a value of the type.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+        write_and_read_all(&broker, 150).await;
+        assert!(broker.disk.open_files() < 48);
+    });
+}
+
+#[test]
+fn descriptors_that_run_out_are_waited_for() {
+    let test = "disk::tests::limits::child_with_few_descriptors";
+    let program = std::env::current_exe().expect("a program");
+    let output = Command::new(program).args([test, "--exact", "--ignored"]).output().expect("a process");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}
+
+#[test]
+fn appends_wait_for_the_budget_and_keep_their_order() {
+    let root = directory(false);
+    run_local(async move {
+        let settings = DiskSettings { unflushed_bytes_max: 5_000, ..DiskSettings::default() };
+        let broker = Broker::start_with(root.path(), settings).await;
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        let tasks: Vec<_> = (0..200_u64)
+            .map(|at| {
+                let partition = Rc::clone(&partition);
+                host::spawn(async move {
+                    let bytes = batch(at, [10, 1_000, 6_000][at as usize % 3]);
+                    append(&partition, &bytes).await.expect("an append").base_offset
+                })
+            })
+            .collect();
+        let mut most = 0;
+        for (at, task) in tasks.into_iter().enumerate() {
+            most = most.max(partition.pending_bytes());
+            assert_eq!(task.await, Offset(at as i64), "first come, first appended");
+        }
+        assert!(most <= 5_000 + 6_200, "pending bytes stay near the budget: {most}");
+        partition.wait_durable(Offset(200)).await.expect("a flush");
+        assert_eq!(broker.disk.unflushed_bytes(), 0);
+    });
+}
+
+#[test]
+fn written_chunks_stay_within_their_budget_and_go_when_idle() {
+    let root = directory(false);
+    run_local(async move {
+        let settings = DiskSettings {
+            cache_bytes_max: 200 << 10,
+            cache_idle: Duration::from_millis(60),
+            ..DiskSettings::default()
+        };
+        let broker = Broker::start_with(root.path(), settings).await;
+        let mut partitions = Vec::new();
+        for at in 0..10 {
+            partitions.push(broker.create(&name(at), LogConfig::default()).await);
+        }
+        for round in 0..40 {
+            for partition in &partitions {
+                produce(partition, &batch(round, 3_000)).await;
+            }
+            assert!(broker.disk.chunk_bytes() <= (200 << 10) + (16 << 10));
+        }
+        let up_to = partitions[0].offsets().high_watermark;
+        let last = partitions[0].read(request(39, up_to, 10)).await.expect("a read");
+        assert!(matches!(last.slices[..], [crate::disk::Slice::Memory(_), ..]), "the newest are in memory");
+        for _ in 0..200 {
+            if broker.disk.chunk_bytes() == 0 {
+                assert_eq!(consume(&partitions[3], 0, 5_000).await.len(), 40);
+                assert_eq!(produce(&partitions[3], &batch(1, 10)).await.base_offset, Offset(40));
+                return;
+            }
+            host::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("idle chunks go");
+    });
+}
+
+#[test]
+fn a_failed_write_takes_the_directory_offline_for_good() {
+    let root = directory(false);
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        let other = broker.create(&name(1), LogConfig::default()).await;
+        produce(&partition, &batch(1, 10)).await;
+        let waiting = host::spawn(other.wait_high_watermark(Offset(1)));
+        host::yield_now().await;
+        // A descriptor that cannot be written to stands in for a broken disk.
+        let path = files(&root.path().join("topic-0"), ".log").remove(0);
+        let how = OpenHow { read: true, direct: true, ..OpenHow::default() };
+        let broken = File::open(&path, how).await.expect("a file");
+        let key = FdKey { partition: partition.number, base_offset: Offset(0), purpose: Use::Blocks };
+        broker.disk.fds.put_for_test(key, broken);
+        let appended = append(&partition, &batch(2, 10)).await.expect("an append");
+        let error = partition.wait_acknowledged(appended.end).await.expect_err("it is not on disk");
+        assert_eq!(error.code(), ErrorCode::KafkaStorageError);
+        assert!(broker.dir.is_offline());
+        assert_eq!(broker.disk.end_offline().len(), 2, "every partition of the directory");
+        assert_eq!(waiting.await.expect_err("it ends").code(), ErrorCode::KafkaStorageError);
+        assert_eq!(append(&partition, &batch(3, 10)).await.expect_err("offline").code(), ErrorCode::KafkaStorageError);
+        assert_eq!(append(&other, &batch(3, 10)).await.expect_err("offline").code(), ErrorCode::KafkaStorageError);
+        assert_eq!(partition.offsets().high_watermark, Offset(1), "nothing more is announced");
+        assert!(partition.close().await.is_err());
+        assert!(broker.dir.finish_clean().await.is_err());
+        assert!(!root.path().join(".kafka_cleanshutdown").exists());
+    });
+}
+
+/// A tmpfs of two mebibytes; `None` where this process may not mount.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<SmallDisk> {
+        let dir = directory(false);
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+            .arg(dir.path())
+            .status();
+        mount.is_ok_and(|status| status.success()).then_some(SmallDisk(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_until_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("not run: this process may not mount a tmpfs");
+        return;
+    };
+    let path = disk.0.path().to_owned();
+    run_local(async move {
+        let settings = DiskSettings { full_retry: Duration::from_millis(20), ..DiskSettings::default() };
+        let broker = Broker::start_with(&path, settings).await;
+        let ballast = path.join("ballast");
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        std::fs::write(&ballast, vec![1; 1 << 20]).expect("a file");
+        let mut acknowledged = 0;
+        let error = loop {
+            let appended = append(&partition, &batch(acknowledged, 100_000)).await.expect("an append");
+            match partition.wait_acknowledged(appended.end).await {
+                Ok(()) => acknowledged += 1,
+                Err(error) => break error,
+            }
+            assert!(acknowledged < 100);
+        };
+        assert!(matches!(error, DiskError::Full { .. }));
+        assert!(!broker.dir.is_offline());
+        let refused = append(&partition, &batch(99, 10)).await.expect_err("the disk is full");
+        assert_eq!(refused.code(), ErrorCode::KafkaStorageError);
+        assert_eq!(consume(&partition, 0, 10_000).await.len() as u64, acknowledged);
+        std::fs::remove_file(&ballast).expect("a file");
+        // What was refused an acknowledgement is still in the log, and becomes durable like everything else.
+        partition.wait_durable(Offset(acknowledged as i64 + 1)).await.expect("room again");
+        let next = produce(&partition, &batch(acknowledged + 1, 100_000)).await;
+        assert_eq!(next.base_offset, Offset(acknowledged as i64 + 1));
+        assert_eq!(consume(&partition, 0, 10_000).await.len() as u64, acknowledged + 2);
+        abandon(partition).await;
+    });
+}
+
+#[test]
+#[ignore = "takes a while: ten thousand partitions with data"]
+fn ten_thousand_partitions_under_twenty_thousand_descriptors() {
+    let root = directory(false);
+    let base = root.path().to_owned();
+    run_local(async move {
+        let settings = DiskSettings { open_files_max: 8_000, ..DiskSettings::default() };
+        let broker = Broker::start_with(&base, settings).await;
+        let started = host::now();
+        write_and_read_all(&broker, 10_000).await;
+        eprintln!("10,000 partitions written and read in {:?}", host::now().since(started));
+        let started = host::now();
+        for partition in broker.disk.partitions() {
+            partition.close().await.expect("a close");
+        }
+        broker.dir.finish_clean().await.expect("a clean shutdown");
+        eprintln!("closed in {:?}", host::now().since(started));
+    });
+    let base = root.path().to_owned();
+    run_local(async move {
+        let started = host::now();
+        let broker = Broker::start(&base).await;
+        eprintln!("scanned in {:?}", host::now().since(started));
+        let mut loaded = Vec::new();
+        for found in &broker.found {
+            loaded.push(broker.disk.load(&broker.dir, found.clone(), with(LogConfig::default())).await.expect("a load"));
+        }
+        eprintln!("{} partitions start clean in {:?}", loaded.len(), host::now().since(started));
+        std::process::Command::new("grep").args(["VmRSS", "/proc/self/status"]).status().expect("a process");
+    });
+}

@@ -1,0 +1,106 @@
+//! Group commit and waiting: many appends share a write, and every waiter is woken.
+
+use std::rc::Rc;
+
+use ottla::ids::Offset;
+use ottla::log::LogConfig;
+
+use super::support::*;
+use crate::host::sync::Notify;
+use crate::host::{self, run_local};
+
+#[test]
+fn appends_of_one_turn_share_a_write() {
+    let root = directory(false);
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        let tasks: Vec<_> = (0..50_u64)
+            .map(|at| {
+                let partition = Rc::clone(&partition);
+                host::spawn(async move {
+                    let appended = append(&partition, &batch(at, 20)).await.expect("an append");
+                    partition.wait_acknowledged(appended.end).await.expect("an acknowledgement");
+                    partition.offsets().durable_end
+                })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await, Offset(50), "the first write took all of them");
+        }
+    });
+}
+
+#[test]
+fn a_long_poll_over_many_partitions_is_woken_once() {
+    let root = directory(false);
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let mut partitions = Vec::new();
+        for at in 0..20 {
+            partitions.push(broker.create(&name(at), LogConfig::default()).await);
+        }
+        let notify = Rc::new(Notify::new());
+        let places: Vec<_> =
+            partitions.iter().map(|partition| partition.subscribe(Offset(0), &notify)).collect();
+        let woken = host::spawn({
+            let notify = Rc::clone(&notify);
+            async move { notify.notified().await }
+        });
+        host::yield_now().await;
+        append(&partitions[7], &batch(1, 10)).await.expect("an append");
+        woken.await;
+        assert_eq!(partitions[7].offsets().high_watermark, Offset(1));
+        drop(places);
+        let known = partitions[7].subscribe(Offset(0), &notify);
+        notify.notified().await;
+        drop(known);
+    });
+}
+
+#[test]
+fn a_topic_that_is_no_longer_relaxed_is_written_at_once() {
+    let root = directory(false);
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let relaxed = LogConfig { flush_messages: i64::MAX, ..LogConfig::default() };
+        let partition = broker.create(&name(0), relaxed).await;
+        produce(&partition, &batch(1, 10)).await;
+        assert_eq!(partition.offsets().durable_end, Offset(0));
+        partition.set_config(LogConfig::default());
+        assert_eq!(partition.offsets().high_watermark, Offset(1), "a high watermark never goes back");
+        partition.wait_durable(Offset(1)).await.expect("a flush");
+    });
+}
+
+#[test]
+fn busy_partitions_zero_ahead_and_lose_nothing_by_it() {
+    let root = directory(false);
+    let base = root.path().to_owned();
+    run_local(async move {
+        let broker = Broker::start(&base).await;
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        let mut zeroed = 0;
+        for at in 0..3_000 {
+            produce(&partition, &batch(at, 900)).await;
+            zeroed = zeroed.max(broker.disk.zeroed.bytes());
+        }
+        assert!(zeroed > 0, "a busy partition is zeroed ahead");
+        let segment = &files(&base.join("topic-0"), ".log")[0];
+        let length = std::fs::metadata(segment).expect("a segment").len();
+        assert!(length > partition.bytes() + 4096);
+        partition.close().await.expect("a close");
+        assert_eq!(std::fs::metadata(segment).expect("a segment").len(), partition.bytes());
+        broker.dir.finish_clean().await.expect("a clean shutdown");
+        abandon(partition).await;
+    });
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.load(&name(0), LogConfig::default()).await;
+        let batches = consume(&partition, 0, 100_000).await;
+        assert_eq!(batches.len(), 3_000);
+        for (at, found) in batches.iter().enumerate() {
+            assert!(*found == stored(&batch(at as u64, 900), at as i64, -1), "batch {at}");
+        }
+    });
+}
