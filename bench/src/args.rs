@@ -81,7 +81,7 @@ pub struct ProduceArgs {
     /// none, gzip, snappy, lz4 or zstd
     #[arg(long, value_name = "CODEC", default_value = "none")]
     pub compression: String,
-    /// Records per second over all connections; latency then counts from when a record was due. As fast as answers come without it
+    /// Records per second over all connections, and latency from when a record was due; whole speed without it
     #[arg(long, value_name = "RECORDS")]
     pub rate: Option<u64>,
     /// Stop after this time; 10 without --records
