@@ -26,6 +26,13 @@ pub struct ChunkCache {
     sweeping: Cell<bool>,
 }
 
+impl ChunkCache {
+    #[cfg(test)]
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.sweeping.get()
+    }
+}
+
 impl ShardDisk {
     /// Notes that the partition has a written chunk, and makes room if memory is used up.
     pub(super) fn note_cached(self: &Rc<Self>, partition: &Rc<Partition>) {

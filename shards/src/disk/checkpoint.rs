@@ -40,6 +40,13 @@ pub struct Checkpoints {
     hurry: Rc<Notify>,
 }
 
+impl Checkpoints {
+    #[cfg(test)]
+    pub(super) fn is_running(&self) -> bool {
+        self.running.get()
+    }
+}
+
 impl ShardDisk {
     /// Notes that the partition has new bytes on disk.
     pub(super) fn note_written(self: &Rc<Self>, partition: &Rc<Partition>, bytes: u64) {
@@ -119,11 +126,11 @@ impl Partition {
         self.disk.enqueue_flush(self);
         self.durable.reach(end).await?;
         self.wait_finished().await?;
-        let turn = self.housekeeping.acquire(1).await;
+        let turn = self.housekeeping_turn().await?;
         let result = self.write_checkpoint(end, snapshot).await;
         drop(turn);
         if let Err(DiskError::Io(failure)) = &result {
-            self.dir.fail(failure);
+            self.housekeeping_failed(failure);
         }
         result
     }
@@ -140,15 +147,12 @@ impl Partition {
             self.write_small(&self.file_path(offset, SegmentFileKind::ProducerSnapshot), &bytes).await?;
         }
         self.sync_names().await?;
-        if self.state.borrow().closed {
-            return Err(DiskError::Closed);
-        }
-        let (high_watermark, stale) = {
+        let (recovery_point, high_watermark, stale) = {
             let mut state = self.state.borrow_mut();
             state.log.advance_recovery_point(end);
-            (state.log.high_watermark(), state.log.retire_snapshots())
+            (state.log.recovery_point(), state.log.high_watermark(), state.log.retire_snapshots())
         };
-        self.dir.set_offset(OffsetsKind::RecoveryPoint, &self.name, end);
+        self.dir.set_offset(OffsetsKind::RecoveryPoint, &self.name, recovery_point);
         self.dir.set_offset(OffsetsKind::HighWatermark, &self.name, high_watermark);
         for offset in stale {
             let path = self.file_path(offset, SegmentFileKind::ProducerSnapshot);
@@ -189,7 +193,7 @@ impl Partition {
             let result = partition.write_active_indexes(IndexWrite::Spilled).await;
             drop(turn);
             if let Err(DiskError::Io(failure)) = result {
-                partition.dir.fail(&failure);
+                partition.housekeeping_failed(&failure);
             }
         }));
     }
@@ -208,7 +212,7 @@ impl Partition {
             changed && state.log.is_replicated()
         };
         if must_write {
-            let _turn = self.housekeeping.acquire(1).await;
+            let _turn = self.housekeeping_turn().await?;
             self.write_epochs().await?;
         }
         Ok(())

@@ -25,8 +25,8 @@ use thiserror::Error;
 
 use super::clean::{self, CLEAN_FILE, CleanLog, CleanPartition, MARKER_FILE};
 use super::error::{Context as _, DiskError, IoFailure};
-use super::patient;
 use super::offsets_file::{self, Offsets};
+use super::patient;
 use super::sys;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, Queue, SharedFd, WriteSlice};
 
@@ -93,6 +93,19 @@ struct Checkpoint {
     /// Some shard is writing.
     writing: bool,
 }
+
+/// Whose turn it is to write what several shards want written.
+enum Turn<T> {
+    /// It is written.
+    Done,
+    /// Another shard is writing.
+    Wait,
+    /// The caller's, with what to write.
+    Mine(T),
+}
+
+/// How often a shard looks whether another one has finished writing.
+const TURN_WAIT: Duration = Duration::from_millis(1);
 
 type Listener = Box<dyn Fn() + Send + Sync>;
 
@@ -296,31 +309,42 @@ impl LogDir {
         let wanted = self.checkpoint(kind).version;
         loop {
             self.check()?;
-            let (bytes, version) = {
-                let mut checkpoint = self.checkpoint(kind);
-                if checkpoint.written >= wanted {
-                    return Ok(());
-                }
-                if checkpoint.writing {
-                    drop(checkpoint);
-                    host::sleep(Duration::from_millis(1)).await;
+            let (bytes, version) = match self.begin_write(kind, wanted) {
+                Turn::Done => return Ok(()),
+                Turn::Wait => {
+                    host::sleep(TURN_WAIT).await;
                     continue;
                 }
-                checkpoint.writing = true;
-                (offsets_file::encode(&checkpoint.offsets), checkpoint.version)
+                Turn::Mine(content) => content,
             };
-            let turn = WriterTurn { dir: self, kind };
             let path = self.path.join(kind.file_name());
+            let turn = WriterTurn { dir: self, kind };
             let result = patient::write_whole_durably(&path, &bytes).await;
             drop(turn);
             match result {
-                Ok(()) => self.checkpoint(kind).written = version,
+                Ok(()) => {
+                    let mut checkpoint = self.checkpoint(kind);
+                    checkpoint.written = checkpoint.written.max(version);
+                }
                 Err(failure) => {
-                    self.fail(&failure);
+                    if !failure.may_be_retried() {
+                        self.fail(&failure);
+                    }
                     return Err(failure.into());
                 }
             }
         }
+    }
+
+    fn begin_write(&self, kind: OffsetsKind, wanted: u64) -> Turn<(Vec<u8>, u64)> {
+        let mut checkpoint = self.checkpoint(kind);
+        if checkpoint.written >= wanted {
+            return Turn::Done;
+        }
+        if std::mem::replace(&mut checkpoint.writing, true) {
+            return Turn::Wait;
+        }
+        Turn::Mine((offsets_file::encode(&checkpoint.offsets), checkpoint.version))
     }
 
     /// Reads what the directory holds, at start: its partitions, and what the checkpoints and the clean archive say
@@ -448,33 +472,41 @@ impl LogDir {
         };
         loop {
             self.check()?;
-            let version = {
-                let mut names = locked(&self.names);
-                if names.synced >= wanted {
-                    return Ok(());
-                }
-                if names.syncing {
-                    drop(names);
-                    host::sleep(Duration::from_millis(1)).await;
+            let version = match self.begin_sync(wanted) {
+                Turn::Done => return Ok(()),
+                Turn::Wait => {
+                    host::sleep(TURN_WAIT).await;
                     continue;
                 }
-                names.syncing = true;
-                names.changes
+                Turn::Mine(version) => version,
             };
             let turn = SyncTurn(self);
             let result = patient::sync_dir(&self.path).await;
             drop(turn);
             match result {
-                Ok(()) => {
-                    let mut names = locked(&self.names);
-                    names.synced = names.synced.max(version);
-                }
+                Ok(()) => self.names_synced(version),
                 Err(failure) => {
                     self.fail(&failure);
                     return Err(failure.into());
                 }
             }
         }
+    }
+
+    fn begin_sync(&self, wanted: u64) -> Turn<u64> {
+        let mut names = locked(&self.names);
+        if names.synced >= wanted {
+            return Turn::Done;
+        }
+        if std::mem::replace(&mut names.syncing, true) {
+            return Turn::Wait;
+        }
+        Turn::Mine(names.changes)
+    }
+
+    fn names_synced(&self, version: u64) {
+        let mut names = locked(&self.names);
+        names.synced = names.synced.max(version);
     }
 
     /// Counts a partition that is open on some shard.

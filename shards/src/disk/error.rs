@@ -38,6 +38,13 @@ impl IoFailure {
         self.errno == libc::ENOSPC || self.errno == libc::EDQUOT
     }
 
+    /// Whether the same bytes may be written again later: the disk was full when they were handed over, so nothing
+    /// counts them as written. A sync that fails may have thrown them away and is never one of these.
+    #[must_use]
+    pub fn may_be_retried(&self) -> bool {
+        self.is_full() && self.operation != "sync"
+    }
+
     /// Whether there is no file or directory of that name.
     #[must_use]
     pub fn is_missing(&self) -> bool {

@@ -33,25 +33,28 @@ use crate::host::{self, Durability, File, Queue};
 /// Pending bytes of a relaxed partition that are written without waiting for more.
 const RELAXED_BYTES: u64 = CHUNK_BYTES_MAX as u64 / 2;
 
-/// The partitions of a shard that wait for a flush.
+/// The partitions of a shard that wait for a flush, and the tasks that flush them.
 pub struct FlushQueue {
     waiting: RefCell<VecDeque<Rc<Partition>>>,
-    running: Cell<usize>,
-    running_max: usize,
+    /// Tasks that flush, or are about to look for something to flush.
+    tasks: Cell<usize>,
+    /// Those that are about to look, without waiting for anything before.
+    looking: Cell<usize>,
+    tasks_max: usize,
 }
 
 impl FlushQueue {
-    /// An empty queue; `running_max` partitions may have a flush in flight.
+    /// An empty queue; `tasks_max` partitions may have a flush in flight.
     #[must_use]
-    pub fn new(running_max: usize) -> FlushQueue {
-        assert!(running_max > 0, "at least one flush can be in flight");
-        FlushQueue { waiting: RefCell::default(), running: Cell::new(0), running_max }
+    pub fn new(tasks_max: usize) -> FlushQueue {
+        assert!(tasks_max > 0, "at least one flush can be in flight");
+        FlushQueue { waiting: RefCell::default(), tasks: Cell::new(0), looking: Cell::new(0), tasks_max }
     }
 
     /// Partitions with a flush in flight or waiting for one.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.waiting.borrow().len() + self.running.get()
+        self.waiting.borrow().len() + self.tasks.get()
     }
 
     /// Whether nothing is in flight or waiting.
@@ -119,24 +122,41 @@ impl ShardDisk {
     }
 
     fn run_flushes(self: &Rc<Self>) {
-        if self.flushes.running.get() < self.flushes.running_max {
-            self.flushes.running.set(self.flushes.running.get() + 1);
+        let flushes = &self.flushes;
+        if flushes.waiting.borrow().len() > flushes.looking.get() && flushes.tasks.get() < flushes.tasks_max {
+            flushes.tasks.set(flushes.tasks.get() + 1);
+            flushes.looking.set(flushes.looking.get() + 1);
             let disk = Rc::clone(self);
             host::spawn_detached(async move { disk.flush_all().await });
         }
     }
 
     async fn flush_all(self: Rc<Self>) {
+        let flushes = &self.flushes;
         loop {
-            let next = self.flushes.waiting.borrow_mut().pop_front();
+            let next = flushes.waiting.borrow_mut().pop_front();
+            flushes.looking.set(flushes.looking.get() - 1);
             let Some(partition) = next else { break };
-            partition.flush_once().await;
+            let written = partition.write_pending().await;
+            flushes.looking.set(flushes.looking.get() + 1);
+            if let Some((begun, result)) = written {
+                partition.end_flush(begun, result);
+            }
         }
-        self.flushes.running.set(self.flushes.running.get() - 1);
+        flushes.tasks.set(flushes.tasks.get() - 1);
     }
 }
 
 impl State {
+    /// Takes the bytes of the flush in flight, which did not take place, as pending again.
+    fn abandon_flush(&mut self) {
+        for segment in &mut self.tails {
+            if segment.tail.is_flushing() {
+                segment.tail.flush_failed();
+            }
+        }
+    }
+
     /// Whether size or number of records asks for a write of a relaxed log.
     fn relaxed_is_due(&self) -> bool {
         let records = self.log.log_end_offset().0 - self.relaxed_until.0;
@@ -148,16 +168,19 @@ impl State {
 
 impl Partition {
     /// Writes what is pending now. Called by the shard's queue alone.
-    async fn flush_once(self: &Rc<Self>) {
-        let Some(begun) = self.begin_flush() else { return };
+    async fn write_pending(self: &Rc<Self>) -> Option<(Begun, Result<(), Failure>)> {
+        let begun = self.begin_flush()?;
         let result = self.write(&begun).await;
-        self.end_flush(begun, result);
+        Some((begun, result))
     }
 
     fn begin_flush(&self) -> Option<Begun> {
         let mut state = self.state.borrow_mut();
         assert_eq!(state.flush, FlushState::Queued, "the queue holds those that wait");
         state.flush = FlushState::Idle;
+        if state.closed {
+            return None;
+        }
         if let Err(error) = self.dir.check() {
             drop(state);
             self.end_waits(&error);
@@ -225,6 +248,12 @@ impl Partition {
     }
 
     fn end_flush(self: &Rc<Self>, begun: Begun, result: Result<(), Failure>) {
+        if self.state.borrow().closed {
+            // Deleted meanwhile: nobody waits for it, and its directory may have another name already.
+            self.state.borrow_mut().abandon_flush();
+            self.progress.notify_all();
+            return;
+        }
         match result {
             Ok(()) => match self.dir.check() {
                 Ok(()) => self.flushed(&begun),
@@ -275,11 +304,7 @@ impl Partition {
                 tracing::error!("{}: {error}; its producers get errors until there is room", self.name);
             }
             state.full = true;
-            for segment in &mut state.tails {
-                if segment.tail.is_flushing() {
-                    segment.tail.flush_failed();
-                }
-            }
+            state.abandon_flush();
             if let Some(share) = state.in_flight.take() {
                 match &mut state.pending {
                     Some(pending) => pending.merge(share),
@@ -302,10 +327,6 @@ impl Partition {
 
 impl Failure {
     fn of_write(failure: IoFailure) -> Failure {
-        if failure.is_full() && failure.operation != "sync" {
-            Failure::Full
-        } else {
-            Failure::Broken(failure)
-        }
+        if failure.may_be_retried() { Failure::Full } else { Failure::Broken(failure) }
     }
 }

@@ -50,7 +50,9 @@ async fn wait(failure: &IoFailure) {
     let cache = CACHE.with(|known| known.borrow().upgrade());
     let open = cache.as_ref().map_or(0, |cache| cache.len());
     if !STARVED.replace(true) {
-        tracing::warn!("{failure}; waiting for a descriptor with {open} segment files open (raise `ulimit -n`)");
+        tracing::warn!(
+            "{failure}; waiting for a descriptor with {open} segment files open (raise `ulimit -n`)"
+        );
     }
     if let Some(cache) = cache {
         cache.give_back(open / 8 + 1);

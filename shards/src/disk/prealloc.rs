@@ -203,6 +203,9 @@ impl ZeroAhead {
 impl Partition {
     /// Zeroes ahead of the active segment in the background if the flush that has just ended shows that it pays.
     pub(super) fn consider_zeroing(self: &Rc<Self>, base: Offset, flushed_bytes: u64) {
+        if !self.dir.is_direct() {
+            return;
+        }
         let now = host::now();
         let mut state = self.state.borrow_mut();
         let segment_bytes = state.log.config().segment_bytes;

@@ -13,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla::ids::{FilePosition, Offset, TimestampMs, TopicId, TopicPartition};
 use ottla::limits::BATCH_HEADER_BYTES;
@@ -42,6 +43,9 @@ use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
 
 /// Bytes that are read at first; most partitions have little behind their recovery point.
 const READ_BYTES_FIRST: usize = 64 << 10;
+
+/// How often a long start says how far it is.
+const PROGRESS: Duration = Duration::from_secs(2);
 
 /// Bytes that are read at a time after that.
 const READ_BYTES: usize = 1 << 20;
@@ -98,7 +102,7 @@ impl ShardDisk {
         let path = dir.path().join(name.to_string());
         let result = self.make_directory(&path, with.topic_id).await;
         if let Err(DiskError::Io(failure)) = &result
-            && !failure.is_full()
+            && !failure.may_be_retried()
         {
             dir.fail(failure);
         }
@@ -140,6 +144,71 @@ impl ShardDisk {
         let partition = Partition::assemble(place, log, created, files);
         self.register(&partition);
         partition
+    }
+
+    /// Opens partitions that scans of the log dirs have found, many at a time, and says in the log how far it is.
+    ///
+    /// # Errors
+    /// Per partition; the others are open.
+    pub async fn load_all(
+        self: &Rc<Self>,
+        found: Vec<(Arc<LogDir>, Found, OpenWith)>,
+    ) -> Vec<(TopicPartition, Result<LoadedPartition, DiskError>)> {
+        let (total, started) = (found.len(), host::now());
+        let tasks: Vec<_> = found
+            .into_iter()
+            .map(|(dir, found, with)| {
+                let (disk, name) = (Rc::clone(self), found.partition.clone());
+                host::spawn(async move { (name, disk.load(&dir, found, with).await) })
+            })
+            .collect();
+        let mut loaded = Vec::with_capacity(total);
+        let (mut told, mut scanned, mut cut) = (started, 0, 0);
+        for task in tasks {
+            let (name, result) = task.await;
+            if let Ok(partition) = &result {
+                scanned += partition.scanned_bytes;
+                cut += usize::from(partition.cut);
+            }
+            loaded.push((name, result));
+            if host::now().since(told) >= PROGRESS {
+                told = host::now();
+                tracing::info!(
+                    "loaded {} of {total} partitions, {} MiB scanned",
+                    loaded.len(),
+                    scanned >> 20
+                );
+            }
+        }
+        if scanned > 0 {
+            let (mib, took) = (scanned >> 20, host::now().since(started));
+            tracing::info!(
+                "recovered {total} partitions: {mib} MiB scanned, {cut} torn tails cut, in {took:?}"
+            );
+        }
+        loaded
+    }
+
+    /// Closes every partition of this shard, many at a time. Returns those that could not be closed in order.
+    pub async fn close_all(self: &Rc<Self>) -> Vec<(TopicPartition, DiskError)> {
+        let tasks: Vec<_> = self
+            .partitions()
+            .into_iter()
+            .map(|partition| {
+                let disk = Rc::clone(self);
+                host::spawn(async move {
+                    let _turn = disk.loads.acquire(1).await;
+                    (partition.name.clone(), partition.close().await)
+                })
+            })
+            .collect();
+        let mut failed = Vec::new();
+        for task in tasks {
+            if let (name, Err(error)) = task.await {
+                failed.push((name, error));
+            }
+        }
+        failed
     }
 
     /// Opens a partition that a scan of its log dir has found. Waits while many others are being loaded.
@@ -284,8 +353,7 @@ impl Loading<'_> {
     }
 
     async fn open(&self, base: Offset) -> Result<File, IoFailure> {
-        patient::open(&self.path(base, SegmentFileKind::Log), self.place.dir.open_blocks())
-            .await
+        patient::open(&self.path(base, SegmentFileKind::Log), self.place.dir.open_blocks()).await
     }
 
     async fn read_indexes(

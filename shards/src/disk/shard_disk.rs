@@ -102,6 +102,12 @@ impl ShardDisk {
         self.partitions.borrow().values().filter_map(Weak::upgrade).collect()
     }
 
+    /// Whether no task of this shard's disk runs or waits for a moment to come.
+    #[cfg(test)]
+    pub(super) fn is_idle_for_test(&self) -> bool {
+        self.flushes.is_empty() && !self.cache.is_sweeping() && !self.checkpoints.is_running()
+    }
+
     /// Ends the waits of every partition whose log dir has gone offline; called when
     /// [`LogDir::on_offline`](super::dirs::LogDir::on_offline) has told this shard. Returns those partitions.
     pub fn end_offline(&self) -> Vec<Rc<Partition>> {

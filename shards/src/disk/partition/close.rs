@@ -32,7 +32,7 @@ impl Partition {
         self.wait_idle().await;
         let result = self.trim().await;
         if let Err(DiskError::Io(failure)) = &result {
-            self.dir.fail(failure);
+            self.housekeeping_failed(failure);
         }
         self.end_waits(&DiskError::Closed);
         self.disk.unregister(self);

@@ -51,9 +51,9 @@ impl Partition {
         };
         self.finish_closed_segments();
         self.wait_finished().await?;
-        let turn = self.housekeeping.acquire(1).await;
+        let turn = self.housekeeping_turn().await?;
         let created = self.create_segment(active).await;
-        created.inspect_err(|failure| self.dir.fail(failure))?;
+        created.inspect_err(|failure| self.housekeeping_failed(failure))?;
         self.dir.set_offset(OffsetsKind::LogStart, &self.name, start);
         self.dir.write_offsets(OffsetsKind::LogStart).await?;
         let mut files = Vec::new();
@@ -100,6 +100,9 @@ impl Partition {
             return Err(DiskError::Closed);
         }
         self.end_waits(&DiskError::Closed);
+        // Nothing may look for its files by their old names any more.
+        self.wait_idle().await;
+        let turn = self.housekeeping.acquire(1).await;
         let unique = u128::from(host::random_u64()) << 64 | u128::from(host::random_u64());
         let (topic, partition) = (&self.name.topic, self.name.partition);
         let name = PartitionDir::staged_name(topic, partition, DirStage::Delete, unique);
@@ -111,10 +114,11 @@ impl Partition {
         self.disk.unregister(self);
         self.dir.remove_open();
         self.let_go();
+        drop(turn);
         let partition = Rc::clone(self);
         drop(host::spawn_in(Queue::Background, async move {
             host::sleep(delay).await;
-            partition.wait_idle().await;
+            drop(partition);
             if let Err(error) = host::remove_dir_all(&to).await {
                 tracing::warn!("cannot remove {}: {error}; the next start tries again", to.display());
             }

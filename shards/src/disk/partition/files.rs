@@ -19,7 +19,7 @@ use super::{IndexFiles, Partition};
 use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::fds::{FdKey, Use};
 use crate::disk::patient;
-use crate::host::{AlignedBuf, Durability, File, OpenHow, WriteSlice};
+use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
 
 impl Partition {
     /// The path of a live file.
@@ -131,9 +131,18 @@ impl Partition {
         let result = patient::write_whole_durably(&path, text.as_bytes()).await;
         if let Err(failure) = &result {
             self.state.borrow_mut().epochs_dirty = true;
-            self.dir.fail(failure);
+            self.housekeeping_failed(failure);
         }
         Ok(result?)
+    }
+
+    pub(in crate::disk) async fn remove_if_there(&self, path: &Path) -> Result<(), IoFailure> {
+        match host::remove_file(path).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(IoFailure::new("remove", path, &error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Makes the names in the partition's directory durable.

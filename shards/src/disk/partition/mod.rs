@@ -25,7 +25,7 @@ use ottla::log::{EpochEndOffset, Log, LogConfig, LogOffsets, SegmentIndexes};
 use ottla::time::Monotonic;
 
 use super::dirs::LogDir;
-use super::error::DiskError;
+use super::error::{DiskError, IoFailure};
 use super::prealloc::ZeroAhead;
 use super::shard_disk::ShardDisk;
 use super::tail::Tail;
@@ -303,6 +303,26 @@ impl Partition {
         self.high_watermark.subscribe(known.plus(1), notify)
     }
 
+    /// The turn to write index files, snapshots and the epoch checkpoint.
+    ///
+    /// # Errors
+    /// When the partition was closed or deleted, or its log dir is offline.
+    pub(super) async fn housekeeping_turn(&self) -> Result<Permit, DiskError> {
+        let turn = self.housekeeping.acquire(1).await;
+        self.check()?;
+        Ok(turn)
+    }
+
+    /// What follows from a failed write of such a file: nothing where the disk is just full and the file is written
+    /// again later, else the end of the log dir.
+    pub(super) fn housekeeping_failed(&self, failure: &IoFailure) {
+        if failure.may_be_retried() {
+            tracing::debug!("{}: {failure}; it is tried again", self.name);
+        } else {
+            self.dir.fail(failure);
+        }
+    }
+
     /// Whether the partition can be used.
     ///
     /// # Errors
@@ -316,6 +336,10 @@ impl Partition {
 
     /// Ends all waits: nothing will become durable here any more.
     pub(super) fn end_waits(&self, error: &DiskError) {
+        {
+            let mut state = self.state.borrow_mut();
+            (state.pending, state.in_flight) = (None, None);
+        }
         self.durable.end(error);
         self.high_watermark.end(error);
         self.progress.notify_all();

@@ -93,6 +93,7 @@ impl Partition {
                 Ok(WalkStep::Withheld) => ReadPlan::Withheld,
                 Ok(WalkStep::Nothing) => self.state.borrow().log.read_next_segment(base, request),
                 Ok(WalkStep::Need(position)) => unreachable!("a walk that needs byte {position} goes on"),
+                Err(_) if self.state.borrow().closed => return Err(DiskError::Closed),
                 // Deleted while it was looked at: the next plan says what that means.
                 Err(_) if !self.has_segment(base) => self.plan(request)?,
                 Err(error) => return Err(error),

@@ -69,19 +69,25 @@ impl Partition {
         while self.state.borrow_mut().tail_of(base).is_some_and(|segment| segment.zero.is_busy()) {
             self.progress.notified().await;
         }
-        let turn = self.housekeeping.acquire(1).await;
-        let result = self.write_finished(base).await;
-        drop(turn);
-        match result {
-            Ok(()) => {
-                let mut state = self.state.borrow_mut();
-                state.unfinished.remove(&base);
-                let last = state.tails.back().map(|active| active.base);
-                state.tails.retain(|segment| {
-                    Some(segment.base) == last || segment.tail.start() < segment.tail.end()
-                });
+        loop {
+            let Ok(turn) = self.housekeeping_turn().await else {
+                // Closed, deleted or offline: whoever waits for this finds that out.
+                self.progress.notify_all();
+                return;
+            };
+            let result = self.write_finished(base).await;
+            drop(turn);
+            match result {
+                Ok(()) => break,
+                Err(failure) => self.housekeeping_failed(&failure),
             }
-            Err(failure) => self.dir.fail(&failure),
+            host::sleep(self.disk.settings.full_retry).await;
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            state.unfinished.remove(&base);
+            let last = state.active().base;
+            state.tails.retain(|segment| segment.base == last || segment.tail.start() < segment.tail.end());
         }
         self.progress.notify_all();
     }
@@ -103,6 +109,12 @@ impl Partition {
         let snapshot_path = self.file_path(new_base, SegmentFileKind::ProducerSnapshot);
         self.write_small(&snapshot_path, &snapshot).await?;
         self.create_segment(new_base).await?;
+        if bytes == 0 {
+            // An empty segment is no part of the log once another one follows.
+            for kind in SegmentFileKind::ALL {
+                self.remove_if_there(&self.file_path(base, kind)).await?;
+            }
+        }
         self.sync_names().await?;
         self.disk.fds.forget(self.number, base);
         Ok(())
@@ -120,10 +132,10 @@ impl Partition {
     /// Waits until every closed segment is finished.
     ///
     /// # Errors
-    /// When one cannot be: the log dir is offline.
+    /// When one cannot be: the partition is closed or the log dir offline.
     pub(in crate::disk) async fn wait_finished(&self) -> Result<(), DiskError> {
         loop {
-            self.dir.check()?;
+            self.check()?;
             if self.state.borrow().unfinished.is_empty() {
                 return Ok(());
             }

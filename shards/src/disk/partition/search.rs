@@ -167,9 +167,7 @@ impl Partition {
         let indexes = match self.read_indexes(base, written, &behind).await {
             Ok(Ok(indexes)) => indexes,
             Ok(Err(reason)) => self.rebuild_indexes(base, &reason.to_string()).await?,
-            Err(failure) if failure.is_missing() => {
-                self.rebuild_indexes(base, &failure.to_string()).await?
-            }
+            Err(failure) if failure.is_missing() => self.rebuild_indexes(base, &failure.to_string()).await?,
             Err(failure) => return Err(failure.into()),
         };
         let indexes = Rc::new(indexes);
@@ -259,7 +257,9 @@ impl Partition {
                 Ok(read)
             }
             // Only a segment with aborted transactions has such a file.
-            Err(failure) if kind == SegmentFileKind::TransactionIndex && failure.is_missing() => Ok(Vec::new()),
+            Err(failure) if kind == SegmentFileKind::TransactionIndex && failure.is_missing() => {
+                Ok(Vec::new())
+            }
             Err(failure) => Err(failure),
         }
     }
@@ -270,7 +270,7 @@ impl Partition {
         base: Offset,
         reason: &str,
     ) -> Result<SegmentIndexes, DiskError> {
-        let turn = self.housekeeping.acquire(1).await;
+        let turn = self.housekeeping_turn().await?;
         let (config, end) = {
             let state = self.state.borrow();
             (state.log.config().clone(), self.closed_bytes(&state.log, base))

@@ -112,15 +112,19 @@ fn a_crash_between_segments_keeps_both() {
 
 /// Appends as fast as the disk takes it, with rolls, while the directory is copied several times.
 async fn produce_and_copy(root: &Path, copies: &[std::path::PathBuf], config: LogConfig) -> Vec<usize> {
-    let settings =
-        DiskSettings { checkpoint_interval: Duration::from_millis(15), zeroed_bytes_max: 64 << 20, ..DiskSettings::default() };
+    let settings = DiskSettings {
+        checkpoint_interval: Duration::from_millis(15),
+        zeroed_bytes_max: 64 << 20,
+        ..DiskSettings::default()
+    };
     let broker = Broker::start_with(root, settings).await;
     let partition = broker.create(&name(0), config).await;
     let acknowledged = Rc::new(Cell::new(0_usize));
     let stop = Rc::new(Cell::new(false));
     let tasks: Vec<_> = (0..4_i64)
         .map(|producer| {
-            let (partition, acknowledged, stop) = (Rc::clone(&partition), Rc::clone(&acknowledged), Rc::clone(&stop));
+            let (partition, acknowledged, stop) =
+                (Rc::clone(&partition), Rc::clone(&acknowledged), Rc::clone(&stop));
             host::spawn(async move {
                 let mut sequence = 0;
                 while !stop.get() {

@@ -67,7 +67,8 @@ async fn rate(partitions: &[Rc<Partition>], writers: usize, bytes: usize, time: 
             host::spawn(async move {
                 let mut count = 0_u64;
                 while host::now().since(start) < time {
-                    let appended = partition.append(&batch, NewBatch::of_client(header)).await.expect("an append");
+                    let appended =
+                        partition.append(&batch, NewBatch::of_client(header)).await.expect("an append");
                     partition.wait_acknowledged(appended.end).await.expect("an acknowledgement");
                     count += 1;
                 }
@@ -147,9 +148,7 @@ fn figures_of_starts() {
             }
             if clean {
                 let start = host::now();
-                for partition in &partitions {
-                    partition.close().await.expect("a close");
-                }
+                assert_eq!(broker.disk.close_all().await, []);
                 broker.dir.finish_clean().await.expect("a clean shutdown");
                 eprintln!("1,000 partitions close in {:?}", host::now().since(start));
             }
@@ -160,21 +159,14 @@ fn figures_of_starts() {
         let base = root.path().to_owned();
         run_local(async move {
             let start = host::now();
-            let broker = Rc::new(Broker::start(&base).await);
-            let tasks: Vec<_> = (0..broker.found.len())
-                .map(|at| {
-                    let broker = Rc::clone(&broker);
-                    host::spawn(async move {
-                        let found = broker.found[at].clone();
-                        broker.dir.topic_id(&found).await.expect("a topic id");
-                        broker.disk.load(&broker.dir, found, with(LogConfig::default())).await.expect("a load")
-                    })
-                })
-                .collect();
-            let mut loaded = Vec::new();
-            for task in tasks {
-                loaded.push(task.await);
+            let broker = Broker::start(&base).await;
+            let mut all = Vec::new();
+            for found in &broker.found {
+                broker.dir.topic_id(found).await.expect("a topic id");
+                all.push((std::sync::Arc::clone(&broker.dir), found.clone(), with(LogConfig::default())));
             }
+            let loaded = broker.disk.load_all(all).await;
+            assert!(loaded.iter().all(|(_, result)| result.is_ok()));
             eprintln!("{} partitions start (clean: {clean}) in {:?}", loaded.len(), host::now().since(start));
         });
     }

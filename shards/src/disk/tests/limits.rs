@@ -13,7 +13,7 @@ use crate::disk::fds::{FdKey, Use};
 use crate::disk::{DiskError, DiskSettings, Partition};
 use crate::host::{self, File, OpenHow, run_local};
 
-async fn write_and_read_all(broker: &Broker, count: i32) {
+async fn write_and_read_all(broker: &Broker, count: i32) -> Vec<Rc<Partition>> {
     let mut partitions: Vec<Rc<Partition>> = Vec::new();
     for at in 0..count {
         partitions.push(broker.create(&name(at), LogConfig::default()).await);
@@ -30,6 +30,7 @@ async fn write_and_read_all(broker: &Broker, count: i32) {
     for partition in &partitions {
         assert_eq!(consume(partition, 0, 10_000).await.len(), 3);
     }
+    partitions
 }
 
 #[test]
@@ -151,8 +152,14 @@ fn a_failed_write_takes_the_directory_offline_for_good() {
         assert!(broker.dir.is_offline());
         assert_eq!(broker.disk.end_offline().len(), 2, "every partition of the directory");
         assert_eq!(waiting.await.expect_err("it ends").code(), ErrorCode::KafkaStorageError);
-        assert_eq!(append(&partition, &batch(3, 10)).await.expect_err("offline").code(), ErrorCode::KafkaStorageError);
-        assert_eq!(append(&other, &batch(3, 10)).await.expect_err("offline").code(), ErrorCode::KafkaStorageError);
+        assert_eq!(
+            append(&partition, &batch(3, 10)).await.expect_err("offline").code(),
+            ErrorCode::KafkaStorageError
+        );
+        assert_eq!(
+            append(&other, &batch(3, 10)).await.expect_err("offline").code(),
+            ErrorCode::KafkaStorageError
+        );
         assert_eq!(partition.offsets().high_watermark, Offset(1), "nothing more is announced");
         assert!(partition.close().await.is_err());
         assert!(broker.dir.finish_clean().await.is_err());
@@ -166,10 +173,8 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn mount() -> Option<SmallDisk> {
         let dir = directory(false);
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
-            .arg(dir.path())
-            .status();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(dir.path()).status();
         mount.is_ok_and(|status| status.success()).then_some(SmallDisk(dir))
     }
 }
@@ -226,12 +231,11 @@ fn ten_thousand_partitions_under_twenty_thousand_descriptors() {
         let settings = DiskSettings { open_files_max: 8_000, ..DiskSettings::default() };
         let broker = Broker::start_with(&base, settings).await;
         let started = host::now();
-        write_and_read_all(&broker, 10_000).await;
+        let partitions = write_and_read_all(&broker, 10_000).await;
         eprintln!("10,000 partitions written and read in {:?}", host::now().since(started));
         let started = host::now();
-        for partition in broker.disk.partitions() {
-            partition.close().await.expect("a close");
-        }
+        assert_eq!(broker.disk.close_all().await, []);
+        drop(partitions);
         broker.dir.finish_clean().await.expect("a clean shutdown");
         eprintln!("closed in {:?}", host::now().since(started));
     });
@@ -240,10 +244,12 @@ fn ten_thousand_partitions_under_twenty_thousand_descriptors() {
         let started = host::now();
         let broker = Broker::start(&base).await;
         eprintln!("scanned in {:?}", host::now().since(started));
-        let mut loaded = Vec::new();
-        for found in &broker.found {
-            loaded.push(broker.disk.load(&broker.dir, found.clone(), with(LogConfig::default())).await.expect("a load"));
-        }
+        let found = broker
+            .found
+            .iter()
+            .map(|found| (std::sync::Arc::clone(&broker.dir), found.clone(), with(LogConfig::default())));
+        let loaded = broker.disk.load_all(found.collect()).await;
+        assert!(loaded.iter().all(|(_, result)| result.is_ok()));
         eprintln!("{} partitions start clean in {:?}", loaded.len(), host::now().since(started));
         std::process::Command::new("grep").args(["VmRSS", "/proc/self/status"]).status().expect("a process");
     });

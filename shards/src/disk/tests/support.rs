@@ -106,13 +106,23 @@ pub async fn produce(partition: &Rc<Partition>, bytes: &[u8]) -> AppendedBatch {
 }
 
 /// Appends a transaction of one record and its marker; returns the two offsets.
-pub async fn transaction_of(partition: &Rc<Partition>, producer: i64, sequence: i32, committed: bool) -> (i64, i64) {
+pub async fn transaction_of(
+    partition: &Rc<Partition>,
+    producer: i64,
+    sequence: i32,
+    committed: bool,
+) -> (i64, i64) {
     let builder = || BatchBuilder::new().transactional();
     let mut records = builder().producer(ProducerId(producer), ProducerEpoch(0), sequence);
-    records.append(&NewRecord { timestamp: TimestampMs(5), value: Some(b"in doubt"), ..NewRecord::default() });
+    records.append(&NewRecord {
+        timestamp: TimestampMs(5),
+        value: Some(b"in doubt"),
+        ..NewRecord::default()
+    });
     let bytes = records.build();
     let transaction = TransactionCheck { verified: true, ..TransactionCheck::default() };
-    let first = partition.append(&bytes, NewBatch { transaction, ..new_batch(&bytes) }).await.expect("an append");
+    let first =
+        partition.append(&bytes, NewBatch { transaction, ..new_batch(&bytes) }).await.expect("an append");
     let marker = EndTransactionMarker { committed, coordinator_epoch: 0 };
     let mut control = builder().producer(ProducerId(producer), ProducerEpoch(0), -1).control();
     control.append_marker(TimestampMs(6), &marker);

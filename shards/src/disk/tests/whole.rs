@@ -263,6 +263,42 @@ fn deleted_records_stay_deleted_after_a_crash() {
 }
 
 #[test]
+fn a_partition_can_be_deleted_at_any_moment() {
+    for delay in 0..12_u64 {
+        let root = directory(false);
+        run_local(async move {
+            let settings = crate::disk::DiskSettings { open_files_max: 1, ..Default::default() };
+            let broker = Broker::start_with(root.path(), settings).await;
+            let other = broker.create(&name(1), LogConfig::default()).await;
+            let partition = broker.create(&name(0), small_segments(2_000)).await;
+            let writer = host::spawn({
+                let (partition, other) = (std::rc::Rc::clone(&partition), std::rc::Rc::clone(&other));
+                async move {
+                    for at in 0..1_000 {
+                        produce(&other, &batch(at, 10)).await;
+                        let Ok(appended) = append(&partition, &batch(at, 300)).await else { return at };
+                        if at % 7 == 0 && partition.wait_acknowledged(appended.end).await.is_err() {
+                            return at;
+                        }
+                    }
+                    1_000
+                }
+            });
+            host::sleep(Duration::from_micros(delay * 1_500)).await;
+            partition.delete(Duration::ZERO).await.expect("a deletion");
+            writer.await;
+            assert!(!broker.dir.is_offline(), "a deleted partition takes nothing else with it");
+            let again = broker.create(&name(0), LogConfig::default()).await;
+            assert_eq!(produce(&again, &batch(3, 10)).await.base_offset, Offset(0));
+            abandon(partition).await;
+            assert!(!broker.dir.is_offline());
+            assert_eq!(broker.disk.close_all().await, []);
+            broker.dir.finish_clean().await.expect("a clean shutdown");
+        });
+    }
+}
+
+#[test]
 fn a_deleted_partition_ends_for_everybody_and_its_name_is_free() {
     let root = directory(false);
     run_local(async move {
@@ -326,7 +362,116 @@ async fn check_aborted(partition: &std::rc::Rc<crate::disk::Partition>, ends: &[
         let read = partition.read(request(*first, offsets.last_stable, 1)).await.expect("a read");
         let slice = read.slice.expect("there is something to read");
         let aborted = partition.aborted_transactions(Offset(*first), &slice).await.expect("an answer");
-        let named = aborted.iter().any(|aborted| (aborted.first_offset.0, aborted.last_offset.0) == (*first, *last));
+        let named =
+            aborted.iter().any(|aborted| (aborted.first_offset.0, aborted.last_offset.0) == (*first, *last));
         assert_eq!(named, transaction % 3 != 0, "transaction {transaction}");
     }
+}
+
+#[test]
+fn entries_that_left_memory_are_found_in_their_file() {
+    let root = directory(false);
+    let base = root.path().to_owned();
+    let config = LogConfig { index_interval_bytes: 50, ..LogConfig::default() };
+    let settings = config.clone();
+    run_local(async move {
+        let broker = Broker::start(&base).await;
+        let partition = broker.create(&name(0), settings).await;
+        for round in 0..60_u64 {
+            for at in 0..100 {
+                append(&partition, &batch(round * 100 + at, 20)).await.expect("an append");
+            }
+            partition.wait_durable(Offset((round as i64 + 1) * 100)).await.expect("a flush");
+        }
+        let released = partition.with_log(|log| log.active_segment().indexes().offsets.released());
+        assert!(released > 2_000, "old entries are in the file alone: {released}");
+        check_spread(&partition).await;
+        broker.disk.checkpoint_now().await;
+        let released = partition.with_log(|log| log.active_segment().indexes().offsets.released());
+        assert!(released > 5_000);
+        check_spread(&partition).await;
+        partition.close().await.expect("a close");
+        broker.dir.finish_clean().await.expect("a clean shutdown");
+        abandon(partition).await;
+    });
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.load(&name(0), config).await;
+        check_spread(&partition).await;
+        assert_eq!(produce(&partition, &batch(1, 20)).await.base_offset, Offset(6_000));
+        check_spread(&partition).await;
+    });
+}
+
+/// Reads and searches all over a log of 6,000 batches.
+async fn check_spread(partition: &std::rc::Rc<crate::disk::Partition>) {
+    let up_to = partition.offsets().high_watermark;
+    for at in (0..6_000_i64).step_by(497) {
+        let read = partition.read(request(at, up_to, 1)).await.expect("a read");
+        assert_eq!(bytes_of(&read), stored(&batch(at as u64, 20), at, -1));
+        let query = TimestampQuery::AtOrAfter(TimestampMs(1_000 + at));
+        let found = partition.offset_for_timestamp(query, up_to).await.expect("a search");
+        assert_eq!(found.map(|found| found.offset), Some(Offset(at)));
+    }
+}
+
+#[test]
+fn index_files_that_are_lost_or_broken_are_built_anew() {
+    let root = directory(false);
+    let base = root.path().to_owned();
+    run_local(async move {
+        let broker = Broker::start(&base).await;
+        let partition = broker.create(&name(0), small_segments(20_000)).await;
+        for at in 0..600 {
+            append(&partition, &batch(at, 60)).await.expect("an append");
+        }
+        partition.wait_durable(Offset(600)).await.expect("a flush");
+        partition.close().await.expect("a close");
+        broker.dir.finish_clean().await.expect("a clean shutdown");
+        abandon(partition).await;
+    });
+    let path = root.path().join("topic-0");
+    let indexes = files(&path, ".index");
+    let whole = std::fs::read(&indexes[0]).expect("an index");
+    assert!(whole.len() > 100);
+    std::fs::remove_file(&indexes[0]).expect("an index");
+    std::fs::write(&indexes[1], vec![0; whole.len()]).expect("an index");
+    std::fs::remove_file(&files(&path, ".timeindex")[1]).expect("a time index");
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.load(&name(0), small_segments(20_000)).await;
+        let up_to = partition.offsets().high_watermark;
+        for at in (0..600_i64).step_by(7) {
+            let read = partition.read(request(at, up_to, 1)).await.expect("a read");
+            assert_eq!(bytes_of(&read), stored(&batch(at as u64, 60), at, -1));
+        }
+        assert_eq!(std::fs::read(&indexes[0]).expect("an index"), whole);
+        assert!(files(&path, ".timeindex").len() == indexes.len());
+    });
+}
+
+#[test]
+fn an_idle_shard_has_nothing_to_do() {
+    let root = directory(false);
+    run_local(async move {
+        let settings = crate::disk::DiskSettings {
+            cache_idle: Duration::from_millis(30),
+            checkpoint_interval: Duration::from_millis(30),
+            ..Default::default()
+        };
+        let broker = Broker::start_with(root.path(), settings).await;
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        produce(&partition, &batch(1, 100)).await;
+        assert!(!broker.disk.is_idle_for_test());
+        for _ in 0..300 {
+            host::sleep(Duration::from_millis(10)).await;
+            if broker.disk.is_idle_for_test() {
+                assert_eq!(partition.with_log(|log| log.recovery_point()), Offset(1));
+                let text = std::fs::read_to_string(root.path().join("recovery-point-offset-checkpoint"));
+                assert_eq!(text.expect("a checkpoint"), "0\n1\ntopic 0 1\n");
+                return;
+            }
+        }
+        panic!("everything comes to rest");
+    });
 }
