@@ -59,7 +59,8 @@ fn cpu_time(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
     let after_name = stat.rsplit_once(')').expect("the name is in parentheses").1;
     let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number of ticks")).sum();
+    let ticks: u64 =
+        fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number of ticks")).sum();
     // The kernel's unit for user space, USER_HZ, is 100 per second on every Linux that this runs on.
     Duration::from_millis(ticks * 10)
 }

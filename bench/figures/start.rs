@@ -80,7 +80,8 @@ fn try_produce(client: &mut Client) -> bool {
     let batch = batch.build();
     let data = PartitionProduceData { index: 0, records: Some(Records::Inline(batch.as_slice().into())) };
     let topic = TopicProduceData { name: "first".into(), partition_data: vec![data], ..Default::default() };
-    let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
     let reply: ProduceResponse<'_> =
         client.call(ApiKey::Produce, PRODUCE_VERSION, &request).expect("the broker answers");
     reply.responses[0].partition_responses[0].error_code == 0

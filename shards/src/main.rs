@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ottla_bench::BenchArgs;
 use ottla_shards::boot::{self, StartArgs};
 use ottla_tools::storage::{self, StorageArgs};
 
@@ -26,11 +27,14 @@ enum Command {
     Start(StartArgs),
     /// Format log directories, make ids, show what is there (Kafka's kafka-storage.sh)
     Storage(StorageArgs),
+    /// Put load on a broker and measure it
+    Bench(BenchArgs),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Start(args) => boot::start(&args),
+        Command::Bench(args) => exit(ottla_bench::run(&args, &mut std::io::stdout())),
         Command::Storage(args) => exit(storage::run(&args, &mut std::io::stdout().lock())),
     }
 }

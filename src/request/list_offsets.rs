@@ -132,7 +132,11 @@ impl ListOffsetsPlan {
         let with_epochs = self.with_epochs;
         let topics = self.places.into_topics().map(|topic| ListOffsetsTopicResponse {
             name: topic.name.into(),
-            partitions: topic.partitions.into_iter().map(|found| partition_reply(found, with_epochs)).collect(),
+            partitions: topic
+                .partitions
+                .into_iter()
+                .map(|found| partition_reply(found, with_epochs))
+                .collect(),
         });
         ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
     }

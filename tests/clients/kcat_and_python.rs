@@ -119,5 +119,12 @@ fn check_group(paths: &[PathBuf]) {
         assert!(*offset >= committed, "{partition}-{offset} was committed up to {committed} and came again");
     }
     eprintln!("{} records, {} seen twice after the kill", seen.len(), duplicates.len());
-    check_order(seen.values().map(|(key, value)| (key.as_str(), value.to_string())).collect::<Vec<_>>().iter().map(|(key, value)| (*key, value.as_str())), lines());
+    check_order(
+        seen.values()
+            .map(|(key, value)| (key.as_str(), value.to_string()))
+            .collect::<Vec<_>>()
+            .iter()
+            .map(|(key, value)| (*key, value.as_str())),
+        lines(),
+    );
 }

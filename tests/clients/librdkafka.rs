@@ -59,7 +59,10 @@ fn every_compression_with_and_without_idempotence() {
     for idempotence in ["false", "true"] {
         for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
             let mut config = client(&broker);
-            config.set("compression.type", codec).set("enable.idempotence", idempotence).set("linger.ms", "5");
+            config
+                .set("compression.type", codec)
+                .set("enable.idempotence", idempotence)
+                .set("linger.ms", "5");
             let producer: BaseProducer = config.create().expect("the configuration is valid");
             for number in 0..200 {
                 let value = format!("{codec} {idempotence} {number} {}", "x".repeat(100));
@@ -96,7 +99,8 @@ fn headers_timestamps_and_large_messages() {
         .insert::<str>(Header { key: "null", value: None });
     let record = BaseRecord::to("shapes").key("k").payload("v").timestamp(1_000_000).headers(headers);
     producer.send(record).expect("the queue has room");
-    let large: Vec<u8> = (0..10 << 20).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let large: Vec<u8> =
+        (0..10 << 20).map(|index: u32| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     producer.send(BaseRecord::<str, [u8]>::to("shapes").payload(&large).timestamp(2_000_000)).expect("room");
     let empty = BaseRecord::<str, str>::to("shapes").key("tombstone").timestamp(3_000_000);
     producer.send(empty).expect("the queue has room");
@@ -168,7 +172,8 @@ fn take_shared(consumers: &[BaseConsumer; 2], wanted: usize) -> BTreeSet<String>
                 seen.insert(String::from_utf8(value).expect("text"));
             }
         }
-        let counts = consumers.each_ref().map(|consumer| consumer.assignment().map_or(0, |list| list.count()));
+        let counts =
+            consumers.each_ref().map(|consumer| consumer.assignment().map_or(0, |list| list.count()));
         if seen.len() == wanted && counts == [3, 3] {
             return seen;
         }

@@ -25,7 +25,12 @@ fn kafka_reads_every_segment_and_index() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let data = directory.path().join("data");
     let broker = Broker::start(&Options::new(&data));
-    create_topic(broker.address(), "dump", 1, &[("segment.bytes", "1048576"), ("index.interval.bytes", "4096")]);
+    create_topic(
+        broker.address(),
+        "dump",
+        1,
+        &[("segment.bytes", "1048576"), ("index.interval.bytes", "4096")],
+    );
     let mut producer = IdempotentProducer::new(broker.address(), "dump", 0, "dump").expect("a producer id");
     for _ in 0..300 {
         producer.send(400, Instant::now() + Duration::from_secs(30));
@@ -35,8 +40,10 @@ fn kafka_reads_every_segment_and_index() {
     let partition = data.join("dump-0");
     let segments = files(&partition, "log");
     assert!(segments.len() > 2, "the log has rolled: {segments:?}");
-    let list = |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",");
-    let dumped = run(tool(&jars, "dump-log").args(["--deep-iteration", "--files", &list(&segments)]), b"").success();
+    let list =
+        |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",");
+    let dumped =
+        run(tool(&jars, "dump-log").args(["--deep-iteration", "--files", &list(&segments)]), b"").success();
     let records = dumped.lines().filter(|line| line.starts_with("| offset: ")).count();
     assert_eq!(records, 300 * 400, "every record is dumped");
     assert!(dumped.lines().all(|line| !line.contains("isvalid: false")), "every CRC is right");
@@ -44,7 +51,8 @@ fn kafka_reads_every_segment_and_index() {
     for ending in ["index", "timeindex"] {
         let indexes = files(&partition, ending);
         assert_eq!(indexes.len(), segments.len(), "each segment has its {ending}");
-        let checked = run(tool(&jars, "dump-log").args(["--index-sanity-check", "--files", &list(&indexes)]), b"");
+        let checked =
+            run(tool(&jars, "dump-log").args(["--index-sanity-check", "--files", &list(&indexes)]), b"");
         let checked = checked.success();
         assert_eq!(checked.matches("passed sanity check").count(), indexes.len(), "{checked}");
     }

@@ -52,8 +52,14 @@ fn killed_at_random_moments_nothing_is_lost_duplicated_or_reordered() {
     let stop = AtomicBool::new(false);
     let (broker, acknowledged) = std::thread::scope(|scope| {
         let mut broker = broker;
-        let producers: Vec<_> =
-            (0..PRODUCERS).map(|number| scope.spawn({ let stop = &stop; move || produce(address, number, stop) })).collect();
+        let producers: Vec<_> = (0..PRODUCERS)
+            .map(|number| {
+                scope.spawn({
+                    let stop = &stop;
+                    move || produce(address, number, stop)
+                })
+            })
+            .collect();
         for round in 0..rounds {
             std::thread::sleep(Duration::from_millis(20 + moments.next_ms(300)));
             broker.kill();
@@ -64,7 +70,8 @@ fn killed_at_random_moments_nothing_is_lost_duplicated_or_reordered() {
         }
         std::thread::sleep(Duration::from_millis(200));
         stop.store(true, Ordering::Release);
-        let acknowledged = producers.into_iter().map(|producer| producer.join().expect("a producer does not fail"));
+        let acknowledged =
+            producers.into_iter().map(|producer| producer.join().expect("a producer does not fail"));
         (broker, acknowledged.collect::<Vec<_>>())
     });
 
@@ -75,9 +82,17 @@ fn killed_at_random_moments_nothing_is_lost_duplicated_or_reordered() {
         let name = format!("p{number}");
         let records = found.get(&name).map_or(&[][..], Vec::as_slice);
         for (index, record) in records.iter().enumerate() {
-            assert_eq!(*record, i64::try_from(index).expect("few"), "{name}: lost, duplicated or reordered (seed {seed})");
+            assert_eq!(
+                *record,
+                i64::try_from(index).expect("few"),
+                "{name}: lost, duplicated or reordered (seed {seed})"
+            );
         }
-        assert!(records.len() as i64 >= *acknowledged, "{name}: {} of {acknowledged} (seed {seed})", records.len());
+        assert!(
+            records.len() as i64 >= *acknowledged,
+            "{name}: {} of {acknowledged} (seed {seed})",
+            records.len()
+        );
     }
     eprintln!("{rounds} rounds, {total} records acknowledged: 0 lost, 0 duplicated, 0 reordered");
     assert_eq!(broker.stop(), 0);

@@ -28,7 +28,8 @@ fn valid_frame(api: ApiKey, version: i16, rng: &mut Rng) -> Vec<u8> {
         ($key:ident, $module:ident, $request:ident, $reply_module:ident, $reply:ident) => {
             if api == ApiKey::$key {
                 let body = ottla_wire::$module::$request::arbitrary(rng, version);
-                frame = encode_request(api, version, 7, Some("hostile"), &body).map_or_else(|_| Vec::new(), |f| f.head);
+                frame = encode_request(api, version, 7, Some("hostile"), &body)
+                    .map_or_else(|_| Vec::new(), |f| f.head);
             }
         };
     }
@@ -125,7 +126,8 @@ fn hostile_frames_hurt_nobody() {
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
-        let attackers: Vec<_> = (0..4).map(|n| scope.spawn(move || attack(address, 100 + n, frames() / 4))).collect();
+        let attackers: Vec<_> =
+            (0..4).map(|n| scope.spawn(move || attack(address, 100 + n, frames() / 4))).collect();
         for attacker in attackers {
             attacker.join().expect("an attacker does not fail");
         }
@@ -198,15 +200,18 @@ fn idle_connections_and_comings_and_goings_are_cheap() {
     let broker = Broker::start(&Options::new(directory.path()));
     let before = broker.resident_bytes();
     let idle_wanted = idle_connections_possible();
-    let idle: Vec<_> = (0..idle_wanted)
-        .map(|_| TcpStream::connect(broker.address()).expect("the broker accepts"))
-        .collect();
+    let idle: Vec<_> =
+        (0..idle_wanted).map(|_| TcpStream::connect(broker.address()).expect("the broker accepts")).collect();
     for _ in 0..10_000 {
         drop(TcpStream::connect(broker.address()).expect("the broker accepts"));
     }
     create_topic(broker.address(), "still-there", 1, &[]);
     let with_idle = broker.resident_bytes();
-    eprintln!("{} idle connections: {} bytes each", idle.len(), with_idle.saturating_sub(before) / idle.len() as u64);
+    eprintln!(
+        "{} idle connections: {} bytes each",
+        idle.len(),
+        with_idle.saturating_sub(before) / idle.len() as u64
+    );
     let budget = before + idle.len() as u64 * 8192 + MEMORY_SLACK_BYTES;
     assert!(with_idle <= budget, "{} idle connections take {with_idle} bytes, before {before}", idle.len());
     drop(idle);
@@ -217,7 +222,8 @@ fn idle_connections_and_comings_and_goings_are_cheap() {
 fn idle_connections_possible() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").expect("procfs is there");
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("it is always there");
-    let soft = line.split_whitespace().nth(3).and_then(|text| text.parse::<usize>().ok()).unwrap_or(usize::MAX);
+    let soft =
+        line.split_whitespace().nth(3).and_then(|text| text.parse::<usize>().ok()).unwrap_or(usize::MAX);
     soft.saturating_sub(200).min(5000)
 }
 
@@ -262,6 +268,7 @@ fn fetch_frame() -> Vec<u8> {
     use ottla_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
     let partition = FetchPartition { partition: 0, partition_max_bytes: 8 << 20, ..Default::default() };
     let topics = vec![FetchTopic { topic: "big".into(), partitions: vec![partition], ..Default::default() }];
-    let request = FetchRequest { min_bytes: 1, max_bytes: 8 << 20, session_epoch: -1, topics, ..Default::default() };
+    let request =
+        FetchRequest { min_bytes: 1, max_bytes: 8 << 20, session_epoch: -1, topics, ..Default::default() };
     encode_request(ApiKey::Fetch, 12, 1, Some("greedy"), &request).expect("it is a valid request").head
 }

@@ -194,7 +194,8 @@ fn wait_for_address(child: &mut Child, output: &Arc<Mutex<String>>) -> SocketAdd
         let text = output.lock().expect("gathering does not panic").clone();
         if text.contains("ready in") {
             let start = text.find("PLAINTEXT://").expect("the listener is named") + "PLAINTEXT://".len();
-            let address = text[start..].split(|c: char| c.is_whitespace() || c == ',').next().expect("not empty");
+            let address =
+                text[start..].split(|c: char| c.is_whitespace() || c == ',').next().expect("not empty");
             return address.parse().expect("a listener of a test is an address and a port");
         }
         if let Ok(Some(status)) = child.try_wait() {

@@ -237,9 +237,16 @@ impl Drop for RealKafka {
     }
 }
 
-/// A port of the loopback interface that was free a moment ago.
+/// A port of the loopback interface that was free a moment ago. It lies below the range from which the system takes
+/// the ports of outgoing connections: a client that knocks there while nobody listens must not get it for itself.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    let seed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |time| time.subsec_nanos());
+    let first =
+        10_000 + u16::try_from((seed ^ std::process::id()) % 20_000).expect("a remainder below 20,000");
+    let mut ports = (first..30_000).chain(10_000..first);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("one of 20,000 ports is free")
 }

@@ -88,7 +88,8 @@ impl IdempotentProducer {
     }
 
     fn batch(&self, records: i64) -> Vec<u8> {
-        let sequence = i32::try_from(self.next_record % (i64::from(i32::MAX) + 1)).expect("the remainder fits");
+        let sequence =
+            i32::try_from(self.next_record % (i64::from(i32::MAX) + 1)).expect("the remainder fits");
         let mut builder = BatchBuilder::new().producer(self.id, ProducerEpoch(0), sequence);
         for record in self.next_record..self.next_record + records {
             let value = format!("{} {record}", self.name);
@@ -111,10 +112,15 @@ impl IdempotentProducer {
                 self.client.insert(client)
             }
         };
-        let data = PartitionProduceData { index: self.partition, records: Some(Records::Inline(batch.into())) };
-        let topic =
-            TopicProduceData { name: self.topic.as_str().into(), partition_data: vec![data], ..Default::default() };
-        let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+        let data =
+            PartitionProduceData { index: self.partition, records: Some(Records::Inline(batch.into())) };
+        let topic = TopicProduceData {
+            name: self.topic.as_str().into(),
+            partition_data: vec![data],
+            ..Default::default()
+        };
+        let request =
+            ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
         let reply: ProduceResponse<'_> = client.call(ApiKey::Produce, PRODUCE_VERSION, &request)?;
         let code = reply.responses[0].partition_responses[0].error_code;
         Ok(ErrorCode::from_code(code).expect("the broker sends known codes"))

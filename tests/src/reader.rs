@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use ottla::protocol::compression::{Codec, decompress};
-use ottla::protocol::records::{BatchHeader, crc_is_valid};
 use ottla::protocol::records::record::RecordIter;
+use ottla::protocol::records::{BatchHeader, crc_is_valid};
 use ottla_tools::client::Client;
 use ottla_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::fetch_response::FetchResponse;
@@ -44,8 +44,12 @@ pub fn read_partition(address: SocketAddr, topic: &str, partition: i32) -> Vec<(
     let mut next = offset_of(&mut client, topic, partition, -2);
     let mut values = Vec::new();
     while next < end {
-        let asked =
-            FetchPartition { partition, fetch_offset: next, partition_max_bytes: 4 << 20, ..Default::default() };
+        let asked = FetchPartition {
+            partition,
+            fetch_offset: next,
+            partition_max_bytes: 4 << 20,
+            ..Default::default()
+        };
         let topics = vec![FetchTopic { topic: topic.into(), partitions: vec![asked], ..Default::default() }];
         let request = FetchRequest {
             max_wait_ms: 1000,

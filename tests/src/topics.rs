@@ -34,8 +34,11 @@ pub fn create_topics(address: SocketAddr, names: &[String], partitions: i32, con
         configs: configs.clone(),
         ..Default::default()
     };
-    let request =
-        CreateTopicsRequest { topics: names.iter().map(topic).collect(), timeout_ms: 30_000, ..Default::default() };
+    let request = CreateTopicsRequest {
+        topics: names.iter().map(topic).collect(),
+        timeout_ms: 30_000,
+        ..Default::default()
+    };
     let mut client = Client::connect(address, "tests").expect("the broker listens");
     let reply: CreateTopicsResponse<'_> =
         client.call(ApiKey::CreateTopics, CREATE_VERSION, &request).expect("the broker answers");

@@ -93,7 +93,12 @@ impl Client {
     ///
     /// # Errors
     /// Any [`ClientError`].
-    pub fn send<'q, Q: Message<'q>>(&mut self, api: ApiKey, version: i16, request: &Q) -> Result<(), ClientError> {
+    pub fn send<'q, Q: Message<'q>>(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        request: &Q,
+    ) -> Result<(), ClientError> {
         let Frame { head, splices } =
             encode_request(api, version, self.next_correlation_id, Some(&self.client_id), request)?;
         assert!(splices.is_empty(), "this client sends its records inline");

@@ -81,8 +81,11 @@ impl Banner<'_> {
     /// Settings that somebody made and that do not act.
     fn notes(&self, line: &mut impl FnMut(&str, &str)) {
         let notes = self.config.start_notes();
-        let lists =
-            [("unknown", notes.unknown), ("no effect", notes.without_effect), ("not yet here", notes.not_yet)];
+        let lists = [
+            ("unknown", notes.unknown),
+            ("no effect", notes.without_effect),
+            ("not yet here", notes.not_yet),
+        ];
         for (name, keys) in lists.iter().filter(|(_, keys)| !keys.is_empty()) {
             line(name, &keys.join(", "));
         }
@@ -112,7 +115,8 @@ mod tests {
         let mut layers = Layers::default();
         layers.command_line.insert("no.such.key".to_owned(), "1".to_owned());
         let config = BrokerConfig::new(&layers).expect("unknown keys are no error");
-        let dir = DirLine { path: Path::new("/d"), free_bytes: Some(2_000_000_000), is_direct: true, is_new: true };
+        let dir =
+            DirLine { path: Path::new("/d"), free_bytes: Some(2_000_000_000), is_direct: true, is_new: true };
         let banner = Banner {
             config: &config,
             listeners: &["PLAINTEXT://localhost:9092".to_owned()],
@@ -125,7 +129,9 @@ mod tests {
             took: Duration::from_millis(12),
         };
         let text = banner.text();
-        for part in ["PLAINTEXT://localhost:9092", "2 on cpus 0, 1", "2.0 GB free", "on disk", "no.such.key", "12 ms"] {
+        for part in
+            ["PLAINTEXT://localhost:9092", "2 on cpus 0, 1", "2.0 GB free", "on disk", "no.such.key", "12 ms"]
+        {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
     }

@@ -85,12 +85,14 @@ async fn metadata_log(
         ..LogConfig::default()
     };
     let with = OpenWith { topic_id: CLUSTER_METADATA_TOPIC_ID, config: log_config, replicated: false };
-    let place = found.iter().position(|(_, found)| found.partition == name).map(|place| found.swap_remove(place));
+    let place =
+        found.iter().position(|(_, found)| found.partition == name).map(|place| found.swap_remove(place));
     let opened = match place {
         Some((dir, found)) => disk.load(&dirs.all()[dir], found, with).await.map(|loaded| loaded.partition),
         None => {
             let path = PathBuf::from(&config.storage.metadata_log_dir);
-            let dir = dirs.all().iter().find(|dir| dir.path() == path).expect("it was opened with the others");
+            let dir =
+                dirs.all().iter().find(|dir| dir.path() == path).expect("it was opened with the others");
             disk.create(dir, &name, with).await
         }
     };

@@ -58,7 +58,12 @@ pub fn advertised(config: &BrokerConfig, bound: &[Bound]) -> Vec<Endpoint> {
         };
         let host = setting.host.clone().unwrap_or_else(host_name);
         let security_protocol = protocol_number(setting.protocol);
-        Endpoint { listener: Arc::from(setting.name.as_str()), host: Arc::from(host), port, security_protocol }
+        Endpoint {
+            listener: Arc::from(setting.name.as_str()),
+            host: Arc::from(host),
+            port,
+            security_protocol,
+        }
     };
     config.listeners.advertised.iter().map(endpoint).collect()
 }

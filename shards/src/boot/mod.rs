@@ -23,8 +23,8 @@ mod listeners;
 mod settings;
 mod shard;
 
-pub use settings::StartArgs;
 use settings::Start;
+pub use settings::StartArgs;
 pub use shard::Begin;
 
 /// Values that each ring of the mesh holds: enough for the requests of many connections between two turns.
@@ -61,7 +61,14 @@ fn run(args: &StartArgs, started: std::time::Instant) -> Result<(), String> {
     let logs = logs::start();
 
     let shards = u16::try_from(specs.len()).expect("bounded by SHARDS_MAX");
-    let plan = Arc::new(Plan { config: Arc::new(config), cluster_id, shards, descriptors, started, cpus: cpus_of(&specs) });
+    let plan = Arc::new(Plan {
+        config: Arc::new(config),
+        cluster_id,
+        shards,
+        descriptors,
+        started,
+        cpus: cpus_of(&specs),
+    });
     let seats = mesh::seats(shards, MESH_CAPACITY).into_iter().map(Some).collect::<Vec<_>>();
     let seats = Arc::new(std::sync::Mutex::new(seats));
     let outcome = host::run_shards(specs, move |id: ShardId| {
@@ -96,7 +103,9 @@ fn shard_specs(config: &BrokerConfig) -> Result<Vec<ShardSpec>, String> {
     };
     let wanted = config.runtime.shards.map_or(cpus.len(), |shards| shards as usize);
     if wanted == 0 || wanted > usize::from(SHARDS_MAX) {
-        return Err(format!("Invalid value {wanted} for configuration shards: 1 to {SHARDS_MAX} are allowed"));
+        return Err(format!(
+            "Invalid value {wanted} for configuration shards: 1 to {SHARDS_MAX} are allowed"
+        ));
     }
     let is_pinned = wanted <= cpus.len();
     let spec = |index: usize| ShardSpec {

@@ -61,9 +61,11 @@ pub fn gather(args: &StartArgs) -> Result<Start, SettingsError> {
     let variables: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let environment = env::from_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let environment =
+        env::from_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let mut command_line = BTreeMap::new();
-    let names_dirs = |layer: &BTreeMap<String, String>| layer.contains_key("log.dirs") || layer.contains_key("log.dir");
+    let names_dirs =
+        |layer: &BTreeMap<String, String>| layer.contains_key("log.dirs") || layer.contains_key("log.dir");
     let is_placed = file.as_ref().is_some_and(names_dirs) || names_dirs(&environment.settings);
     if let Some(data) = &args.data {
         command_line.insert("log.dirs".to_owned(), data.display().to_string());
@@ -84,7 +86,9 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, SettingsError> {
     let refused = |why: &dyn fmt::Display| SettingsError(format!("{}: {why}", path.display()));
     let bytes = std::fs::metadata(path).map_err(|error| refused(&error))?.len();
     if bytes > FILE_BYTES_MAX {
-        return Err(refused(&format!("a properties file has at most {FILE_BYTES_MAX} bytes, this one {bytes}")));
+        return Err(refused(&format!(
+            "a properties file has at most {FILE_BYTES_MAX} bytes, this one {bytes}"
+        )));
     }
     let bytes = std::fs::read(path).map_err(|error| refused(&error))?;
     // Java reads properties files as ISO 8859-1; UTF-8 is what people write.
@@ -97,7 +101,11 @@ mod tests {
     use super::*;
 
     fn args(overrides: &[&str]) -> StartArgs {
-        StartArgs { file: None, overrides: overrides.iter().map(|&text| text.to_owned()).collect(), data: None }
+        StartArgs {
+            file: None,
+            overrides: overrides.iter().map(|&text| text.to_owned()).collect(),
+            data: None,
+        }
     }
 
     #[test]
@@ -115,7 +123,13 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let args = StartArgs { file: Some("/no/such/server.properties".into()), overrides: Vec::new(), data: None };
-        assert!(gather(&args).expect_err("there is no such file").to_string().contains("/no/such/server.properties"));
+        let args =
+            StartArgs { file: Some("/no/such/server.properties".into()), overrides: Vec::new(), data: None };
+        assert!(
+            gather(&args)
+                .expect_err("there is no such file")
+                .to_string()
+                .contains("/no/such/server.properties")
+        );
     }
 }

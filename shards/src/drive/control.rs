@@ -12,7 +12,8 @@ use bytes::Bytes;
 use ottla::controller::image::Image;
 use ottla::controller::registration::{Registration, activate};
 use ottla::controller::{
-    Decision, ImageBuilder, ReplayError, configs, delete, partitions, producer_ids as ids, record_version, topics,
+    Decision, ImageBuilder, ReplayError, configs, delete, partitions, producer_ids as ids, record_version,
+    topics,
 };
 use ottla::errors::ErrorCode;
 use ottla::ids::{Offset, ShardId};
@@ -30,8 +31,8 @@ use crate::drive::messages::{ControlQuery, Query};
 use crate::drive::replay::{ReplayFailure, replay_records};
 use crate::drive::{CONTROLLER_SHARD, Shard};
 use crate::host::sync::Semaphore;
-use crate::logs;
 use crate::host::{now, random_u64, wall_ms};
+use crate::logs;
 
 /// What the controller's shard has besides what every shard has.
 pub struct Controller {
@@ -67,7 +68,11 @@ impl Controller {
     ///
     /// # Errors
     /// Any [`LoadError`]: the broker must not start on metadata that it does not understand.
-    pub async fn load(log: Rc<Partition>, empty: &Image, node: &Registration) -> Result<(Self, Image), LoadError> {
+    pub async fn load(
+        log: Rc<Partition>,
+        empty: &Image,
+        node: &Registration,
+    ) -> Result<(Self, Image), LoadError> {
         let mut builder = ImageBuilder::new(empty);
         let mut last = Offset::NONE;
         replay_records(&log, |offset, record: &Record<'_>| {
@@ -184,7 +189,8 @@ pub async fn decide(shard: &Rc<Shard>, query: ControlQuery) -> Option<Bytes> {
         }
         ApiKey::IncrementalAlterConfigs => {
             let request = decode(body, version)?;
-            let Decision { records, reply } = configs::incremental(&image, &config, &logs::loggers(), &request);
+            let Decision { records, reply } =
+                configs::incremental(&image, &config, &logs::loggers(), &request);
             let decision = Decision { records, reply: reply.response };
             let answered = answer(shard, &context, decision).await?;
             reply.loggers.iter().for_each(|change| logs::set_level(change.level));

@@ -31,7 +31,9 @@ pub fn by_owner<P>(
 /// Asks every shard of `queries` and returns the answers in their order. All are on their way when this returns
 /// for the first time, so that requests of one connection reach each owner in order.
 pub async fn ask_all(shard: &Shard, queries: Vec<(ShardId, Query)>) -> Vec<Answer> {
-    let calls = queries.into_iter().map(|(to, query)| -> LocalBoxFuture<Answer> { Box::pin(shard.mesh.call(to, query)) });
+    let calls = queries
+        .into_iter()
+        .map(|(to, query)| -> LocalBoxFuture<Answer> { Box::pin(shard.mesh.call(to, query)) });
     join_all(calls.collect()).await
 }
 

@@ -60,10 +60,7 @@ async fn read_until_due(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>, de
 }
 
 /// Asks every owner once and returns each partition with the high watermark that it had.
-async fn read(
-    shard: &Rc<Shard>,
-    fetch: &mut FetchPlan<Vec<Piece>>,
-) -> Vec<(TopicIdPartition, Offset)> {
+async fn read(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>) -> Vec<(TopicIdPartition, Offset)> {
     let (read_committed, max_bytes) = (fetch.params.read_committed, fetch.params.max_bytes);
     let parts = fetch.parts();
     let partitions: Vec<_> = parts.iter().map(|part| (part.slot, part.partition)).collect();
@@ -74,7 +71,8 @@ async fn read(
     for answer in ask_all(shard, queries.collect()).await {
         let Answer::Read(outcomes) = answer else { unreachable!("a read is answered by a read") };
         for (slot, outcome) in outcomes {
-            let place = partitions.binary_search_by_key(&slot, |(slot, _)| *slot).expect("a slot that was asked");
+            let place =
+                partitions.binary_search_by_key(&slot, |(slot, _)| *slot).expect("a slot that was asked");
             seen.push((partitions[place].1, outcome.high_watermark));
             fetch.answer(slot, outcome);
         }
@@ -83,11 +81,7 @@ async fn read(
 }
 
 /// Waits until one of the partitions has moved past what was seen, or the deadline.
-async fn wait(
-    shard: &Rc<Shard>,
-    seen: Vec<(TopicIdPartition, Offset)>,
-    deadline: Monotonic,
-) {
+async fn wait(shard: &Rc<Shard>, seen: Vec<(TopicIdPartition, Offset)>, deadline: Monotonic) {
     let id = WatchId(shard.next_watch.get());
     shard.next_watch.set(id.0 + 1);
     let groups = by_owner(seen, shard.shards, |(partition, _)| *partition);

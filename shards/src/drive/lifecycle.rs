@@ -76,7 +76,9 @@ pub async fn apply(shard: &Rc<Shard>, image: Arc<Image>, delta: &ImageDelta) {
         take_broker_config(shard, &image);
         reconfigure(shard, &image, |_| true);
     } else if !delta.configs_changed.is_empty() {
-        reconfigure(shard, &image, |topic| delta.configs_changed.contains(&ConfigResource::topic(&topic.name)));
+        reconfigure(shard, &image, |topic| {
+            delta.configs_changed.contains(&ConfigResource::topic(&topic.name))
+        });
     }
 }
 
@@ -128,7 +130,9 @@ async fn host(shard: &Shard, image: &Image, hosted: Rc<Hosted>) {
 /// The online directory with the fewest partitions of this shard.
 fn emptiest_dir(shard: &Shard) -> Option<Arc<LogDir>> {
     let hosted = shard.hosted.borrow();
-    let load = |dir: &&Arc<LogDir>| hosted.values().filter(|hosted| Arc::ptr_eq(hosted.partition.dir(), dir)).count();
+    let load = |dir: &&Arc<LogDir>| {
+        hosted.values().filter(|hosted| Arc::ptr_eq(hosted.partition.dir(), dir)).count()
+    };
     shard.disk.dirs().all().iter().filter(|dir| !dir.is_offline()).min_by_key(load).cloned()
 }
 
@@ -184,7 +188,8 @@ fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
             if &*topic.name == CONSUMER_OFFSETS {
                 shard.groups.unload(shard, id.partition);
             }
-            let delay = Duration::from_millis(u64::try_from(hosted.config().file_delete_delay_ms).unwrap_or(0));
+            let delay =
+                Duration::from_millis(u64::try_from(hosted.config().file_delete_delay_ms).unwrap_or(0));
             drop(spawn_in(Queue::Background, async move {
                 if let Err(error) = hosted.partition.delete(delay).await {
                     tracing::warn!(partition = %hosted.partition.name(), %error, "its files could not be removed");
@@ -201,10 +206,11 @@ fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
 /// Loads the groups of every partition of the offsets topic that this shard has and does not coordinate yet.
 async fn load_groups(shard: &Rc<Shard>, image: &Image) {
     let Some(topic) = image.topics.by_name(CONSUMER_OFFSETS) else { return };
-    let loads = topic.partition_keys().filter_map(|id| shard.hosted(id)).map(|hosted| -> LocalBoxFuture<()> {
-        let shard = Rc::clone(shard);
-        Box::pin(async move { shard.groups.load(&shard, &hosted.partition).await })
-    });
+    let loads =
+        topic.partition_keys().filter_map(|id| shard.hosted(id)).map(|hosted| -> LocalBoxFuture<()> {
+            let shard = Rc::clone(shard);
+            Box::pin(async move { shard.groups.load(&shard, &hosted.partition).await })
+        });
     join_all(loads.collect()).await;
 }
 
@@ -217,7 +223,8 @@ pub fn run_background(shard: &Rc<Shard>) {
             sleep(Duration::from_millis(u64::try_from(interval).unwrap_or(0).max(1))).await;
             let hosted: Vec<_> = shard.hosted.borrow().values().cloned().collect();
             for hosted in hosted {
-                let delay = Duration::from_millis(u64::try_from(hosted.config().file_delete_delay_ms).unwrap_or(0));
+                let delay =
+                    Duration::from_millis(u64::try_from(hosted.config().file_delete_delay_ms).unwrap_or(0));
                 if let Err(error) = hosted.partition.enforce_retention(delay).await {
                     tracing::warn!(partition = %hosted.partition.name(), %error, "retention could not be enforced");
                 }
@@ -239,7 +246,10 @@ pub fn log_dirs(shard: &Shard) -> Vec<LogDirUsage> {
         let space = dir.space().ok();
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         LogDirUsage {
-            path: std::path::absolute(dir.path()).unwrap_or_else(|_| dir.path().to_owned()).display().to_string(),
+            path: std::path::absolute(dir.path())
+                .unwrap_or_else(|_| dir.path().to_owned())
+                .display()
+                .to_string(),
             error: if dir.is_offline() { ErrorCode::KafkaStorageError } else { ErrorCode::None },
             total_bytes: space.map_or(-1, |space| bytes(space.total)),
             usable_bytes: space.map_or(-1, |space| bytes(space.available)),

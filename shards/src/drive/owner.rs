@@ -49,7 +49,9 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
         }
         Query::DeleteRecords(parts) => Answer::RecordsDeleted(delete_records(&shard, parts).await),
         Query::LogDirs => Answer::LogDirs(lifecycle::log_dirs(&shard)),
-        Query::Group { partition, request } => Answer::Group(shard.groups.ask(&shard, partition, request).await),
+        Query::Group { partition, request } => {
+            Answer::Group(shard.groups.ask(&shard, partition, request).await)
+        }
         Query::Control(query) => Answer::Control(control::decide(&shard, query).await),
         Query::ProducerIds => Answer::ProducerIds(control::producer_ids(&shard).await),
         Query::AutoCreate(names) => {

@@ -29,7 +29,9 @@ pub async fn produce(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
         .into_iter()
         .map(|(owner, parts)| (owner, Query::Append(AppendQuery { wait, parts })));
     for answer in ask_all(shard, queries.collect()).await {
-        let messages::Answer::Appended(outcomes) = answer else { unreachable!("an append is answered by one") };
+        let messages::Answer::Appended(outcomes) = answer else {
+            unreachable!("an append is answered by one")
+        };
         for (slot, outcome) in outcomes {
             plan.answer(slot, outcome);
         }
@@ -73,4 +75,3 @@ async fn take_producer_id(shard: &Rc<Shard>) -> Result<ProducerId, ErrorCode> {
         *shard.producer_ids.borrow_mut() = init_producer_id::ProducerIdBlock::new(first, count);
     }
 }
-

@@ -112,6 +112,7 @@ fn divergence(partition: &Partition, wanted: Wanted) -> Option<(LeaderEpoch, Off
     }
     let last = LeaderEpoch(wanted.last_fetched_epoch);
     let end = partition.epoch_end_offset(last);
-    let diverges = end != EpochEndOffset::UNDEFINED && (end.epoch < last || end.end_offset < wanted.fetch_offset);
+    let diverges =
+        end != EpochEndOffset::UNDEFINED && (end.epoch < last || end.end_offset < wanted.fetch_offset);
     diverges.then_some((end.epoch, end.end_offset))
 }

@@ -25,7 +25,10 @@ fn nothing_configured_is_a_node_on_9092() {
     let config = BrokerConfig::new(&Layers::default()).expect("no configuration is needed");
     assert_eq!(config.node_id, NodeId(1));
     assert_eq!(config.listeners.bound.len(), 1);
-    assert_eq!((config.listeners.bound[0].host.as_deref(), config.listeners.bound[0].port), (Some("localhost"), 9092));
+    assert_eq!(
+        (config.listeners.bound[0].host.as_deref(), config.listeners.bound[0].port),
+        (Some("localhost"), 9092)
+    );
     assert_eq!(config.storage.log_dirs, ["./ottla-data"]);
     assert_eq!(config.storage.metadata_log_dir, "./ottla-data");
     assert_eq!(config.groups.initial_rebalance_delay_ms, 0);
