@@ -230,7 +230,9 @@ fn idle_connections_possible() -> usize {
 #[test]
 fn a_reader_that_never_reads_is_bounded() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let options = Options::new(directory.path()).set("queued.max.request.bytes", 32 << 20);
+    let options = Options::new(directory.path())
+        .set("socket.request.max.bytes", 8 << 20)
+        .set("queued.max.request.bytes", 32 << 20);
     let broker = Broker::start(&options);
     let address = broker.address();
     create_topic(address, "big", 1, &[]);
