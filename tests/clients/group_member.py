@@ -56,6 +56,7 @@ def main() -> None:
                 out.write(f"R {message.partition()} {message.offset()} {key} {value}\n")
                 last = time.monotonic()
                 since_commit += 1
+            out.flush()
             if since_commit >= COMMIT_EVERY:
                 commit()
                 since_commit = 0

@@ -201,10 +201,7 @@ pub async fn decide(shard: &Rc<Shard>, query: ControlQuery) -> Option<Bytes> {
 }
 
 fn decode<'a, M: Message<'a>>(body: &'a [u8], version: i16) -> Option<M> {
-    let mut reader = Reader::new(body);
-    let request = M::decode(&mut reader, version).ok()?;
-    reader.finish().ok()?;
-    Some(request)
+    M::decode(&mut Reader::new(body), version).ok()
 }
 
 /// Commits a decision and encodes its reply. A decision that cannot be made durable closes the connection: the client

@@ -28,14 +28,11 @@ pub struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// Decodes the body; what does not decode closes the connection.
+    /// Decodes the body; what does not decode closes the connection. Bytes behind the message are left alone, as Kafka
+    /// leaves them: librdkafka ends a Metadata request for all topics with some.
     pub fn decode<M: Message<'a>>(&self) -> Result<M, Answer> {
         let mut reader = Reader::new(&self.frame[self.at..]);
-        let decoded = M::decode(&mut reader, self.context.version).and_then(|message| {
-            reader.finish()?;
-            Ok(message)
-        });
-        decoded.map_err(|error| {
+        M::decode(&mut reader, self.context.version).map_err(|error| {
             tracing::debug!(api = %self.context.api, version = self.context.version, %error, "refused a request");
             Answer::Close
         })
