@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check sim bench fmt
+.PHONY: help run test check clients bench fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,16 @@ check: ## what CI runs: format, clippy, tidy and every test
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test -p ottla-tools --test tidy
 	$(CARGO) test --workspace
+
+bench: ## measure: start, memory, CPU, throughput beside the real Kafka (after `make clients`)
+	$(CARGO) build --release -p ottla-shards
+	$(CARGO) bench -p ottla-bench --bench figures
+
+clients: ## install the clients that the tests use if they find them: kcat, confluent-kafka, Kafka's tools
+	command -v kcat >/dev/null || { apt-get update -qq && apt-get install -y -qq kcat; }
+	test -x target/clients/python/bin/python || python3 -m venv target/clients/python
+	target/clients/python/bin/python -c 'import confluent_kafka' 2>/dev/null || target/clients/python/bin/pip install -q confluent-kafka
+	test -f target/clients/kafka/.complete || { mvn -q -B -f tests/clients/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/target/clients/kafka && touch target/clients/kafka/.complete; }
 
 fmt: ## format the sources
 	$(CARGO) fmt --all

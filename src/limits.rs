@@ -41,6 +41,59 @@ pub const PRODUCER_BATCHES_RETAINED: usize = 5;
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(BATCH_HEADER_BYTES < BLOCK_BYTES);
 
+/// The most members that one group may have, whatever `group.max.size` says: a generation is one record.
+pub const GROUP_MEMBERS_MAX: usize = 16_384;
+
+/// The most member ids of one group that were handed out and not yet used (KIP-394).
+pub const GROUP_PENDING_MEMBERS_MAX: usize = 16_384;
+
+/// The most groups that one shard coordinates; further ones are refused, loaded ones are kept.
+pub const GROUPS_PER_SHARD_MAX: usize = 200_000;
+
+/// The most assignors that one member may offer.
+pub const GROUP_PROTOCOLS_MAX: usize = 128;
+
+/// The most bytes that one member's assignors may carry together.
+pub const GROUP_MEMBER_METADATA_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The most bytes that the assignors of all members of one group may carry together.
+pub const GROUP_METADATA_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The most bytes of a string that goes into a record of `__consumer_offsets`: its length is a signed 16-bit number.
+pub const GROUP_STRING_BYTES_MAX: usize = i16::MAX as usize;
+
+/// The most bytes of a client's or instance's name that become part of a generated member id.
+pub const GROUP_MEMBER_ID_NAME_BYTES_MAX: usize = 1_024;
+
+/// The most UTF-16 units of a commit's metadata string, whatever `offset.metadata.max.bytes` says: three bytes each
+/// must fit a string of a record.
+pub const GROUP_OFFSET_METADATA_UNITS_MAX: i32 = 10_922;
+
+/// The most bytes of coordinator records of one shard that wait for the disk.
+pub const GROUP_APPEND_BYTES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
+
+/// The most tombstones that go into one append of the coordinator.
+pub const GROUP_TOMBSTONES_PER_APPEND_MAX: usize = 1_000;
+
+/// The most bytes of tombstones that go into one append of the coordinator.
+pub const GROUP_TOMBSTONE_BYTES_PER_APPEND_MAX: usize = 256 * 1024;
+
+/// The most committed offsets that one step of the search for expired ones looks at.
+pub const GROUP_SWEEP_OFFSETS_MAX: usize = 10_000;
+
+/// The most groups that one step of the search for expired offsets looks at.
+pub const GROUP_SWEEP_GROUPS_MAX: usize = 1_000;
+
+/// The most groups whose timers one call of the coordinator's `on_timeout` serves.
+pub const GROUP_TIMERS_PER_CALL_MAX: usize = 1_024;
+
+/// The most OffsetFetch requests of one partition that wait for commits under way.
+pub const GROUP_FETCHES_PARKED_MAX: usize = 1_024;
+
+const _: () = assert!(GROUP_MEMBER_METADATA_BYTES_MAX <= GROUP_METADATA_BYTES_MAX);
+const _: () = assert!(GROUP_OFFSET_METADATA_UNITS_MAX as usize * 3 <= GROUP_STRING_BYTES_MAX);
+const _: () = assert!(GROUP_MEMBER_ID_NAME_BYTES_MAX + 37 <= GROUP_STRING_BYTES_MAX);
+
 /// Leader epochs remembered per partition; the oldest make room.
 pub const LEADER_EPOCHS_MAX: usize = 65_536;
 
@@ -66,3 +119,18 @@ pub const SEARCH_BYTES_BEHIND_ZEROS: u64 = 64 * 1024;
 
 /// How far a start looks for later batches behind a torn one, whose write may have been this large.
 pub const SEARCH_BYTES_BEHIND_DAMAGE: u64 = 4 * 1024 * 1024;
+
+/// The most partitions that one request may create (Kafka's `MAX_PARTITIONS_PER_BATCH`): they are one batch of records.
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+
+/// The most partitions that all topics together may have.
+pub const PARTITIONS_TOTAL_MAX: usize = 200_000;
+
+/// The most memory, roughly, that the configuration overrides of all resources together may take.
+pub const CONFIG_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The most settings that one DescribeConfigs answer holds: those of some ten thousand topics.
+pub const DESCRIBED_CONFIGS_MAX: usize = 400_000;
+
+const _: () = assert!(PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_TOTAL_MAX);
+const _: () = assert!(PARTITIONS_PER_REQUEST_MAX <= PARTITIONS_PER_TOPIC_MAX as usize);

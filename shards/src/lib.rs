@@ -1,5 +1,9 @@
 //! WHERE a broker runs: one executor per core, the only home of unsafe, io_uring, direct I/O, sendfile and clocks.
 
+pub mod boot;
 pub mod disk;
+pub mod drive;
 pub mod host;
+pub mod logs;
 pub mod mesh;
+pub mod net;

@@ -37,10 +37,9 @@ impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FrameError::Negative { length } => write!(f, "a frame of {length} bytes was announced"),
-            FrameError::TooLarge { length, limit } => write!(
-                f,
-                "a frame of {length} bytes was announced; socket.request.max.bytes allows {limit}"
-            ),
+            FrameError::TooLarge { length, limit } => {
+                write!(f, "a frame of {length} bytes was announced; socket.request.max.bytes allows {limit}")
+            }
         }
     }
 }
@@ -211,7 +210,10 @@ mod tests {
         let negative = FrameError::Negative { length: -1 };
         assert_eq!(all(&mut frames, &[0xFF; 4]), Err(negative));
         let mut frames = Frames::new(100);
-        assert_eq!(all(&mut frames, &101i32.to_be_bytes()), Err(FrameError::TooLarge { length: 101, limit: 100 }));
+        assert_eq!(
+            all(&mut frames, &101i32.to_be_bytes()),
+            Err(FrameError::TooLarge { length: 101, limit: 100 })
+        );
         let mut frames = Frames::new(100);
         assert_eq!(all(&mut frames, &framed(&[7; 100])), Ok(vec![Bytes::from(vec![7; 100])]));
     }
@@ -225,7 +227,11 @@ mod tests {
         while arrived < 1 << 20 {
             assert_eq!(all(&mut frames, &[1; 1000]), Ok(vec![]));
             arrived += 1000;
-            assert!(frames.memory() <= (arrived * GROWTH).max(FIRST_BYTES), "{} for {arrived}", frames.memory());
+            assert!(
+                frames.memory() <= (arrived * GROWTH).max(FIRST_BYTES),
+                "{} for {arrived}",
+                frames.memory()
+            );
         }
     }
 

@@ -63,7 +63,8 @@ impl IdleClock {
         let idle = self.idle_max.is_some_and(|max| still >= max);
         let idle_at = self.idle_max.map(|max| self.moved.after(max));
         match activity {
-            Activity::Answering => Verdict::Wait,
+            // It may rest at the next look.
+            Activity::Answering => self.idle_max.map_or(Verdict::Wait, |max| Verdict::LookAt(now.after(max))),
             Activity::Resting | Activity::Standing if idle => Verdict::Idle,
             Activity::Resting => idle_at.map_or(Verdict::Wait, Verdict::LookAt),
             Activity::Standing if memory_is_short && still >= STALL_MAX => Verdict::Stalled,
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn waiting_for_the_broker_is_not_idle() {
         let clock = IdleClock::new(at(0), 60_000);
-        assert_eq!(clock.judge(at(1_000), Activity::Answering, true), Verdict::Wait);
+        assert_eq!(clock.judge(at(1_000), Activity::Answering, true), Verdict::LookAt(at(1_060)));
     }
 
     #[test]

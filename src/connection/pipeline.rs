@@ -42,6 +42,9 @@ pub struct Pipeline<R> {
     /// The ticket of the front of `waiting`.
     first: u64,
     limit: usize,
+    /// An answer closes the connection when its turn comes: nothing more starts.
+    closing: bool,
+    /// Nothing starts or leaves any more.
     closed: bool,
 }
 
@@ -50,13 +53,13 @@ impl<R> Pipeline<R> {
     #[must_use]
     pub fn new(limit: usize) -> Pipeline<R> {
         assert!(limit > 0, "a connection may have a request in progress");
-        Pipeline { waiting: VecDeque::new(), first: 0, limit, closed: false }
+        Pipeline { waiting: VecDeque::new(), first: 0, limit, closing: false, closed: false }
     }
 
-    /// Whether another request may start.
+    /// Whether another request may start: not above the limit, and not behind an answer that closes.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.waiting.len() < self.limit && !self.closed
+        self.waiting.len() < self.limit && !self.closing && !self.closed
     }
 
     /// Requests in progress, or whose replies have not left.
@@ -96,11 +99,12 @@ impl<R> Pipeline<R> {
             return;
         };
         assert!(slot.is_none(), "a request is answered once");
+        self.closing |= matches!(answer, Answer::Close);
         *slot = Some(answer);
     }
 
     /// What leaves next, when its turn has come. After [`Next::Close`] there is nothing more.
-    pub fn next(&mut self) -> Option<Next<R>> {
+    pub fn leave(&mut self) -> Option<Next<R>> {
         loop {
             self.waiting.front()?.as_ref()?;
             let answer = self.waiting.pop_front().flatten().expect("looked at above");
@@ -124,7 +128,8 @@ impl<R> Pipeline<R> {
 
     /// Gives back memory that only a burst needed.
     pub fn shrink(&mut self) {
-        if self.waiting.is_empty() && self.waiting.capacity() > 0 {
+        const KEPT: usize = 8;
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
             self.waiting = VecDeque::new();
         }
     }
@@ -140,11 +145,11 @@ mod tests {
         let tickets: Vec<Ticket> = (0..3).map(|_| pipeline.start()).collect();
         pipeline.answer(tickets[2], Answer::Reply("third"));
         pipeline.answer(tickets[1], Answer::Reply("second"));
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), None);
         assert!(!pipeline.is_ready());
         pipeline.answer(tickets[0], Answer::Reply("first"));
         assert!(pipeline.is_ready());
-        let left: Vec<_> = std::iter::from_fn(|| pipeline.next()).collect();
+        let left: Vec<_> = std::iter::from_fn(|| pipeline.leave()).collect();
         assert_eq!(left, [Next::Reply("first"), Next::Reply("second"), Next::Reply("third")]);
         assert!(pipeline.is_empty());
     }
@@ -154,13 +159,13 @@ mod tests {
         let mut pipeline = Pipeline::new(8);
         let (quiet, loud) = (pipeline.start(), pipeline.start());
         pipeline.answer(loud, Answer::Reply(1));
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), None);
         pipeline.answer(quiet, Answer::Silence);
-        assert_eq!(pipeline.next(), Some(Next::Reply(1)));
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), Some(Next::Reply(1)));
+        assert_eq!(pipeline.leave(), None);
         let quiet = pipeline.start();
         pipeline.answer(quiet, Answer::Silence);
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), None);
         assert!(pipeline.is_empty());
     }
 
@@ -169,15 +174,17 @@ mod tests {
         let mut pipeline = Pipeline::new(8);
         let tickets: Vec<Ticket> = (0..4).map(|_| pipeline.start()).collect();
         pipeline.answer(tickets[2], Answer::Reply(2));
+        assert!(pipeline.has_room());
         pipeline.answer(tickets[1], Answer::Close);
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), None);
+        assert!(!pipeline.has_room(), "nothing starts behind a close");
         pipeline.answer(tickets[0], Answer::Reply(0));
-        assert_eq!(pipeline.next(), Some(Next::Reply(0)));
-        assert_eq!(pipeline.next(), Some(Next::Close));
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), Some(Next::Reply(0)));
+        assert_eq!(pipeline.leave(), Some(Next::Close));
+        assert_eq!(pipeline.leave(), None);
         assert!(!pipeline.has_room());
         pipeline.answer(tickets[3], Answer::Reply(3));
-        assert_eq!(pipeline.next(), None);
+        assert_eq!(pipeline.leave(), None);
     }
 
     #[test]
@@ -190,7 +197,7 @@ mod tests {
         assert!(!pipeline.has_room());
         pipeline.answer(first, Answer::Reply(1));
         assert!(!pipeline.has_room());
-        assert_eq!(pipeline.next(), Some(Next::Reply(1)));
+        assert_eq!(pipeline.leave(), Some(Next::Reply(1)));
         assert!(pipeline.has_room());
     }
 

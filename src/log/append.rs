@@ -283,7 +283,6 @@ impl Log {
     pub(super) fn roll_to(&mut self, new_base: Offset, now: Monotonic) -> Roll {
         assert!(new_base >= self.log_end_offset, "a segment begins where the log ends, or behind a gap");
         assert!(new_base > self.active.base_offset(), "two segments never share their base offset");
-        self.producers.skip_to(new_base);
         let snapshot = super::producer_snapshot::encode_snapshot(&self.producers);
         let next = ActiveSegment::new(new_base, &self.config, now);
         let (closed, indexes) = std::mem::replace(&mut self.active, next).close();

@@ -12,6 +12,13 @@
 //! | [`producer_entry`], [`producers`], [`producer_snapshot`] | duplicates, gaps, fencing, open transactions |
 //! | [`segment`], [`tail`] | when to roll; where the newest batches are |
 //! | [`partition_log`], [`append`], [`read`] | offsets, appends and reads of the whole |
+//! | [`timestamp`], [`aborted`] | which offset a timestamp has; which transactions a reader skips |
+//! | [`retention`] | what goes: by age, by bytes, before the log start offset |
+//! | [`recovery`], [`damage`], [`load`] | what of a segment counts, what was lost, and a start from the files |
+//!
+//! What the shell owes the core, besides doing what it is told: an offset is marked durable when its bytes are; a
+//! recovery point is written after everything that a start from there reads; a reply waits for the offset that it
+//! names, a duplicate's too; nothing stands behind the end of a log that a start would take for a batch.
 
 pub mod aborted;
 pub mod append;

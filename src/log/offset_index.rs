@@ -1,6 +1,6 @@
 //! The sparse offset index of one segment: where in the `.log` file a reader of an offset begins to look.
 //!
-//! Owned by the partition's owner shard, as part of its [`Segment`](super::segment::Segment). On disk it is Kafka's
+//! Owned by the partition's owner shard, in [`SegmentIndexes`](super::segment::SegmentIndexes). On disk it is Kafka's
 //! `<base offset>.index` (`OffsetIndex.java`): 8 bytes per entry, big-endian, the last offset of a batch relative
 //! to the segment's base and the position at which that batch begins, both 32 bits.
 //!

@@ -393,16 +393,13 @@ impl Log {
 
     /// A read that begins in the tail, where every boundary is known.
     fn read_tail(&self, first: LogPosition, request: ReadRequest) -> ReadPlan {
-        if first.offset >= request.up_to {
-            return ReadPlan::Empty;
-        }
         let (_, bytes) = self.segment_of(first.segment_base);
         let limit = match self.tail.batch_of(request.up_to) {
             Some(batch) if batch.segment_base == first.segment_base => batch.position,
             Some(_) | None => bytes,
         };
         if limit <= first.position {
-            // The limit lies within the first batch: it is whole or not at all.
+            // The limit lies before or within the first batch: it is whole or not at all.
             return ReadPlan::Empty;
         }
         let first_batch_end = self.tail.whole_batches_end(first, first.position, limit);

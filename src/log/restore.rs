@@ -91,3 +91,88 @@ impl Log {
         self.replicated
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::LeaderEpoch;
+    use crate::log::producer_snapshot::encode_snapshot;
+    use crate::log::testing::batch;
+    use crate::log::testing::disk::{Disk, NOW};
+
+    fn config() -> LogConfig {
+        LogConfig { segment_bytes: 900, index_interval_bytes: 150, ..LogConfig::default() }
+    }
+
+    fn stopped() -> (Log, Disk) {
+        let mut log = Log::new(config(), Offset(0), 1, NOW);
+        let mut disk = Disk::new(&log);
+        log.become_leader(LeaderEpoch(2));
+        for at in 0..30 {
+            disk.append(
+                &mut log,
+                batch(0, 1).bytes_total(100).timestamp(at * 7 % 40).producer(7, 0, at as i32),
+            );
+        }
+        disk.checkpoint(&mut log);
+        (log, disk)
+    }
+
+    fn note(log: &Log) -> LeftLog {
+        let active = log.active_segment();
+        LeftLog {
+            log_start_offset: log.log_start_offset(),
+            log_end_offset: log.log_end_offset(),
+            high_watermark: None,
+            closed: log.closed_segments().copied().collect(),
+            active_base: active.base_offset(),
+            active: ResumedSegment {
+                bytes: active.bytes(),
+                largest_timestamp: active.largest_timestamp(),
+                first_timestamp: active.first_timestamp(),
+                modified: active.modified(),
+                bytes_since_entry: active.bytes_since_entry(),
+                indexes: active.indexes().clone(),
+            },
+            epochs: log.epochs().clone(),
+            producers: encode_snapshot(log.producers()),
+            snapshots: log.snapshots().clone(),
+            jitter_seed: 1,
+        }
+    }
+
+    #[test]
+    fn a_note_gives_what_the_files_give() {
+        let (log, mut disk) = stopped();
+        let mut restored = Log::restore(config(), note(&log), NOW).expect("it fits together");
+        let mut loaded = disk.load(disk.input(&config(), true)).log;
+        for closed in log.closed_segments() {
+            loaded.set_largest_timestamp(closed.base_offset, closed.largest_timestamp);
+        }
+        assert_eq!(restored, loaded);
+        assert_eq!(restored.offsets(), log.offsets());
+        let mut again = disk.clone();
+        for at in 30..60 {
+            let next = batch(0, 1).bytes_total(100).timestamp(at).producer(7, 0, at as i32);
+            assert_eq!(disk.append(&mut restored, next), again.append(&mut loaded, next));
+        }
+    }
+
+    #[test]
+    fn a_note_that_contradicts_itself_is_refused() {
+        let (log, _) = stopped();
+        let spoil: [fn(&mut LeftLog); 6] = [
+            |note| note.producers[12] ^= 1,
+            |note| note.closed.swap(0, 1),
+            |note| note.log_start_offset = Offset(31),
+            |note| note.log_end_offset = note.active_base.plus(-1),
+            |note| note.high_watermark = Some(Offset(31)),
+            |note| note.closed.clear(),
+        ];
+        for spoil in spoil {
+            let mut note = note(&log);
+            spoil(&mut note);
+            assert_eq!(Log::restore(config(), note, NOW), None);
+        }
+    }
+}

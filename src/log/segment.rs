@@ -176,6 +176,13 @@ impl ActiveSegment {
         }
     }
 
+    /// The same segment, its age by the clock counted from `now`.
+    #[must_use]
+    pub fn created_at(mut self, now: Monotonic) -> ActiveSegment {
+        self.created = now;
+        self
+    }
+
     /// The same segment with indexes that may become as large as `segment.index.bytes` says.
     #[must_use]
     pub fn with_index_bytes_max(mut self, index_bytes_max: usize) -> ActiveSegment {

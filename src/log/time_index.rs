@@ -1,6 +1,6 @@
 //! The sparse time index of one segment: from which offset on a search for a timestamp has to look.
 //!
-//! Owned by the partition's owner shard, as part of its [`Segment`](super::segment::Segment). On disk it is Kafka's
+//! Owned by the partition's owner shard, in [`SegmentIndexes`](super::segment::SegmentIndexes). On disk it is Kafka's
 //! `<base offset>.timeindex` (`TimeIndex.java`): 12 bytes per entry, big-endian, the largest timestamp of the
 //! segment so far (64 bits) and the last offset of the batch that has it, relative to the segment's base (32 bits).
 //!

@@ -1,6 +1,6 @@
 //! The aborted transactions of one segment: what a reader of committed records has to skip.
 //!
-//! Owned by the partition's owner shard, as part of its [`Segment`](super::segment::Segment). On disk it is Kafka's
+//! Owned by the partition's owner shard, in [`SegmentIndexes`](super::segment::SegmentIndexes). On disk it is Kafka's
 //! `<base offset>.txnindex` (`TransactionIndex.java`, `AbortedTxn.java`), a file that exists only where there is an
 //! entry: 34 bytes each, big-endian, version 0, producer id, first offset, offset of the abort marker, and the last
 //! stable offset as it was behind that marker. An entry stands in the segment of its marker.

@@ -1,16 +1,23 @@
 //! Hostile bytes at every decoder of requests: no panic, and no more memory than the input may cost.
 
+use ottla_wire::arbitrary::Arbitrary;
 use ottla_wire::arbitrary::Rng;
-use ottla_wire::limits::{DECODE_MEMORY_BASE, DECODE_MEMORY_PER_BYTE};
-use ottla_wire::{decode_request_any, decode_response_any, frame};
+use ottla_wire::{Message, Reader, decode_request_any, decode_response_any, for_each_message, frame};
 
 use crate::allocations::peak_of;
-use crate::every_api::{Case, Direction, all};
+use crate::every_api::{Case, Direction, all, bytes_of};
+
+/// What a decode may have reserved at its peak: the promise of the crate, said a second time.
+fn memory_allowed(input: usize) -> usize {
+    4 * input + 64 * 1024
+}
 
 /// Mutations of each request in each version.
 const REQUEST_MUTATIONS: u64 = 800;
 /// Mutations of each response in each version.
 const RESPONSE_MUTATIONS: u64 = 100;
+/// Mutations of each message in each version, the records and the embedded messages among them.
+const MESSAGE_MUTATIONS: u64 = 60;
 
 /// Counts and lengths that have hurt others: the extremes of each width, and just below and above the limits.
 const HURTFUL: &[&[u8]] = &[
@@ -40,7 +47,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
         match rng.below(8) {
             0 => bytes.truncate(at),
             1 if at < bytes.len() => bytes[at] ^= 1 << rng.below(8),
-            2 if at < bytes.len() => bytes[at] = rng.next() as u8,
+            2 if at < bytes.len() => bytes[at] = rng.bits() as u8,
             3 | 4 => overwrite(bytes, at, HURTFUL[rng.below(HURTFUL.len() as u64) as usize]),
             5 => {
                 let hurtful = HURTFUL[rng.below(HURTFUL.len() as u64) as usize];
@@ -54,7 +61,7 @@ fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {
             _ if at < bytes.len() => {
                 bytes.remove(at);
             }
-            _ => bytes.push(rng.next() as u8),
+            _ => bytes.push(rng.bits() as u8),
         }
     }
 }
@@ -74,7 +81,7 @@ fn decode_within_bounds(case: &Case, bytes: &[u8], seed: u64) -> bool {
         }
         .is_ok();
     });
-    let allowed = DECODE_MEMORY_PER_BYTE * bytes.len() + DECODE_MEMORY_BASE;
+    let allowed = memory_allowed(bytes.len());
     let what = format_args!("{} {:?} v{} seed {seed}", case.api, case.direction, case.version);
     assert!(peak <= allowed, "{what}: {peak} bytes of memory for {} bytes of input", bytes.len());
     accepted
@@ -109,12 +116,35 @@ fn mutated_responses_neither_panic_nor_cost_memory() {
 }
 
 #[test]
+fn every_mutated_message_neither_panics_nor_costs_memory() {
+    macro_rules! check {
+        ($module:ident, $message:ident) => {
+            for version in <ottla_wire::$module::$message as Message>::VERSIONS {
+                for seed in 0..MESSAGE_MUTATIONS {
+                    let rng = &mut Rng::new(seed);
+                    let value = <ottla_wire::$module::$message as Arbitrary>::arbitrary(rng, version);
+                    let mut bytes = bytes_of(&value, version);
+                    mutate(rng, &mut bytes);
+                    let peak = peak_of(|| {
+                        let mut r = Reader::new(&bytes);
+                        drop(<ottla_wire::$module::$message as Message>::decode(&mut r, version));
+                    });
+                    let name = stringify!($message);
+                    assert!(peak <= memory_allowed(bytes.len()), "{name} v{version} seed {seed}: {peak}");
+                }
+            }
+        };
+    }
+    for_each_message!(check);
+}
+
+#[test]
 fn noise_neither_panics_nor_costs_memory() {
     for case in all() {
         for seed in 0..20 {
             let rng = &mut Rng::new(seed);
             let len = rng.below(300);
-            let bytes: Vec<u8> = (0..len).map(|_| if rng.bool() { rng.next() as u8 } else { 1 }).collect();
+            let bytes: Vec<u8> = (0..len).map(|_| if rng.bool() { rng.bits() as u8 } else { 1 }).collect();
             decode_within_bounds(&case, &bytes, seed);
             let _ = frame::decode_request_header(&bytes);
         }

@@ -6,5 +6,6 @@ mod allocations;
 mod differential;
 mod every_api;
 mod fuzz;
+mod golden;
 mod roundtrip;
 mod rules;

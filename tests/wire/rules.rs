@@ -1,11 +1,12 @@
 //! Rules of the wire that a round trip cannot see: bytes written by hand, and what must be refused.
 
 use ottla_wire::api_versions_request::ApiVersionsRequest;
-use ottla_wire::fetch_request::FetchRequest;
+use ottla_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
 use ottla_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use ottla_wire::{ApiKey, DecodeError, EncodeError, Message, Reader, Records, SplicePoint, Uuid, frame};
 
+use crate::allocations::peak_of;
 use crate::every_api::bytes_of;
 
 fn decode_api_versions(bytes: &[u8]) -> Result<(), DecodeError> {
@@ -90,6 +91,32 @@ fn counts_are_checked_before_anything_is_reserved() {
     assert_eq!(count(-2, 8), Err(DecodeError::NegativeLength(-2)));
     assert_eq!(count(1_000_000, 4_000_000), Ok(1_000_000));
     assert_eq!(count(1_000_001, 4_000_004), Err(DecodeError::TooManyElements(1_000_001)));
+}
+
+#[test]
+fn a_count_that_cannot_be_true_reserves_nothing() {
+    // A topic of version 12 takes 18 bytes at least: an id, a null name, no tags.
+    let mut bytes = vec![0xe9, 0x07];
+    bytes.resize(2 + 999 * 18 + 17, 0);
+    let peak = peak_of(|| {
+        let refused = MetadataRequest::decode(&mut Reader::new(&bytes), 12);
+        assert_eq!(refused, Err(DecodeError::Truncated { needed: 18_000, remaining: 17_999 }));
+    });
+    assert_eq!(peak, 0);
+}
+
+#[test]
+fn what_may_be_lost_is_lost_without_a_word() {
+    let directory = |id| FetchRequest {
+        topics: vec![FetchTopic {
+            partitions: vec![FetchPartition { replica_directory_id: id, ..FetchPartition::default() }],
+            ..FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    };
+    let (without, with) = (directory(Uuid::ZERO), directory(Uuid([3; 16])));
+    assert_eq!(bytes_of(&with, 16), bytes_of(&without, 16));
+    assert_eq!(bytes_of(&with, 17).len(), bytes_of(&without, 17).len() + 18);
 }
 
 #[test]

@@ -1,1 +1,5 @@
-//! placeholder
+//! The command line with Kafka's own names and flags, and tidy.
+
+pub mod client;
+pub mod storage;
+pub mod tidy;

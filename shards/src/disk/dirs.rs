@@ -388,6 +388,14 @@ impl LogDir {
         Ok(found.collect())
     }
 
+    /// Removes, in the background, a partition that no topic has any more. What a crash leaves of it is found again by
+    /// the next scan.
+    pub fn remove_stray(&self, partition: &TopicPartition) {
+        tracing::info!("{}: {partition} belongs to no topic any more and is removed", self.path.display());
+        self.forget(partition);
+        self.remove_in_background(self.path.join(partition.to_string()));
+    }
+
     fn remove_in_background(&self, path: PathBuf) {
         drop(host::spawn_in(Queue::Background, async move {
             if let Err(error) = host::remove_dir_all(&path).await {

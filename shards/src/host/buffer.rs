@@ -116,7 +116,8 @@ impl Drop for Block {
 
 /// Frees what this thread's pool keeps; for measuring, and for the end of a shard.
 pub fn trim_pool() {
-    let kept = POOL.with(|pool| std::mem::replace(&mut *pool.borrow_mut(), [const { Vec::new() }; CLASSES.len()]));
+    let kept =
+        POOL.with(|pool| std::mem::replace(&mut *pool.borrow_mut(), [const { Vec::new() }; CLASSES.len()]));
     for block in kept.into_iter().flatten() {
         // SAFETY: allocated with this very layout; forgotten below, so that it is freed once.
         unsafe { dealloc(block.start.as_ptr(), Block::layout(block.bytes)) };

@@ -10,6 +10,7 @@
 //! - **One thread, many tasks.** Every future spawned here stays on the shard that spawned it and need not be
 //!   `Send`. A spawned task never runs before its spawner returns to the executor: no call of this module runs
 //!   another task inside it.
+//! - **Wakers** are woken on their own shard. Another thread rings a [`Bell`], or is one of [`spawn_blocking`]'s.
 //! - **Order.** Tasks of one queue that become ready run in the order in which they became ready. Nothing is said
 //!   about the order of completions of the disk or the network; two writes to one file are ordered only by
 //!   awaiting the first.
@@ -30,6 +31,6 @@ mod types;
 mod glommio;
 
 pub use buffer::{AlignedBuf, AppendBuf, WriteSlice};
-pub use types::{Durability, LocalBoxFuture, OpenHow, Queue, ShardSpec, SharedFd, TimedOut};
+pub use types::{Durability, LocalBoxFuture, OpenHow, Queue, ShardSpec, TimedOut};
 
 pub use glommio::*;

@@ -2,17 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use ottla::ids::ShardId;
 
 /// A boxed future that stays on its shard.
 pub type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
-
-/// A descriptor that may cross shards; the file closes with its last owner.
-pub type SharedFd = Arc<OwnedFd>;
 
 /// Where one shard runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

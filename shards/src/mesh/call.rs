@@ -86,7 +86,9 @@ impl<R> Calls<R> {
             }
             return Poll::Pending;
         }
-        let Entry::Ready(answer) = table.release(call) else { panic!("a call is awaited until its reply, once") };
+        let Entry::Ready(answer) = table.release(call) else {
+            panic!("a call is awaited until its reply, once")
+        };
         Poll::Ready(answer)
     }
 

@@ -33,7 +33,8 @@ pub(super) struct Inlet<T> {
 pub(super) fn lane<T>(capacity: usize) -> (Outlet<T>, Inlet<T>) {
     let (producer, consumer) = RingBuffer::new(capacity);
     let room_wanted = Arc::new(AtomicBool::new(false));
-    let outlet = Outlet { ring: producer, list: VecDeque::new(), sent: 0, room_wanted: Arc::clone(&room_wanted) };
+    let outlet =
+        Outlet { ring: producer, list: VecDeque::new(), sent: 0, room_wanted: Arc::clone(&room_wanted) };
     (outlet, Inlet { ring: consumer, taken: false, room_wanted })
 }
 

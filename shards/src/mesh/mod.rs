@@ -74,19 +74,19 @@ pub struct Seat<Q, R> {
 #[must_use]
 pub fn seats<Q, R>(shards: u16, capacity: usize) -> Vec<Seat<Q, R>> {
     assert!(capacity > 0, "a ring holds at least one value");
-    let shards = usize::from(shards);
     let bells: Arc<[OnceLock<Bell>]> = (0..shards).map(|_| OnceLock::new()).collect();
-    let mut table: Vec<Vec<Option<Peer<Q, R>>>> =
-        (0..shards).map(|_| (0..shards).map(|_| None).collect()).collect();
-    for a in 0..shards {
-        for b in a + 1..shards {
-            let (at_a, at_b) = pair(capacity);
-            table[a][b] = Some(at_a);
-            table[b][a] = Some(at_b);
+    let mut seats: Vec<Seat<Q, R>> = Vec::with_capacity(usize::from(shards));
+    for me in 0..shards {
+        let mut peers = Vec::with_capacity(usize::from(shards));
+        for other in &mut seats {
+            let (here, there) = pair(capacity);
+            peers.push(Some(here));
+            other.peers.push(Some(there));
         }
+        peers.push(None);
+        seats.push(Seat { me: ShardId(me), peers, bells: Arc::clone(&bells) });
     }
-    let numbered = (0u16..).zip(table);
-    numbered.map(|(me, peers)| Seat { me: ShardId(me), peers, bells: Arc::clone(&bells) }).collect()
+    seats
 }
 
 /// Both ends of the four rings between two shards.

@@ -155,6 +155,28 @@ fn a_gap_in_the_offsets_begins_a_new_segment_only_where_it_must() {
 }
 
 #[test]
+fn a_reader_of_the_tail_never_walks() {
+    let mut log = Log::new(LogConfig { segment_bytes: 9_000, ..config() }, Offset(0), 1, NOW);
+    let mut disk = Disk::new(&log);
+    for _ in 0..600 {
+        disk.append(&mut log, batch(0, 2));
+    }
+    for durable in [900, 1_150, 1_200] {
+        log.mark_durable(Offset(durable));
+        let up_to = log.high_watermark();
+        for from in 1_200 - 2 * crate::limits::TAIL_BATCHES as i64..up_to.0 {
+            let plan = log.read_plan(request(from, up_to, 300)).expect("in range");
+            let ReadPlan::Slice(slice) = plan else { panic!("{from}: {plan:?}") };
+            assert_eq!((slice.start.0 % 70, slice.end.0 % 70), (0, 0), "whole batches");
+            assert_eq!(disk.read(&log, request(from, up_to, 300))[0].0, Offset(from / 2 * 2));
+        }
+    }
+    disk.append(&mut log, batch(0, 2));
+    assert!(matches!(log.read_plan(request(3, Offset(1_200), 300)), Ok(ReadPlan::Walk(_))));
+    assert!(size_of::<Log>() < 1_024, "{} bytes", size_of::<Log>());
+}
+
+#[test]
 fn epochs_answer_where_logs_part() {
     let (mut log, mut disk) = log();
     disk.append(&mut log, batch(0, 5));

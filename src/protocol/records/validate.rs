@@ -68,6 +68,13 @@ pub struct Validated {
 }
 
 impl Validated {
+    /// Whether [`Validated::apply`] would change a batch with this header.
+    #[must_use]
+    pub fn changes(&self, header: &BatchHeader) -> bool {
+        header.attributes.timestamp_type() != self.timestamp_type
+            || header.max_timestamp != self.max_timestamp
+    }
+
     /// Writes time and kind of time into the producer's bytes, and a new CRC if that changed anything.
     pub fn apply(&self, batch: &mut [u8]) {
         edit::set_max_timestamp(batch, self.timestamp_type, self.max_timestamp);

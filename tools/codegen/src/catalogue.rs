@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::Options;
 use crate::schema::{Kind, Message};
 use crate::structs::lifetime;
 
 /// Writes the parts that know every message.
-pub fn write(out: &mut String, messages: &[Message], options: Options) {
+pub fn write(out: &mut String, messages: &[Message]) {
     let apis = apis(messages);
     api_keys(out, &apis);
     decode_any(out, &apis);
     metadata_records(out, messages);
     for_each(out, messages);
-    let _ = options;
 }
 
 struct Api<'m> {
@@ -61,7 +59,10 @@ fn api_keys(out: &mut String, apis: &BTreeMap<i16, Api<'_>>) {
         let _ = writeln!(out, "{key} => ApiKey::{},", api.name);
     }
     out.push_str("_ => return None,\n})\n}\n");
-    out.push_str("/// Kafka's name of the api, without `Request`.\npub const fn name(self) -> &'static str {\nmatch self {\n");
+    out.push_str(
+        "/// Kafka's name of the api, without `Request`.\
+    \npub const fn name(self) -> &'static str {\nmatch self {\n",
+    );
     for api in apis.values() {
         let _ = writeln!(out, "ApiKey::{0} => \"{0}\",", api.name);
     }
@@ -72,7 +73,8 @@ fn api_keys(out: &mut String, apis: &BTreeMap<i16, Api<'_>>) {
         let from = |m: &Message| if m.flexible.is_empty() { i16::MAX } else { m.flexible.low };
         let _ = writeln!(
             out,
-            "ApiKey::{} => ApiFacts {{ low: {}, high: {}, unstable: {}, request_flexible: {}, response_flexible: {} }},",
+            "ApiKey::{} => ApiFacts {{ low: {}, high: {}, unstable: {}, \
+            request_flexible: {}, response_flexible: {} }},",
             api.name,
             r.valid.low,
             r.valid.high,
@@ -89,7 +91,8 @@ fn decode_any(out: &mut String, apis: &BTreeMap<i16, Api<'_>>) {
         let _ = writeln!(
             out,
             "/// Decodes the whole body of a {what} and drops it: what a test needs to reach every decoder.\n\
-             #[allow(clippy::all)]\npub fn decode_{what}_any(api: ApiKey, version: i16, body: &[u8]) -> Result<(), DecodeError> {{\n\
+             #[allow(clippy::all)]\npub fn decode_{what}_any(api: ApiKey, version: i16, \
+             body: &[u8]) -> Result<(), DecodeError> {{\n\
              let r = &mut Reader::new(body);\nmatch api {{"
         );
         for api in apis.values() {
@@ -102,11 +105,12 @@ fn decode_any(out: &mut String, apis: &BTreeMap<i16, Api<'_>>) {
 }
 
 fn metadata_records(out: &mut String, messages: &[Message]) {
-    let records: BTreeMap<i16, &Message> = messages
-        .iter()
-        .filter(|m| m.kind == Kind::Metadata)
-        .map(|m| (m.api_key.expect("a metadata record has an api key"), m))
-        .collect();
+    // The tiered storage has records of the same kind with numbers of their own, in another log.
+    let mut records = BTreeMap::new();
+    for m in messages.iter().filter(|m| m.kind == Kind::Metadata && m.area == "metadata") {
+        let key = m.api_key.expect("a metadata record has an api key");
+        assert!(records.insert(key, m).is_none(), "metadata record {key} is there twice");
+    }
     out.push_str(
         "/// The records of the metadata log.\n#[allow(clippy::all, missing_docs, unused)]\npub mod metadata_record {\n\
          use crate::*;\nuse crate::generated_prelude::*;\n\
@@ -117,39 +121,48 @@ fn metadata_records(out: &mut String, messages: &[Message]) {
         let _ = writeln!(out, "{0}({1}::{0}{2}),", m.name, m.module, lifetime(&m.structs[0]));
     }
     out.push_str("}\nimpl<'a> MetadataRecord<'a> {\n");
-    out.push_str("/// The number of this kind of record.\npub fn api_key(&self) -> i16 {\nmatch self {\n");
-    for (key, m) in &records {
-        let _ = writeln!(out, "Self::{}(_) => {key},", m.name);
-    }
-    out.push_str("}\n}\n/// Kafka's name of this kind of record.\npub fn name(&self) -> &'static str {\nmatch self {\n");
+    metadata_facts(out, &records);
+    metadata_codec(out, &records);
+    out.push_str("}\n}\n");
+}
+
+fn match_all(
+    out: &mut String,
+    head: &str,
+    records: &BTreeMap<i16, &Message>,
+    arm: impl Fn(&Message) -> String,
+) {
+    let _ = writeln!(out, "{head} {{\nmatch self {{");
     for m in records.values() {
-        let _ = writeln!(out, "Self::{0}(_) => \"{0}\",", m.name);
+        let _ = writeln!(out, "Self::{}{},", m.name, arm(m));
     }
-    out.push_str("}\n}\n/// The highest version of this kind of record.\npub fn highest_version(&self) -> i16 {\nmatch self {\n");
-    for m in records.values() {
-        let _ = writeln!(out, "Self::{}(_) => {},", m.name, m.valid.high);
-    }
+    out.push_str("}\n}\n");
+}
+
+fn metadata_facts(out: &mut String, records: &BTreeMap<i16, &Message>) {
+    let head = "/// The number of this kind of record.\npub fn api_key(&self) -> i16";
+    match_all(out, head, records, |m| format!("(_) => {}", m.api_key.unwrap_or_default()));
+    let head = "/// Kafka's name of this kind of record.\npub fn name(&self) -> &'static str";
+    match_all(out, head, records, |m| format!("(_) => {:?}", m.name));
+    let head = "/// The highest version of this kind of record.\npub fn highest_version(&self) -> i16";
+    match_all(out, head, records, |m| format!("(_) => {}", m.valid.high));
+}
+
+fn metadata_codec(out: &mut String, records: &BTreeMap<i16, &Message>) {
+    let head = "/// The bytes of the message in `version`, without the frame.\n\
+                pub(crate) fn size(&self, version: i16) -> Result<usize, EncodeError>";
+    match_all(out, head, records, |_| "(m) => m.size(version)".to_owned());
+    let head = "pub(crate) fn write(&self, w: &mut Writer, version: i16)";
+    match_all(out, head, records, |_| "(m) => m.encode(w, version)".to_owned());
     out.push_str(
-        "}\n}\n/// Reads the message behind a frame whose api key and version are known.\n\
+        "/// Reads the message behind a frame whose api key and version are known.\n\
          pub(crate) fn read(api_key: i16, r: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError> {\n\
          Ok(match api_key {\n",
     );
-    for (key, m) in &records {
+    for (key, m) in records {
         let _ = writeln!(out, "{key} => Self::{0}({1}::{0}::decode(r, version)?),", m.name, m.module);
     }
-    out.push_str(
-        "other => return Err(DecodeError::UnknownRecord { api_key: other }),\n})\n}\n\
-         /// The bytes of the message in `version`, without the frame.\n\
-         pub(crate) fn size(&self, version: i16) -> Result<usize, EncodeError> {\nmatch self {\n",
-    );
-    for m in records.values() {
-        let _ = writeln!(out, "Self::{}(m) => m.size(version),", m.name);
-    }
-    out.push_str("}\n}\npub(crate) fn write(&self, w: &mut Writer, version: i16) {\nmatch self {\n");
-    for m in records.values() {
-        let _ = writeln!(out, "Self::{}(m) => m.encode(w, version),", m.name);
-    }
-    out.push_str("}\n}\n}\n}\n");
+    out.push_str("other => return Err(DecodeError::UnknownRecord { api_key: other }),\n})\n}\n");
 }
 
 fn for_each(out: &mut String, messages: &[Message]) {
@@ -162,7 +175,8 @@ fn for_each(out: &mut String, messages: &[Message]) {
     }
     out.push_str("};\n}\n");
     out.push_str(
-        "/// Calls `$each!(Api, request_module, Request, response_module, Response)` for every api that has a version.\n\
+        "/// Calls `$each!(Api, request_module, Request, response_module, Response)` \
+        for every api that has a version.\n\
          #[macro_export]\nmacro_rules! for_each_api {\n($each:ident) => {\n",
     );
     for api in apis(messages).values().filter(|a| !a.request.valid.is_empty()) {

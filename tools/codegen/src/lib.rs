@@ -39,6 +39,6 @@ pub fn generate(schemas: &Path, options: Options) -> String {
     for message in &messages {
         structs::module(&mut out, message, options);
     }
-    catalogue::write(&mut out, &messages, options);
+    catalogue::write(&mut out, &messages);
     out
 }

@@ -101,6 +101,8 @@ pub struct Message {
     pub name: String,
     /// The Rust module.
     pub module: String,
+    /// The directory of the schema: numbers of records are unique in one area alone.
+    pub area: String,
     /// What it is for.
     pub kind: Kind,
     /// The number that Kafka gave it.
@@ -142,7 +144,8 @@ pub fn load(dir: &Path) -> Vec<Message> {
                 continue;
             }
             let text = fs::read_to_string(&file).expect("a schema is readable");
-            let message = parse(&text).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+            let area_name = area.file_name().expect("an area has a name").to_string_lossy();
+            let message = parse(&area_name, &text).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
             assert!(
                 messages.insert(message.name.clone(), message).is_none(),
                 "{} is there twice",
@@ -154,7 +157,7 @@ pub fn load(dir: &Path) -> Vec<Message> {
 }
 
 /// Reads one schema; whole lines that are comments are allowed, as Kafka allows them.
-pub fn parse(text: &str) -> Result<Message, String> {
+pub fn parse(area: &str, text: &str) -> Result<Message, String> {
     let plain: String =
         text.lines().filter(|l| !l.trim_start().starts_with("//")).flat_map(|l| [l, "\n"]).collect();
     let json: Value = serde_json::from_str(&plain).map_err(|e| e.to_string())?;
@@ -174,6 +177,7 @@ pub fn parse(text: &str) -> Result<Message, String> {
     declare(&mut declared, name.clone(), top)?;
     let mut message = Message {
         module: text::snake(&name),
+        area: area.to_owned(),
         kind: kind(&string(&json, "type")?)?,
         api_key: json.get("apiKey").and_then(Value::as_i64).map(|k| k as i16),
         valid,
@@ -332,6 +336,9 @@ fn resolve(message: &mut Message, declared: BTreeMap<String, Vec<Field>>) -> Res
         *known = known.hull(versions);
         let fields = declared.get(&name).ok_or(format!("no struct {name}"))?;
         for field in fields {
+            if !field.tagged.is_empty() && holds_records(&field.of, &declared) {
+                return Err(format!("{}: record batches are never tagged", field.name));
+            }
             if let Some(inner) = struct_of(&field.of) {
                 todo.push((inner.to_owned(), versions.and(field.versions), depth + 1));
             }
@@ -346,6 +353,17 @@ fn resolve(message: &mut Message, declared: BTreeMap<String, Vec<Field>>) -> Res
     structs.sort_by_key(|s| (s.name != message.name, s.name.clone()));
     message.structs = structs;
     Ok(())
+}
+
+fn holds_records(of: &Type, declared: &BTreeMap<String, Vec<Field>>) -> bool {
+    match of {
+        Type::Records => true,
+        Type::Array(element) => holds_records(element, declared),
+        Type::Struct(name) => {
+            declared.get(name).is_some_and(|fields| fields.iter().any(|f| holds_records(&f.of, declared)))
+        }
+        Type::Fixed { .. } | Type::Text | Type::Bytes => false,
+    }
 }
 
 fn borrows(name: &str, declared: &BTreeMap<String, Vec<Field>>) -> bool {
@@ -370,4 +388,74 @@ fn versions(json: &Value, key: &str) -> Option<Versions> {
 
 fn list<'a>(json: &'a Value, key: &str) -> &'a [Value] {
     json.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field_of(field: &str) -> Result<Field, String> {
+        let text = format!(
+            r#"// A comment.
+            {{"name": "XRequest", "type": "request", "apiKey": 1, "validVersions": "0-3", "flexibleVersions": "2+",
+              "fields": [{field}]}}"#
+        );
+        parse("rpc", &text).map(|m| m.structs[0].fields[0].clone())
+    }
+
+    #[test]
+    fn null_as_json_is_no_default_and_null_as_text_is() {
+        let default = |d| {
+            let text = format!(
+                r#"{{"name": "A", "type": "string", "versions": "0+", "nullableVersions": "0+", "default": {d}}}"#
+            );
+            field_of(&text).map(|f| f.default)
+        };
+        assert_eq!(default("null"), Ok(String::new()));
+        assert_eq!(default("\"null\""), Ok("null".to_owned()));
+        assert_eq!(default("-1"), Ok("-1".to_owned()));
+    }
+
+    #[test]
+    fn a_field_without_versions_is_where_it_is_tagged() {
+        let field = field_of(r#"{"name": "A", "type": "int8", "taggedVersions": "2+", "tag": 0}"#);
+        assert_eq!(field.map(|f| f.versions), Ok(Versions::parse("2+")));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        let refused = |field: &str| field_of(field).expect_err("the schema is wrong");
+        assert!(
+            refused(r#"{"name": "A", "type": "int8", "versions": "0+", "new": 1}"#)
+                .contains("unknown key new")
+        );
+        assert!(refused(r#"{"name": "A", "type": "int9", "versions": "0+"}"#).contains("unknown type int9"));
+        assert!(
+            refused(r#"{"name": "A", "type": "[][]int8", "versions": "0+"}"#).contains("array of arrays")
+        );
+        assert!(
+            refused(r#"{"name": "A", "type": "Missing", "versions": "0+"}"#).contains("no struct Missing")
+        );
+        assert!(
+            refused(r#"{"name": "A", "type": "int8", "versions": "0+", "tag": 1}"#)
+                .contains("taggedVersions")
+        );
+        let tagged =
+            r#"{"name": "A", "type": "records", "versions": "2+", "taggedVersions": "2+", "tag": 0}"#;
+        assert!(refused(tagged).contains("never tagged"));
+        assert!(refused(r#"{"name": "A", "type": "int8"}"#).contains("no versions"));
+    }
+
+    #[test]
+    fn a_struct_is_met_where_its_field_is() {
+        let text = r#"{"name": "XRequest", "type": "request", "apiKey": 1, "validVersions": "0-9",
+            "fields": [{"name": "A", "type": "[]B", "versions": "3-7", "fields": [
+                {"name": "C", "type": "D", "versions": "5+", "fields": [
+                    {"name": "E", "type": "string", "versions": "0+"}]}]}]}"#;
+        let message = parse("rpc", text).expect("the schema is right");
+        assert_eq!(message.find("B").versions, Versions::parse("3-7"));
+        assert_eq!(message.find("D").versions, Versions::parse("5-7"));
+        assert!(message.structs.iter().all(|s| s.borrows));
+        assert_eq!(message.structs[0].name, "XRequest");
+    }
 }

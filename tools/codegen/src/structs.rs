@@ -17,7 +17,7 @@ pub fn module(out: &mut String, message: &Message, options: Options) {
         default(out, message, one);
         let lifetime = lifetime(one);
         let _ = writeln!(out, "impl<'a> Part<'a> for {}{lifetime} {{", one.name);
-        let _ = writeln!(out, "const MIN_WIRE: usize = {};", min_wire(message, one));
+        min_wire(out, message, one);
         decode::method(out, message, one);
         size::method(out, message, one);
         encode::method(out, message, one);
@@ -182,12 +182,21 @@ pub fn differs_from_default(message: &Message, field: &Field) -> String {
     }
 }
 
-/// The fewest bytes that a value of the struct takes in any version in which it is met.
-fn min_wire(message: &Message, one: &Struct) -> usize {
-    if one.versions.is_empty() {
-        return 0;
+/// The method that tells the fewest bytes of a value in each version in which it is met.
+fn min_wire(out: &mut String, message: &Message, one: &Struct) {
+    out.push_str("fn min_wire(version: i16) -> usize {\n");
+    let mut version = one.versions.high;
+    while version > one.versions.low {
+        let bytes = min_wire_at(message, one, version);
+        while version > one.versions.low && min_wire_at(message, one, version - 1) == bytes {
+            version -= 1;
+        }
+        if version > one.versions.low {
+            let _ = writeln!(out, "if version >= {version} {{ return {bytes}; }}");
+            version -= 1;
+        }
     }
-    (one.versions.low..=one.versions.high).map(|v| min_wire_at(message, one, v)).min().unwrap_or(0)
+    let _ = writeln!(out, "{}\n}}", min_wire_at(message, one, one.versions.low));
 }
 
 fn min_wire_at(message: &Message, one: &Struct, version: i16) -> usize {

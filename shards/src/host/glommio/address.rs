@@ -62,7 +62,12 @@ pub(super) fn accept(listener: RawFd) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((fd, from_storage(&storage)?))
 }
 
-pub(super) fn set_option(fd: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+pub(super) fn set_option(
+    fd: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).expect("four");
     // SAFETY: the pointer and length describe `value`.
     checked(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), length) })

@@ -52,7 +52,9 @@ impl Waiters {
 
 /// Runs `job` on a thread that may block, and resolves to its result. The job runs also when the future is dropped.
 /// A panic of the job is a panic of the awaiting task.
-pub fn spawn_blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = T> {
+pub fn spawn_blocking<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = T> {
     let driver = driver::current();
     let place = Arc::new(Mutex::new(None));
     submit(Box::new({
@@ -100,8 +102,7 @@ fn work() {
             pool = self::pool();
         }
         pool.idle += 1;
-        let (woken, timeout) =
-            ARRIVED.wait_timeout(pool, LINGER).unwrap_or_else(PoisonError::into_inner);
+        let (woken, timeout) = ARRIVED.wait_timeout(pool, LINGER).unwrap_or_else(PoisonError::into_inner);
         pool = woken;
         pool.idle -= 1;
         if timeout.timed_out() && pool.jobs.is_empty() {

@@ -9,7 +9,7 @@ use ottla::ids::TimestampMs;
 
 use super::blocking::spawn_blocking;
 use super::driver;
-use super::file::{File, c_path};
+use super::file::{File, c_path, checked};
 use super::op::{Hold, Op};
 use crate::host::buffer::{AlignedBuf, WriteSlice};
 use crate::host::types::{Durability, OpenHow};
@@ -144,4 +144,26 @@ pub async fn write_whole_durably(path: impl AsRef<Path>, bytes: &[u8]) -> io::Re
     file.sync_all().await?;
     rename(&temporary, path).await?;
     sync_dir(parent).await
+}
+
+/// A filesystem's room, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// What this process may still write.
+    pub free: u64,
+    /// What the filesystem holds in all.
+    pub total: u64,
+}
+
+/// The room of the filesystem that `path` lies on.
+pub async fn disk_space(path: impl AsRef<Path>) -> io::Result<DiskSpace> {
+    let path = c_path(path.as_ref())?;
+    spawn_blocking(move || {
+        // SAFETY: all zero bits are a value of the type.
+        let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointers lead to a path that ends with a zero and to `stat`.
+        checked(unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) })?;
+        Ok(DiskSpace { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize })
+    })
+    .await
 }

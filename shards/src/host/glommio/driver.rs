@@ -73,6 +73,7 @@ pub(super) struct Driver {
     listeners: RefCell<Vec<Weak<Listener>>>,
     /// Task polls so far: two looks that see the same number know that nothing ran in between.
     polls: Cell<u64>,
+    sleeps: Cell<u64>,
     background_tasks: Cell<usize>,
     stopped: Cell<bool>,
 }
@@ -98,6 +99,7 @@ impl Driver {
             probe: Probe::default(),
             listeners: RefCell::default(),
             polls: Cell::new(0),
+            sleeps: Cell::new(0),
             background_tasks: Cell::new(0),
             stopped: Cell::new(false),
         });
@@ -181,6 +183,7 @@ impl Driver {
 
     async fn drive(self: Rc<Driver>) {
         let mut seen_polls = 0;
+        let mut slept = false;
         while !self.stopped.get() {
             let any = self.turn();
             let ran = self.polls.replace_seen(&mut seen_polls);
@@ -189,12 +192,19 @@ impl Driver {
             }
             if any || ran {
                 self.probe.outdated();
-            } else if !self.spin.goes_on() && (self.background_tasks.get() == 0 || self.probe.says_idle()) {
+            } else if !slept && !self.spin.goes_on() && self.background_is_idle() {
                 self.sleep();
+                // Whatever ended the sleep, the queue goes round once before the next.
+                slept = true;
                 continue;
             }
+            slept = false;
             self.give_way().await;
         }
+    }
+
+    fn background_is_idle(&self) -> bool {
+        self.background_tasks.get() == 0 || self.probe.says_idle()
     }
 
     /// Lets the ready tasks run; the background queue too when it has tasks.
@@ -212,8 +222,14 @@ impl Driver {
             return;
         }
         let limit = self.timers.first().map_or(SLEEP_MAX, |first| first.since(now()).min(SLEEP_MAX));
+        self.sleeps.set(self.sleeps.get().wrapping_add(1));
         self.ring.wait(limit);
         self.wake.unpark();
+    }
+
+    /// Task polls and sleeps so far.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.polls.get(), self.sleeps.get())
     }
 
     /// The task behind the ready tasks of the background queue.

@@ -10,7 +10,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Once, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, Once, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use ottla::ids::ShardId;
 
 use super::driver::{self, Driver};
+use super::timer::now;
 use crate::host::types::{Queue, ShardSpec};
 
 /// How long the task queues run before glommio looks at its own I/O, of which there is next to none; see the driver.
@@ -124,25 +125,31 @@ pub(super) fn register_barrier() {
 /// ends when its future does; its other tasks are dropped then.
 ///
 /// # Errors
-/// When a shard does not start; the others end the process's work with it: the caller is expected to exit.
+/// When a shard does not start; then none does.
 pub fn run_shards<M, Fut>(specs: Vec<ShardSpec>, main: M) -> Result<(), StartError>
 where
     M: Fn(ShardId) -> Fut + Send + Clone + 'static,
     Fut: Future<Output = ()> + 'static,
 {
     register_barrier();
-    let _ = process_cpus();
+    let _ = (process_cpus(), now());
     abort_on_shard_panic();
+    let gate = Arc::new(StartGate::new(specs.len()));
     let mut threads = Vec::with_capacity(specs.len());
     for spec in specs {
-        let main = main.clone();
+        let (main, shard_gate) = (main.clone(), Arc::clone(&gate));
         let thread = std::thread::Builder::new().name(format!("shard-{}", spec.shard));
         let started = thread.spawn(move || {
             FATAL.set(true);
-            shard_thread(spec, main)
+            // A panic that was caught elsewhere and goes on here has not met the hook that aborts.
+            let ended = catch_unwind(AssertUnwindSafe(|| shard_thread(spec, main, &shard_gate)));
+            ended.unwrap_or_else(|_| std::process::abort())
         });
-        let shard = spec.shard;
-        threads.push(started.map_err(|error| StartError::Thread { shard, error })?);
+        if let Err(error) = started {
+            gate.arrive(false);
+            return Err(StartError::Thread { shard: spec.shard, error });
+        }
+        threads.extend(started);
     }
     let mut outcome = Ok(());
     for thread in threads {
@@ -152,19 +159,55 @@ where
     outcome
 }
 
-fn shard_thread<M, Fut>(spec: ShardSpec, main: M) -> Result<(), StartError>
+/// Where the shards of a process wait for each other: all of them start, or none does.
+struct StartGate {
+    shards: usize,
+    /// Those that are ready, and whether one has failed.
+    state: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl StartGate {
+    fn new(shards: usize) -> StartGate {
+        StartGate { shards, state: Mutex::new((0, false)), changed: Condvar::new() }
+    }
+
+    /// Says whether this shard is ready, and waits until all are or one is not; returns whether all are.
+    fn arrive(&self, ready: bool) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 += 1;
+        state.1 |= !ready;
+        self.changed.notify_all();
+        while state.0 < self.shards && !state.1 {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.1
+    }
+}
+
+fn shard_thread<M, Fut>(spec: ShardSpec, main: M, gate: &StartGate) -> Result<(), StartError>
 where
     M: Fn(ShardId) -> Fut,
     Fut: Future<Output = ()> + 'static,
 {
+    let shard = spec.shard;
+    let executor = match pin_shard(spec).and_then(|()| make_executor(shard)) {
+        Ok(executor) => executor,
+        Err(error) => {
+            gate.arrive(false);
+            return Err(error);
+        }
+    };
+    let start = |started: bool| gate.arrive(started).then(|| main(shard));
+    run_on(&executor, shard, spec.cpu.is_some(), start).map(|_| ())
+}
+
+fn pin_shard(spec: ShardSpec) -> Result<(), StartError> {
     let ShardSpec { shard, cpu } = spec;
-    if let Some(cpu) = cpu {
-        let pinned = single_cpu(cpu).and_then(|set| pin_thread(&set));
-        pinned.map_err(|error| StartError::Pin { shard, cpu, available: available_cpus(), error })?;
-    }
     set_timer_slack();
-    let executor = make_executor(shard)?;
-    run_on(&executor, shard, cpu.is_some(), || main(shard))
+    let Some(cpu) = cpu else { return Ok(()) };
+    let pinned = single_cpu(cpu).and_then(|set| pin_thread(&set));
+    pinned.map_err(|error| StartError::Pin { shard, cpu, available: available_cpus(), error })
 }
 
 fn make_executor(shard: ShardId) -> Result<LocalExecutor, StartError> {
@@ -176,20 +219,28 @@ fn make_executor(shard: ShardId) -> Result<LocalExecutor, StartError> {
         .map_err(|error| StartError::Executor { shard, reason: error.to_string() })
 }
 
+/// Runs the future that `main` makes when told whether the shard has started; `None` if it makes none.
 fn run_on<T: 'static, Fut>(
     executor: &LocalExecutor,
     shard: ShardId,
     spins: bool,
-    main: impl FnOnce() -> Fut,
-) -> Result<T, StartError>
+    main: impl FnOnce(bool) -> Option<Fut>,
+) -> Result<Option<T>, StartError>
 where
     Fut: Future<Output = T> + 'static,
 {
     let result = executor.run(async move {
-        let driver = Driver::start(shard, spins, &process_cpus())
-            .map_err(|error| StartError::Executor { shard, reason: format!("no io_uring ring: {error}") })?;
-        let future = Watched::new(main(), Rc::clone(&driver), false);
-        let output = future.await;
+        let driver = match Driver::start(shard, spins, &process_cpus()) {
+            Ok(driver) => driver,
+            Err(error) => {
+                main(false);
+                return Err(StartError::Executor { shard, reason: format!("no io_uring ring: {error}") });
+            }
+        };
+        let mut output = None;
+        if let Some(future) = main(true) {
+            output = Some(Watched::new(future, Rc::clone(&driver), false).await);
+        }
         driver.stop();
         Ok(output)
     });
@@ -208,8 +259,9 @@ where
 {
     let shard = ShardId(0);
     let executor = make_executor(shard).unwrap_or_else(|error| panic!("{error}"));
-    match catch_unwind(AssertUnwindSafe(|| run_on(&executor, shard, false, || future))) {
-        Ok(result) => result.unwrap_or_else(|error| panic!("{error}")),
+    match catch_unwind(AssertUnwindSafe(|| run_on(&executor, shard, false, |_| Some(future)))) {
+        Ok(Ok(output)) => output.expect("the future was made above"),
+        Ok(Err(error)) => panic!("{error}"),
         Err(panic) => {
             Driver::leave_thread();
             std::panic::resume_unwind(panic)
@@ -236,6 +288,22 @@ fn abort_on_shard_panic() {
 #[must_use]
 pub fn shard_id() -> ShardId {
     driver::current().shard
+}
+
+/// What a shard has done so far; the counters wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Polls of tasks, and tasks dropped.
+    pub task_polls: u64,
+    /// Times that the shard had nothing to do and slept.
+    pub sleeps: u64,
+}
+
+/// The current shard's counters.
+#[must_use]
+pub fn shard_stats() -> ShardStats {
+    let (task_polls, sleeps) = driver::current().counts();
+    ShardStats { task_polls, sleeps }
 }
 
 /// A spawned task's result. Dropping the handle lets the task run on.

@@ -15,10 +15,18 @@ use super::blocking::spawn_blocking;
 use super::driver;
 use super::op::{Hold, Op, WriteJob};
 use crate::host::buffer::{AlignedBuf, WriteSlice};
-use crate::host::types::{Durability, OpenHow, SharedFd};
+use crate::host::types::{Durability, OpenHow};
 
 /// Slices that one system call takes (`IOV_MAX`); longer lists are written in several.
 const SLICES_MAX: usize = 1024;
+
+/// A descriptor that may cross shards; the file closes with its last owner.
+pub type SharedFd = Arc<OwnedFd>;
+
+/// Bytes that one system call is asked to read.
+const READ_BYTES_MAX: usize = 1 << 30;
+
+const _: () = assert!(READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 
 /// An open file of this shard; clones share it, and it closes with the last of them and of its [`SharedFd`]s.
 #[derive(Clone, Debug)]
@@ -40,14 +48,13 @@ impl File {
         let path = c_path(path.as_ref())?;
         let at = types::Fd(libc::AT_FDCWD);
         let entry = opcode::OpenAt::new(at, path.as_ptr()).flags(flags).mode(0o644).build();
-        let (fd, _) = Op::begin(entry, Hold::Path(path)).result().await?;
+        let (fd, _) = Op::begin(entry, Hold::Opening(path)).result().await?;
         // SAFETY: the kernel has just made this descriptor for us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) };
         Ok(File::from_fd(Arc::new(fd), how.direct))
     }
 
     /// A file of this shard from a descriptor that another shard opened.
-    #[must_use]
     pub fn from_shared(fd: SharedFd) -> io::Result<File> {
         // SAFETY: no pointers are passed.
         let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
@@ -88,7 +95,7 @@ impl File {
         let mut buf = AlignedBuf::new(bytes);
         let mut done = 0;
         while done < bytes {
-            let left = u32::try_from(bytes - done).unwrap_or(u32::MAX & !(BLOCK_BYTES as u32 - 1));
+            let left = u32::try_from((bytes - done).min(READ_BYTES_MAX)).expect("at most 1 GiB");
             let start = buf[done..].as_mut_ptr();
             let entry = opcode::Read::new(self.target(), start, left).offset(position + done as u64).build();
             let (read, hold) = Op::begin(entry, Hold::Read(Arc::clone(&self.fd), buf)).result().await?;
@@ -146,7 +153,8 @@ impl File {
         durability: Durability,
     ) -> io::Result<(usize, Vec<WriteSlice>)> {
         let skips = std::iter::once(skip).chain(std::iter::repeat(0));
-        let iovecs = slices.iter().zip(skips).take(SLICES_MAX).map(|(slice, skip)| slice.iovec(skip)).collect();
+        let iovecs =
+            slices.iter().zip(skips).take(SLICES_MAX).map(|(slice, skip)| slice.iovec(skip)).collect();
         let job = Box::new(WriteJob { slices, iovecs });
         let count = u32::try_from(job.iovecs.len()).expect("at most IOV_MAX");
         let flags = match durability {
@@ -217,6 +225,25 @@ impl File {
         let entry = opcode::Fallocate::new(self.target(), bytes).offset(position).mode(0).build();
         Op::begin(entry, Hold::Shared(Arc::clone(&self.fd))).result().await?;
         Ok(())
+    }
+}
+
+impl File {
+    /// Takes the lock that keeps other processes, real Kafka among them, from a directory (`.lock`); it is held until
+    /// the file closes. False when another open file has it.
+    pub fn try_lock(&self) -> io::Result<bool> {
+        // SAFETY: all zero bits are a value of the type.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        lock.l_type = libc::c_short::try_from(libc::F_WRLCK).expect("a small constant");
+        lock.l_whence = libc::c_short::try_from(libc::SEEK_SET).expect("a small constant");
+        // SAFETY: the pointer leads to `lock`. This kind of lock belongs to the open file, and collides with those
+        // that Java takes.
+        let result = unsafe { libc::fcntl(self.fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+        match checked(result) {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -129,7 +129,8 @@ impl Listener {
 
     /// Waits until one of the sockets has a connection.
     async fn acceptable(&self) -> io::Result<()> {
-        let mut waits: Vec<Ready> = self.sockets.iter().map(|socket| Ready::new(socket, libc::POLLIN)).collect();
+        let mut waits: Vec<Ready> =
+            self.sockets.iter().map(|socket| Ready::new(socket, libc::POLLIN)).collect();
         poll_fn(|cx| {
             let ready = waits.iter_mut().find_map(|wait| match Pin::new(wait).poll(cx) {
                 Poll::Ready(result) => Some(result),
@@ -157,7 +158,9 @@ fn try_accept(listener: RawFd) -> io::Result<Option<StreamSeed>> {
             Err(error) => match error.raw_os_error() {
                 Some(libc::EAGAIN) => return Ok(None),
                 // The connection ended before we took it, or the network failed for it alone (accept(2)).
-                Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO | libc::ENETDOWN | libc::EHOSTUNREACH) => {}
+                Some(
+                    libc::ECONNABORTED | libc::EINTR | libc::EPROTO | libc::ENETDOWN | libc::EHOSTUNREACH,
+                ) => {}
                 _ => return Err(error),
             },
         }

@@ -26,16 +26,16 @@ mod tests;
 pub use bell::{Bell, Doorbell};
 pub use blocking::spawn_blocking;
 pub use dir::{
-    DirEntry,
-    create_dir_all, exists, read_dir, read_whole, remove_dir_all, remove_file, rename, sync_dir,
-    write_whole_durably,
+    DirEntry, DiskSpace, create_dir_all, disk_space, exists, read_dir, read_whole, remove_dir_all,
+    remove_file, rename, sync_dir, write_whole_durably,
 };
 pub use executor::{
-    JoinHandle, StartError, available_cpus, run_local, run_shards, shard_id, spawn, spawn_detached, spawn_in, yield_now,
+    JoinHandle, ShardStats, StartError, available_cpus, run_local, run_shards, shard_id, shard_stats, spawn,
+    spawn_detached, spawn_in, yield_now,
 };
-pub use file::File;
+pub use file::{File, SharedFd};
+pub use listener::Listener;
 pub use probe::{ProbeError, probe, raise_descriptor_limit, refuse_huge_pages};
 pub use signal::{Signal, catch_signals, stop_signal};
-pub use listener::Listener;
 pub use socket::{Ready, Shutdown, Stream, StreamSeed};
 pub use timer::{Sleep, Timeout, now, random_u64, sleep, sleep_until, timeout, wall_ms};

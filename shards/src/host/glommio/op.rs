@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,12 +20,24 @@ use crate::host::buffer::{AlignedBuf, WriteSlice};
 pub(super) enum Hold {
     Nothing,
     Path(CString),
+    /// The path of an open: the descriptor that comes of it is closed when nobody wants it any more.
+    Opening(CString),
     Paths(CString, CString),
     File(Rc<OwnedFd>),
     Shared(Arc<OwnedFd>),
     Read(Arc<OwnedFd>, AlignedBuf),
     Write(Arc<OwnedFd>, Box<WriteJob>),
     Stat(Arc<OwnedFd>, Box<libc::statx>),
+}
+
+impl Hold {
+    /// Lets go of an operation's hold and of what its `result` stands for.
+    pub(super) fn discard(self, result: i32) {
+        if let (Hold::Opening(_), 0..) = (&self, result) {
+            // SAFETY: the kernel has made this descriptor for us, and nobody else has taken it.
+            drop(unsafe { OwnedFd::from_raw_fd(result) });
+        }
+    }
 }
 
 /// A gathered write: the slices, and the vector that the kernel reads.

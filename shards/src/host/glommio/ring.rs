@@ -42,7 +42,7 @@ enum Slot {
     /// Ended; the future has yet to fetch the result.
     Done { result: i32, hold: Hold },
     /// In the kernel; nobody waits for the result any more. The hold is kept for the kernel.
-    Abandoned { _hold: Hold },
+    Abandoned { hold: Hold },
 }
 
 #[derive(Default)]
@@ -77,6 +77,30 @@ impl Slots {
     }
 }
 
+/// How the kernel tells a ring's thread of completions.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Only while the thread is in `io_uring_enter` (Linux 6.1).
+    Deferred,
+    /// At the thread's next system call (Linux 5.19).
+    Cooperative,
+    /// By an interrupt.
+    Plain,
+}
+
+impl Kind {
+    fn build(self) -> io::Result<IoUring> {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(CQ_ENTRIES);
+        match self {
+            Kind::Deferred => builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag(),
+            Kind::Cooperative => builder.setup_coop_taskrun().setup_taskrun_flag(),
+            Kind::Plain => &mut builder,
+        };
+        builder.build(SQ_ENTRIES)
+    }
+}
+
 /// The ring. All methods are called on the shard's thread.
 pub(super) struct Ring {
     io: RefCell<IoUring>,
@@ -95,9 +119,19 @@ pub(super) struct Ring {
 
 impl Ring {
     /// A ring for this thread whose sleeps end when `eventfd` (a blocking one) is written, and whose kernel workers
-    /// may run on all of `cpus`, away from the shard's own core.
+    /// may run on all of `cpus`, away from the shard's own core. Of the best kind that the kernel has.
     pub(super) fn new(eventfd: OwnedFd, cpus: &libc::cpu_set_t) -> io::Result<Ring> {
-        let io = Ring::build()?;
+        let refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
+        for kind in [Kind::Deferred, Kind::Cooperative] {
+            match kind.build() {
+                Err(error) if refused(&error) => {}
+                io => return Ring::with(io?, eventfd, cpus),
+            }
+        }
+        Ring::with(Kind::Plain.build()?, eventfd, cpus)
+    }
+
+    fn with(io: IoUring, eventfd: OwnedFd, cpus: &libc::cpu_set_t) -> io::Result<Ring> {
         let mut probe = io_uring::Probe::new();
         io.submitter().register_probe(&mut probe)?;
         // Both only improve the placement of kernel workers; an older kernel does without.
@@ -113,24 +147,6 @@ impl Ring {
             count: Box::new(UnsafeCell::new(0)),
             listening: Cell::new(false),
         })
-    }
-
-    /// Deferred task work where the kernel has it (6.1), else cooperative (5.19), else plain.
-    fn build() -> io::Result<IoUring> {
-        let mut deferred = IoUring::builder();
-        deferred.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_cqsize(CQ_ENTRIES);
-        let mut cooperative = IoUring::builder();
-        cooperative.setup_coop_taskrun().setup_taskrun_flag().setup_cqsize(CQ_ENTRIES);
-        let mut plain = IoUring::builder();
-        plain.setup_cqsize(CQ_ENTRIES);
-        let refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
-        match deferred.build(SQ_ENTRIES) {
-            Err(error) if refused(&error) => match cooperative.build(SQ_ENTRIES) {
-                Err(error) if refused(&error) => plain.build(SQ_ENTRIES),
-                built => built,
-            },
-            built => built,
-        }
     }
 
     /// Whether the kernel knows the operation.
@@ -165,29 +181,31 @@ impl Ring {
             }
             return None;
         }
-        let Slot::Done { result, hold } = slots.release(key) else { panic!("a polled operation is not abandoned") };
+        let Slot::Done { result, hold } = slots.release(key) else {
+            panic!("a polled operation is not abandoned")
+        };
         Some((result, hold))
     }
 
     /// Gives up on operation `key`; with `cancel` the kernel is asked to end it at once.
     pub(super) fn abandon(&self, key: u32, cancel: bool) {
         let mut slots = self.slots.borrow_mut();
-        let (under_way, dropped) = match slots.replace(key, Slot::Free(None)) {
+        // A hold may close a descriptor and a waker may free a task: both go after the borrow.
+        match slots.replace(key, Slot::Free(None)) {
             Slot::Waiting { waker, hold } => {
-                slots.replace(key, Slot::Abandoned { _hold: hold });
-                (true, Slot::Waiting { waker, hold: Hold::Nothing })
+                slots.replace(key, Slot::Abandoned { hold });
+                drop(slots);
+                drop(waker);
+                if cancel {
+                    self.push(opcode::AsyncCancel::new(u64::from(key)).build().user_data(NOBODY));
+                }
             }
-            done @ Slot::Done { .. } => {
+            Slot::Done { result, hold } => {
                 slots.release(key);
-                (false, done)
+                drop(slots);
+                hold.discard(result);
             }
             Slot::Free(_) | Slot::Abandoned { .. } => panic!("an operation is abandoned once"),
-        };
-        // A hold may close a descriptor and a waker may free a task: after the borrow.
-        drop(slots);
-        drop(dropped);
-        if cancel && under_way {
-            self.push(opcode::AsyncCancel::new(u64::from(key)).build().user_data(NOBODY));
         }
     }
 
@@ -285,24 +303,21 @@ impl Ring {
     fn complete(&self, key: u32, result: i32) {
         let mut slots = self.slots.borrow_mut();
         slots.under_way -= 1;
-        let old = match slots.replace(key, Slot::Free(None)) {
+        match slots.replace(key, Slot::Free(None)) {
             Slot::Waiting { waker, hold } => {
                 slots.replace(key, Slot::Done { result, hold });
                 drop(slots);
                 if let Some(waker) = waker {
                     waker.wake();
                 }
-                return;
             }
-            abandoned @ Slot::Abandoned { .. } => {
+            Slot::Abandoned { hold } => {
                 slots.release(key);
-                abandoned
+                drop(slots);
+                hold.discard(result);
             }
             Slot::Free(_) | Slot::Done { .. } => panic!("one completion per operation"),
-        };
-        // A hold may close a descriptor or free a large buffer: after the borrow.
-        drop(slots);
-        drop(old);
+        }
     }
 
     /// Ends all operations, so that the kernel lets go of their memory, and forgets who waited for them.
@@ -350,4 +365,65 @@ pub(super) fn new_eventfd() -> io::Result<OwnedFd> {
     }
     // SAFETY: the descriptor is new and owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::super::executor::process_cpus;
+    use super::*;
+
+    fn ring_of(kind: Kind) -> Option<(Ring, std::fs::File)> {
+        let io = match kind.build() {
+            // A kernel that lacks this kind.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return None,
+            io => io.expect("io_uring is there"),
+        };
+        let eventfd = new_eventfd().expect("descriptors are there");
+        let bell = std::fs::File::from(eventfd.try_clone().expect("descriptors are there"));
+        Some((Ring::with(io, eventfd, &process_cpus()).expect("can be set up"), bell))
+    }
+
+    #[test]
+    fn every_kind_of_ring_completes_operations_and_ends_sleeps() {
+        for kind in [Kind::Deferred, Kind::Cooperative, Kind::Plain] {
+            let Some((ring, mut bell)) = ring_of(kind) else { continue };
+            let keys: Vec<u32> =
+                (0..1_000).map(|_| ring.begin(opcode::Nop::new().build(), Hold::Nothing)).collect();
+            while ring.slots.borrow().under_way > 0 {
+                assert!(ring.turn(), "operations that do nothing end at once");
+            }
+            for key in keys {
+                let (result, _) = ring.poll(key, Waker::noop()).expect("has ended");
+                assert_eq!(result, 0);
+            }
+            ring.wait(Duration::from_millis(1));
+            assert!(!ring.turn(), "the sleep ended by time");
+            let ringer = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(2));
+                bell.write_all(&1u64.to_ne_bytes()).expect("rings");
+            });
+            ring.wait(Duration::from_secs(1_000));
+            assert!(ring.turn(), "the sleep ended by the bell");
+            ringer.join().expect("no panic");
+        }
+    }
+
+    #[test]
+    fn a_ring_lets_go_of_everything_at_its_end() {
+        for kind in [Kind::Deferred, Kind::Cooperative, Kind::Plain] {
+            let Some((ring, bell)) = ring_of(kind) else { continue };
+            let fd = std::rc::Rc::new(OwnedFd::from(bell));
+            for _ in 0..300 {
+                let poll = opcode::PollAdd::new(types::Fd(fd.as_raw_fd()), libc::POLLIN as u32).build();
+                ring.begin(poll, Hold::File(std::rc::Rc::clone(&fd)));
+            }
+            ring.turn();
+            ring.wait(Duration::from_millis(1));
+            assert_eq!(std::rc::Rc::strong_count(&fd), 301);
+            drop(ring);
+            assert_eq!(std::rc::Rc::strong_count(&fd), 1);
+        }
+    }
 }

@@ -10,10 +10,9 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use super::file::{File, checked};
+use super::file::{File, SharedFd, checked};
 use super::socket::{Stream, transferred};
 use super::timer::sleep;
-use crate::host::types::SharedFd;
 
 /// Bytes handed to the kernel before the other tasks get their turn.
 const STEP_BYTES: u64 = 256 << 10;
@@ -169,4 +168,40 @@ async fn becomes_resident(fd: &SharedFd, position: u64, bytes: u64) -> bool {
         sleep(COLD_WAIT).await;
     }
     residency(fd, position, bytes) == Residency::All
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{self, AlignedBuf, Durability, Listener, OpenHow, WriteSlice};
+
+    #[test]
+    fn files_whose_cache_cannot_be_asked_are_sent_through_memory() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("segment");
+        host::run_local(async move {
+            let bytes: Vec<u8> = (0..1_000_000u32).map(|at| (at ^ at >> 8) as u8).collect();
+            let how = OpenHow { read: true, write: true, create: true, ..OpenHow::default() };
+            let file = File::open(&path, how).await.expect("opens");
+            let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(&bytes).into()];
+            file.write_at(slices, 0, Durability::None).await.expect("writes");
+            let fd = file.shared_fd();
+            let device = device(&fd).expect("a device");
+            assert!(!is_blind(&fd));
+            BLIND.with(|blind| blind.borrow_mut().insert(device));
+            assert!(is_blind(&fd));
+            let listener = Listener::bind("127.0.0.1", 0).await.expect("binds");
+            let client = Stream::connect(listener.addresses()[0]).await.expect("connects");
+            let server = Stream::from_seed(listener.accept().await.expect("accepts"));
+            let sender = host::spawn(async move { server.send_read(&fd, 1, 999_999).await.expect("sends") });
+            let (mut got, mut at) = (vec![0; 999_999], 0);
+            while at < got.len() {
+                at += client.receive(&mut got[at..]).await.expect("receives");
+            }
+            sender.await;
+            assert!(got == bytes[1..]);
+            let error = client.send_read(&file.shared_fd(), 999_999, 2).await.expect_err("is too short");
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        });
+    }
 }

@@ -24,7 +24,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -34,7 +34,7 @@ impl Rng {
 
     /// A number below `n`, which is not zero.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+        self.bits() % n
     }
 
     /// An integer: often a small or an extreme one.
@@ -45,13 +45,13 @@ impl Rng {
             2 => 1,
             3 => 0x8000_8000_8000_8080,
             4 => 0x7fff_7fff_7fff_ff7f,
-            _ => self.next(),
+            _ => self.bits(),
         }
     }
 
     /// Any truth value.
     pub fn bool(&mut self) -> bool {
-        self.next() & 1 == 1
+        self.bits() & 1 == 1
     }
     /// Any integer of its type.
     pub fn i8(&mut self) -> i8 {
@@ -86,7 +86,7 @@ impl Rng {
         if self.below(4) == 0 {
             return Uuid::ZERO;
         }
-        let (high, low) = (self.next(), self.next());
+        let (high, low) = (self.bits(), self.bits());
         Uuid((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
     }
 
@@ -108,7 +108,7 @@ impl Rng {
     /// Some bytes.
     pub fn bytes(&mut self) -> Cow<'static, [u8]> {
         let len = self.len();
-        Cow::Owned((0..len).map(|_| self.next() as u8).collect())
+        Cow::Owned((0..len).map(|_| self.bits() as u8).collect())
     }
 
     /// Null one time in four.

@@ -9,8 +9,8 @@ use crate::writer::Writer;
 /// A struct of a message: how it is read, measured and written in a version of the message that was checked before.
 #[doc(hidden)]
 pub trait Part<'a>: Sized {
-    /// The fewest bytes on the wire in any version.
-    const MIN_WIRE: usize;
+    /// The fewest bytes that a value takes on the wire.
+    fn min_wire(version: i16) -> usize;
     fn read(r: &mut Reader<'a>, version: i16) -> Result<Self, DecodeError>;
     fn measure(&self, version: i16) -> Result<usize, EncodeError>;
     fn write(&self, w: &mut Writer, version: i16);
@@ -63,7 +63,7 @@ pub fn nullable_structs<'a, T: Part<'a>>(
     version: i16,
     flex: bool,
 ) -> Result<Option<Vec<T>>, DecodeError> {
-    let Some(count) = r.count(flex, T::MIN_WIRE, size_of::<T>())? else { return Ok(None) };
+    let Some(count) = r.count(flex, T::min_wire(version), size_of::<T>())? else { return Ok(None) };
     let mut values = Vec::with_capacity(count);
     for _ in 0..count {
         values.push(T::read(r, version)?);

@@ -1,6 +1,7 @@
 //! Writing a message that was measured before.
 
 use crate::records::Records;
+use crate::size;
 use crate::uuid::Uuid;
 
 /// A place in the written bytes into which other bytes are put on the way out.
@@ -179,10 +180,38 @@ impl Writer {
             self.buf[at - 1] = length as u8;
             return;
         }
-        // One byte was left for the length and it takes more: the length is written behind and the two change places.
-        self.varint(length);
-        let written = self.buf.len() - end;
-        self.buf[at - 1..].rotate_right(written);
-        self.buf.remove(at - 1 + written);
+        // One byte was left for the length and it takes more: the value moves up.
+        let extra = size::varint(length as usize) - 1;
+        self.buf.resize(end + extra, 0);
+        self.buf.copy_within(at..end, at + extra);
+        let mut rest = length;
+        for byte in &mut self.buf[at - 1..at + extra] {
+            *byte = rest as u8 | 0x80;
+            rest >>= 7;
+        }
+        self.buf[at + extra - 1] &= 0x7f;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reader::Reader;
+
+    #[test]
+    fn the_length_of_a_tagged_field_takes_as_many_bytes_as_it_needs() {
+        for length in [0, 1, 127, 128, 129, 16_383, 16_384, 2_097_151, 2_097_152] {
+            let value: Vec<u8> = (0..length).map(|i| i as u8).collect();
+            let size = 1 + size::tag(300, length);
+            let mut w = Writer::with_capacity(size);
+            w.i8(9);
+            let at = w.begin_tag(300);
+            w.buf.extend_from_slice(&value);
+            w.end_tag(at);
+            assert_eq!((w.buf.len(), w.buf.capacity()), (size, size), "nothing more was reserved");
+            let mut r = Reader::new(&w.buf);
+            assert_eq!((r.i8(), r.varint(), r.varint()), (Ok(9), Ok(300), Ok(length as u32)));
+            assert_eq!(r.rest(), value);
+        }
     }
 }

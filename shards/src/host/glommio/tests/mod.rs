@@ -1,5 +1,6 @@
 //! Tests of the real machine: tasks, timers, files, names.
 
+mod processes;
 mod sockets;
 
 use std::cell::{Cell, RefCell};
@@ -82,9 +83,133 @@ fn background_tasks_run_and_leave_the_foreground_its_turn() {
         for _ in 0..20 {
             host::sleep(Duration::from_micros(300)).await;
         }
+        assert!(steps.get() > 0);
         stop.set(true);
         background.await;
         assert!(steps.get() > 0);
+    });
+}
+
+/// A background task that only waits must not keep the shard awake.
+#[test]
+fn a_shard_with_nothing_ready_sleeps_though_background_tasks_live() {
+    host::run_local(async {
+        let never = host::spawn_in(Queue::Background, std::future::pending::<()>());
+        host::sleep(Duration::from_millis(1)).await;
+        let before = host::shard_stats();
+        for _ in 0..5 {
+            host::sleep(Duration::from_millis(1)).await;
+        }
+        let after = host::shard_stats();
+        assert!(after.sleeps - before.sleeps >= 5, "{before:?} {after:?}");
+        never.cancel();
+    });
+}
+
+/// What a dropped future gives back makes another task ready: the shard must not sleep over it.
+#[test]
+fn dropping_a_task_wakes_who_waits_for_what_it_held() {
+    host::run_local(async {
+        let budget = host::sync::Semaphore::new(1);
+        let permit = budget.try_acquire(1).expect("is free");
+        let holder = host::spawn(async move {
+            let _permit = permit;
+            std::future::pending::<()>().await;
+        });
+        let waiter = host::spawn(async move { drop(budget.acquire(1).await) });
+        host::sleep(Duration::from_millis(1)).await;
+        holder.cancel();
+        waiter.await;
+    });
+}
+
+#[test]
+fn more_operations_than_the_queues_hold_all_end() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("a");
+    host::run_local(async move {
+        let file = File::open(&path, READ_WRITE).await.expect("opens");
+        let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(&[7; 5_000]).into()];
+        file.write_at(slices, 0, Durability::None).await.expect("writes");
+        let reads: Vec<_> = (0..5_000u64)
+            .map(|at| {
+                let file = file.clone();
+                host::spawn(async move { file.read_at(at, 1).await.expect("reads").len() })
+            })
+            .collect();
+        for read in reads {
+            assert_eq!(read.await, 1);
+        }
+    });
+}
+
+#[test]
+fn direct_files_are_written_from_an_append_buffer_while_it_grows() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("segment");
+    host::run_local(async move {
+        let file = match File::open(&path, OpenHow { direct: true, ..READ_WRITE }).await {
+            Ok(file) => file,
+            // A filesystem without direct I/O, such as tmpfs.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return,
+            Err(error) => panic!("{error}"),
+        };
+        assert!(file.is_direct());
+        file.allocate(0, 64 << 10).await.expect("allocates");
+        let mut tail = host::AppendBuf::new(64 << 10);
+        let mut written = 0;
+        while tail.remaining() > 1_000 {
+            tail.append(&[tail.len() as u8; 1_000]);
+            let (start, end) = (written / 4096 * 4096, tail.len().next_multiple_of(4096));
+            let slice = tail.write_slice(start..end);
+            file.write_at(vec![slice], start as u64, Durability::DataSync).await.expect("writes");
+            written = tail.len();
+        }
+        let read = file.read_at(0, 64 << 10).await.expect("reads");
+        assert_eq!(&read[..written], tail.filled());
+        assert!(read[written..].iter().all(|&byte| byte == 0));
+        let beyond = file.read_at(64 << 10, 4096).await.expect("reads nothing");
+        assert!(beyond.is_empty());
+    });
+}
+
+#[test]
+fn an_open_that_nobody_awaits_leaves_no_descriptor() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("only-here");
+    host::run_local(async move {
+        let links = |path: &std::path::Path| {
+            let open = std::fs::read_dir("/proc/self/fd").expect("lists");
+            open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+                .filter(|link| link == path)
+                .count()
+        };
+        for _ in 0..20 {
+            let mut open = Box::pin(File::open(&path, READ_WRITE));
+            assert_eq!(host::timeout(Duration::ZERO, open.as_mut()).await.err(), Some(host::TimedOut));
+        }
+        let kept = File::open(&path, READ_WRITE).await.expect("opens");
+        while links(&path) > 1 {
+            host::sleep(Duration::from_millis(1)).await;
+        }
+        drop(kept);
+        assert_eq!(links(&path), 0);
+    });
+}
+
+#[test]
+fn a_lock_keeps_other_open_files_out_until_it_closes() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join(".lock");
+    host::run_local(async move {
+        let first = File::open(&path, READ_WRITE).await.expect("opens");
+        assert!(first.try_lock().expect("locks"));
+        let second = File::open(&path, READ_WRITE).await.expect("opens");
+        assert!(!second.try_lock().expect("tries"));
+        drop(first);
+        assert!(second.try_lock().expect("locks"));
+        let space = host::disk_space(&path).await.expect("measures");
+        assert!(space.free <= space.total);
     });
 }
 
@@ -166,7 +291,8 @@ fn names_are_made_listed_renamed_and_removed() {
         host::rename(deep.join("b"), deep.join("c")).await.expect("renames");
         host::sync_dir(&deep).await.expect("syncs");
         let names: Vec<_> = host::read_dir(&deep).await.expect("lists");
-        let names: Vec<_> = names.iter().map(|entry| (entry.name.to_str().expect("plain"), entry.bytes)).collect();
+        let names: Vec<_> =
+            names.iter().map(|entry| (entry.name.to_str().expect("plain"), entry.bytes)).collect();
         assert_eq!(names, [("a", 0), ("c", 3)]);
         host::remove_file(deep.join("a")).await.expect("removes");
         assert!(!host::exists(deep.join("a")).await.expect("looks"));

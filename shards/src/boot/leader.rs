@@ -1,0 +1,228 @@
+//! Shard 0 leads the start and the end: directories, sockets, identity, metadata; then every shard; then clients. At a
+//! signal the same in reverse.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ottla::config::BrokerConfig;
+use ottla::controller::image::{Endpoint, Image};
+use ottla::controller::names::CLUSTER_METADATA;
+use ottla::controller::registration::Registration;
+use ottla::ids::{ShardId, TopicIdPartition, TopicPartition};
+use ottla::limits::SEGMENT_BYTES_MAX;
+use ottla::log::LogConfig;
+use ottla::placement::{CLUSTER_METADATA_TOPIC_ID, owner};
+
+use super::banner::{Banner, DirLine};
+use super::identity::{self, Identity, new_id};
+use super::listeners::{self, Bound};
+use super::shard::{Begin, Starting};
+use super::{Plan, give_up};
+use crate::disk::{Found, LogDir, LogDirs, OpenWith, Partition};
+use crate::drive::Controller;
+use crate::drive::messages::Query;
+use crate::host::{Signal, spawn_detached, stop_signal};
+use crate::net::{AcceptLimits, Accepted, Acceptor};
+
+/// From the first directory to the last.
+pub(super) async fn lead(starting: &Rc<Starting>) {
+    let plan = Arc::clone(starting.plan());
+    let config = Arc::clone(&plan.config);
+    let dirs = open_dirs(&config).await;
+    let bound = listeners::bind(&config).await.unwrap_or_else(|error| give_up(&error));
+    let identity = identity::establish(&dirs, config.node_id, plan.cluster_id.as_deref());
+    let identity = identity.await.unwrap_or_else(|error| give_up(&error));
+    let endpoints = listeners::advertised(&config, &bound);
+    let mut found = scan(&dirs).await;
+    let log = metadata_log(starting, &dirs, &config, &mut found).await;
+    let (controller, image) = load_metadata(&config, &identity, endpoints, log).await;
+
+    let image = Arc::new(image);
+    let names: Arc<[Arc<str>]> = bound.iter().map(|bound| Arc::clone(&bound.name)).collect();
+    begin_all(starting, &dirs, &image, found, &names).await;
+    starting.shard().set_controller(controller);
+    print_banner(&plan, &dirs, &identity, &image, &bound);
+    let acceptor = accept(starting, &config, bound);
+    let signal = stop_signal().await;
+    stop(starting, &acceptor, &dirs, signal).await;
+}
+
+async fn open_dirs(config: &BrokerConfig) -> LogDirs {
+    let mut paths: Vec<PathBuf> = config.storage.log_dirs.iter().map(PathBuf::from).collect();
+    let metadata = PathBuf::from(&config.storage.metadata_log_dir);
+    if !paths.contains(&metadata) {
+        paths.push(metadata);
+    }
+    LogDirs::open(&paths).await.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")))
+}
+
+/// Every partition on disk, with the index of its directory.
+async fn scan(dirs: &LogDirs) -> Vec<(usize, Found)> {
+    let mut all = Vec::new();
+    for (index, dir) in dirs.all().iter().enumerate() {
+        let found = dir.scan().await.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
+        all.extend(found.into_iter().map(|found| (index, found)));
+    }
+    all
+}
+
+/// Opens the metadata log, or creates it on a first start.
+async fn metadata_log(
+    starting: &Starting,
+    dirs: &LogDirs,
+    config: &BrokerConfig,
+    found: &mut Vec<(usize, Found)>,
+) -> Rc<Partition> {
+    let name = TopicPartition { topic: Arc::from(CLUSTER_METADATA), partition: 0 };
+    let disk = starting.disk(dirs.clone());
+    let log_config = LogConfig {
+        segment_bytes: u64::from(config.storage.metadata_segment_bytes).min(SEGMENT_BYTES_MAX),
+        retention_ms: None,
+        retention_bytes: None,
+        delete: false,
+        ..LogConfig::default()
+    };
+    let with = OpenWith { topic_id: CLUSTER_METADATA_TOPIC_ID, config: log_config, replicated: false };
+    let place =
+        found.iter().position(|(_, found)| found.partition == name).map(|place| found.swap_remove(place));
+    let opened = match place {
+        Some((dir, found)) => disk.load(&dirs.all()[dir], found, with).await.map(|loaded| loaded.partition),
+        None => {
+            let path = PathBuf::from(&config.storage.metadata_log_dir);
+            let dir =
+                dirs.all().iter().find(|dir| dir.path() == path).expect("it was opened with the others");
+            disk.create(dir, &name, with).await
+        }
+    };
+    opened.unwrap_or_else(|error| give_up(&format!("the metadata log cannot be opened: {error}")))
+}
+
+async fn load_metadata(
+    config: &BrokerConfig,
+    identity: &Identity,
+    endpoints: Vec<Endpoint>,
+    log: Rc<Partition>,
+) -> (Controller, Image) {
+    let node = Registration {
+        incarnation_id: new_id(),
+        endpoints,
+        rack: config.rack.as_deref().map(Arc::from),
+        log_dirs: identity.directory_ids.clone(),
+    };
+    let empty = Image::empty(&identity.cluster_id, config.node_id);
+    Controller::load(log, &empty, &node).await.unwrap_or_else(|error| give_up(&error))
+}
+
+/// Begins every shard with the partitions that it owns. Directories of topics that are gone are removed.
+async fn begin_all(
+    starting: &Rc<Starting>,
+    dirs: &LogDirs,
+    image: &Arc<Image>,
+    found: Vec<(usize, Found)>,
+    listeners: &Arc<[Arc<str>]>,
+) {
+    let shards = starting.plan().shards;
+    let mut of_shard: Vec<Vec<(TopicIdPartition, usize, Found)>> = (0..shards).map(|_| Vec::new()).collect();
+    for (dir, found) in found {
+        let topic = image.topics.by_name(&found.partition.topic);
+        match topic.filter(|topic| topic.partition(found.partition.partition).is_some()) {
+            Some(topic) => {
+                let id = TopicIdPartition { topic_id: topic.id, partition: found.partition.partition };
+                of_shard[usize::from(owner(id, shards).0)].push((id, dir, found));
+            }
+            None => dirs.all()[dir].remove_stray(&found.partition),
+        }
+    }
+    let calls = of_shard.into_iter().zip(0u16..).map(|(found, shard)| {
+        let (dirs, image, listeners) = (dirs.clone(), Arc::clone(image), Arc::clone(listeners));
+        let begin = Begin { dirs, image, found, listeners };
+        starting.mesh().call(ShardId(shard), Query::Begin(Box::new(begin)))
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await;
+    }
+}
+
+fn print_banner(plan: &Plan, dirs: &LogDirs, identity: &Identity, image: &Image, bound: &[Bound]) {
+    let lines: Vec<String> = bound
+        .iter()
+        .flat_map(|bound| {
+            let addresses = bound.listener.addresses().iter();
+            addresses.map(|address| format!("{}://{address}", bound.name))
+        })
+        .collect();
+    let banner = Banner {
+        config: &plan.config,
+        listeners: &lines,
+        cpus: &plan.cpus,
+        shards: plan.shards,
+        dirs: &dirs.all().iter().map(|dir| dir_line(dir, identity.is_new)).collect::<Vec<_>>(),
+        cluster_id: &identity.cluster_id,
+        topics: image.topics.len(),
+        partitions: image.topics.partition_count(),
+        took: plan.started.elapsed(),
+    };
+    use std::io::Write;
+    // A broker whose standard output was closed runs on.
+    let _ = std::io::stdout().write_all(banner.text().as_bytes());
+    let _ = std::io::stdout().flush();
+}
+
+fn dir_line(dir: &LogDir, is_new: bool) -> DirLine<'_> {
+    let free_bytes = dir.space().ok().map(|space| space.available);
+    DirLine { path: dir.path(), free_bytes, is_direct: dir.is_direct(), is_new }
+}
+
+/// Accepts on every listener; connections go round the shards.
+fn accept(starting: &Rc<Starting>, config: &BrokerConfig, bound: Vec<Bound>) -> Rc<Acceptor> {
+    let per_ip = config.network.connections_per_ip_overrides.iter();
+    let limits = AcceptLimits {
+        connections_max: config.network.connections_max as usize,
+        connections_per_ip_max: config.network.connections_per_ip_max as usize,
+        per_ip_overrides: per_ip
+            .filter_map(|(address, max)| Some((address.parse().ok()?, *max as usize)))
+            .collect(),
+    };
+    let acceptor = Acceptor::new(limits);
+    for (number, bound) in bound.into_iter().enumerate() {
+        let (mesh, shards) = (Rc::clone(starting.mesh()), starting.plan().shards);
+        let next = Cell::new(0);
+        let place = move |accepted: Accepted| {
+            let to = next.replace((next.get() + 1) % shards);
+            drop(mesh.cast(ShardId(to), Query::Connection(Box::new(accepted))));
+        };
+        spawn_detached(Rc::clone(&acceptor).run(bound.listener, number, place));
+    }
+    acceptor
+}
+
+/// The controlled end: no new connections, everything in flight answered, every log closed, the directories marked
+/// clean.
+async fn stop(starting: &Rc<Starting>, acceptor: &Acceptor, dirs: &LogDirs, signal: Signal) {
+    tracing::info!(?signal, "stopping: answering what is in flight, then closing every log");
+    acceptor.stop();
+    let everyone = |query: fn() -> Query| {
+        let calls = (0..starting.plan().shards).map(|shard| starting.mesh().call(ShardId(shard), query()));
+        calls.collect::<Vec<_>>()
+    };
+    for call in everyone(|| Query::Quiesce) {
+        call.await;
+    }
+    for call in everyone(|| Query::Close) {
+        call.await;
+    }
+    if let Err(error) = starting.shard().controller().close().await {
+        tracing::error!(%error, "the metadata log is not closed cleanly");
+    }
+    for dir in dirs.all() {
+        if let Err(error) = dir.finish_clean().await {
+            tracing::error!(dir = %dir.path().display(), %error, "is not marked clean");
+        }
+    }
+    // Shard 0 ends by returning from here.
+    for shard in 1..starting.plan().shards {
+        starting.mesh().cast(ShardId(shard), Query::End).await;
+    }
+}

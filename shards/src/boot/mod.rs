@@ -1,0 +1,124 @@
+//! The start, in order: settings, the machine, directories, who this node is, the metadata, every shard's
+//! partitions, and
+//! only then clients.
+//!
+//! Shard 0 leads; the others wait for [`Query::Begin`](crate::drive::messages::Query) over the mesh. What must hold:
+//! nothing
+//! is served before everything that was acknowledged is in place; what makes a start impossible is one line on
+//! standard
+//! error that names the setting and what to do, and exit code 1.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use ottla::config::BrokerConfig;
+use ottla::ids::ShardId;
+use ottla::limits::SHARDS_MAX;
+
+use crate::host::{self, ShardSpec, available_cpus};
+use crate::{logs, mesh};
+
+mod banner;
+mod identity;
+mod leader;
+mod listeners;
+mod settings;
+mod shard;
+
+use settings::Start;
+pub use settings::StartArgs;
+pub use shard::Begin;
+
+/// Values that each ring of the mesh holds: enough for the requests of many connections between two turns.
+const MESH_CAPACITY: usize = 256;
+
+/// `ottla start`: runs the broker until it is told to stop.
+#[must_use]
+pub fn start(args: &StartArgs) -> ExitCode {
+    let started = std::time::Instant::now();
+    match run(args, started) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => refuse(&line),
+    }
+}
+
+/// Says why there is no broker.
+fn refuse(line: &dyn Display) -> ExitCode {
+    eprintln!("ottla: {line}");
+    ExitCode::from(1)
+}
+
+/// Ends the process from a shard that cannot go on with the start.
+fn give_up(line: &dyn Display) -> ! {
+    eprintln!("ottla: {line}");
+    std::process::exit(1);
+}
+
+fn run(args: &StartArgs, started: std::time::Instant) -> Result<(), String> {
+    let Start { config, cluster_id } = settings::gather(args).map_err(|error| error.to_string())?;
+    let specs = shard_specs(&config)?;
+    host::probe(&specs).map_err(|error| error.to_string())?;
+    let descriptors = host::raise_descriptor_limit();
+    host::catch_signals().map_err(|error| format!("signals cannot be taken: {error}"))?;
+    let logs = logs::start();
+
+    let shards = u16::try_from(specs.len()).expect("bounded by SHARDS_MAX");
+    let plan = Arc::new(Plan {
+        config: Arc::new(config),
+        cluster_id,
+        shards,
+        descriptors,
+        started,
+        cpus: cpus_of(&specs),
+    });
+    let seats = mesh::seats(shards, MESH_CAPACITY).into_iter().map(Some).collect::<Vec<_>>();
+    let seats = Arc::new(std::sync::Mutex::new(seats));
+    let outcome = host::run_shards(specs, move |id: ShardId| {
+        let mut seats = seats.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seat = seats[usize::from(id.0)].take().expect("a shard starts once");
+        let plan = Arc::clone(&plan);
+        async move { shard::run(seat, plan).await }
+    });
+    drop(logs);
+    outcome.map_err(|error| error.to_string())
+}
+
+/// What every shard knows before it runs.
+struct Plan {
+    config: Arc<BrokerConfig>,
+    /// The id that a first start gives the cluster; random where there is none.
+    cluster_id: Option<String>,
+    shards: u16,
+    /// The limit of open descriptors of the process.
+    descriptors: u64,
+    started: std::time::Instant,
+    /// The CPUs of the shards, for people; empty where the scheduler places them.
+    cpus: Vec<usize>,
+}
+
+/// How many shards, and where: `cpus` where it is set, else the process's own CPUs in turn. More shards than CPUs
+/// are not
+/// pinned.
+fn shard_specs(config: &BrokerConfig) -> Result<Vec<ShardSpec>, String> {
+    let cpus = match config.runtime.cpus.as_slice() {
+        [] => available_cpus(),
+        cpus => cpus.to_vec(),
+    };
+    let wanted = config.runtime.shards.map_or(cpus.len(), |shards| shards as usize);
+    if wanted == 0 || wanted > usize::from(SHARDS_MAX) {
+        return Err(format!(
+            "Invalid value {wanted} for configuration shards: 1 to {SHARDS_MAX} are allowed"
+        ));
+    }
+    let is_pinned = wanted <= cpus.len();
+    let spec = |index: usize| ShardSpec {
+        shard: ShardId(u16::try_from(index).expect("bounded by SHARDS_MAX")),
+        cpu: is_pinned.then(|| cpus[index]),
+    };
+    Ok((0..wanted).map(spec).collect())
+}
+
+fn cpus_of(specs: &[ShardSpec]) -> Vec<usize> {
+    specs.iter().filter_map(|spec| spec.cpu).collect()
+}

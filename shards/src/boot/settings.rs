@@ -1,0 +1,136 @@
+//! From the command line, the file and the environment to the broker's settings.
+//!
+//! Layers, weakest first: defaults, `server.properties`, `KAFKA_*` variables, `--data`, `--override`. What is
+//! refused is
+//! one line that names the key, the value and what is allowed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use ottla::config::{BrokerConfig, ConfigError, Layers, env, properties};
+
+/// Where data goes when nothing says otherwise.
+const DATA_DEFAULT: &str = "./ottla-data";
+/// The most bytes of a properties file: far above any that a person wrote.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// `ottla start`.
+#[derive(Debug, clap::Args)]
+pub struct StartArgs {
+    /// A server.properties written for Kafka in KRaft mode; without one, defaults for a single node
+    pub file: Option<PathBuf>,
+    /// A setting that wins over the file and the environment
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Where the data lies, for log.dirs
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// What a start goes by.
+#[derive(Debug)]
+pub struct Start {
+    /// The settings.
+    pub config: BrokerConfig,
+    /// The id that a first start gives the cluster, where the environment names one.
+    pub cluster_id: Option<String>,
+}
+
+/// Why the settings cannot be used: one line.
+#[derive(Debug)]
+pub struct SettingsError(String);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<ConfigError> for SettingsError {
+    fn from(error: ConfigError) -> Self {
+        SettingsError(error.to_string())
+    }
+}
+
+/// Gathers the layers and reads them.
+///
+/// # Errors
+/// The first thing that is refused, as one line.
+pub fn gather(args: &StartArgs) -> Result<Start, SettingsError> {
+    let file = args.file.as_deref().map(read_file).transpose()?;
+    let variables: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let environment =
+        env::from_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let mut command_line = BTreeMap::new();
+    let names_dirs =
+        |layer: &BTreeMap<String, String>| layer.contains_key("log.dirs") || layer.contains_key("log.dir");
+    let is_placed = file.as_ref().is_some_and(names_dirs) || names_dirs(&environment.settings);
+    if let Some(data) = &args.data {
+        command_line.insert("log.dirs".to_owned(), data.display().to_string());
+    } else if !is_placed {
+        command_line.insert("log.dirs".to_owned(), DATA_DEFAULT.to_owned());
+    }
+    for setting in &args.overrides {
+        let Some((key, value)) = setting.split_once('=') else {
+            return Err(SettingsError(format!("--override {setting}: it takes key=value")));
+        };
+        command_line.insert(key.trim().to_owned(), value.trim().to_owned());
+    }
+    let layers = Layers { file, environment: environment.settings, command_line };
+    Ok(Start { config: BrokerConfig::new(&layers)?, cluster_id: environment.cluster_id })
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, SettingsError> {
+    let refused = |why: &dyn fmt::Display| SettingsError(format!("{}: {why}", path.display()));
+    let bytes = std::fs::metadata(path).map_err(|error| refused(&error))?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(refused(&format!(
+            "a properties file has at most {FILE_BYTES_MAX} bytes, this one {bytes}"
+        )));
+    }
+    let bytes = std::fs::read(path).map_err(|error| refused(&error))?;
+    // Java reads properties files as ISO 8859-1; UTF-8 is what people write.
+    let text = String::from_utf8_lossy(&bytes);
+    properties::parse(&text).map_err(|error| refused(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(overrides: &[&str]) -> StartArgs {
+        StartArgs {
+            file: None,
+            overrides: overrides.iter().map(|&text| text.to_owned()).collect(),
+            data: None,
+        }
+    }
+
+    #[test]
+    fn an_override_without_a_value_is_refused_by_name() {
+        let error = gather(&args(&["num.partitions"])).expect_err("it has no value");
+        assert!(error.to_string().contains("num.partitions"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_value_names_key_and_value() {
+        let error = gather(&args(&["num.partitions=many"])).expect_err("it is no number");
+        let text = error.to_string();
+        assert!(text.contains("num.partitions") && text.contains("many"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let args =
+            StartArgs { file: Some("/no/such/server.properties".into()), overrides: Vec::new(), data: None };
+        assert!(
+            gather(&args)
+                .expect_err("there is no such file")
+                .to_string()
+                .contains("/no/such/server.properties")
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! One part of a Produce request on the owner shard: validated as the topic demands, appended, awaited.
+//!
+//! What must hold: a batch that is refused changes nothing; the bytes appended are the producer's own unless the topic
+//! demands another compression or the broker's time; the outcome names the offset only after the acknowledgement.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use ottla::errors::ErrorCode;
+use ottla::ids::{Offset, TimestampMs};
+use ottla::log::NewBatch;
+use ottla::protocol::records::BatchHeader;
+use ottla::protocol::records::validate::{InvalidBatch, validate};
+use ottla::request::produce::ProduceOutcome;
+
+use crate::disk::partition::append::AppendedBatch;
+use crate::disk::{AppendFailure, DiskError, Partition};
+use crate::drive::Shard;
+use crate::drive::hosted::Hosted;
+use crate::host::wall_ms;
+
+/// A batch that is in the log and not yet acknowledged.
+pub struct Appending {
+    partition: Rc<Partition>,
+    batch: AppendedBatch,
+    log_append_time: TimestampMs,
+}
+
+impl Appending {
+    /// Waits until the broker may vouch for the batch: it is on disk, unless the topic relaxes that.
+    pub async fn acknowledged(self) -> ProduceOutcome {
+        match self.partition.wait_acknowledged(self.batch.end).await {
+            Ok(()) => self.accepted(),
+            Err(error) => ProduceOutcome::refused_because(error.code(), error.to_string()),
+        }
+    }
+
+    /// The outcome as it will be.
+    pub fn accepted(self) -> ProduceOutcome {
+        let log_append_time = match (self.batch.duplicate, self.log_append_time) {
+            (Some(first), time) if time != TimestampMs::NONE => first,
+            (_, time) => time,
+        };
+        ProduceOutcome {
+            base_offset: self.batch.base_offset,
+            log_append_time,
+            log_start_offset: self.batch.log_start,
+            ..ProduceOutcome::refused(ErrorCode::None)
+        }
+    }
+}
+
+/// Validates a batch and appends it.
+pub async fn append(
+    shard: &Shard,
+    hosted: &Hosted,
+    records: &Bytes,
+    zstd_allowed: bool,
+) -> Result<Appending, ProduceOutcome> {
+    let policy = hosted.policy(wall_ms(), zstd_allowed);
+    let validated = validate(&policy, records, &mut shard.decompressor.borrow_mut()).map_err(invalid)?;
+    // Usually the producer's own bytes; a copy only where the topic rewrites them.
+    let mut header = BatchHeader::parse(records).expect("a validated batch has a header");
+    let rewritten = match &validated.rewritten {
+        Some(batch) => Some(batch.clone()),
+        None => validated.changes(&header).then(|| {
+            let mut batch = records.to_vec();
+            validated.apply(&mut batch);
+            batch
+        }),
+    };
+    let batch = rewritten.as_deref().unwrap_or(records);
+    if rewritten.is_some() {
+        header = BatchHeader::parse(batch).expect("a rewritten batch has a header");
+    }
+    let appended = hosted.partition.append(batch, NewBatch::of_client(header)).await;
+    match appended {
+        Ok(batch) => {
+            let partition = Rc::clone(&hosted.partition);
+            Ok(Appending { partition, batch, log_append_time: validated.log_append_time })
+        }
+        Err(failure) => Err(refused(&hosted.partition, failure)),
+    }
+}
+
+/// Appends a batch of the broker's own and waits until it is durable.
+pub async fn append_own(partition: Rc<Partition>, batch: Vec<u8>) -> Result<Offset, ErrorCode> {
+    let header = BatchHeader::parse(&batch).expect("the broker builds whole batches");
+    let appended = partition.append(&batch, NewBatch::of_coordinator(header)).await;
+    let batch = appended.map_err(|failure| failure.code())?;
+    partition.wait_durable(batch.end).await.map_err(|error: DiskError| error.code())?;
+    Ok(Offset(batch.end.0 - 1))
+}
+
+fn invalid(refused: InvalidBatch) -> ProduceOutcome {
+    let errors = refused.record_errors.into_iter().map(|record| (record.batch_index, record.message));
+    ProduceOutcome {
+        record_errors: errors.collect(),
+        ..ProduceOutcome::refused_because(refused.error, refused.message)
+    }
+}
+
+fn refused(partition: &Partition, failure: AppendFailure) -> ProduceOutcome {
+    let log_start_offset = partition.offsets().log_start;
+    ProduceOutcome {
+        log_start_offset,
+        ..ProduceOutcome::refused_because(failure.code(), failure.to_string())
+    }
+}

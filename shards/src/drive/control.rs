@@ -1,0 +1,253 @@
+//! The controller, on shard 0: decides changes of the metadata, makes them durable, replays them, and hands every
+//! shard
+//! the new image.
+//!
+//! On disk: `__cluster_metadata-0`, one batch of records per decision. What must hold: one change at a time; a
+//! change is
+//! answered after its records are durable and every shard has the image that knows them; only the replay of durable
+//! records makes an image, at start as well.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla::controller::image::Image;
+use ottla::controller::registration::{Registration, activate};
+use ottla::controller::{
+    Decision, ImageBuilder, ReplayError, configs, delete, partitions, producer_ids as ids, record_version,
+    topics,
+};
+use ottla::errors::ErrorCode;
+use ottla::ids::{Offset, ShardId};
+use ottla::protocol::records::builder::{BatchBuilder, NewRecord};
+use ottla::protocol::records::record::Record;
+use ottla::request::RequestContext;
+use ottla_wire::frame::decode_request_header;
+use ottla_wire::{ApiKey, Message, MetadataRecord, Reader};
+
+use crate::disk::{DiskError, Partition};
+use crate::drive::append::append_own;
+use crate::drive::dispatch::frame_of;
+use crate::drive::fan_out::ask_all;
+use crate::drive::messages::{ControlQuery, Query};
+use crate::drive::replay::{ReplayFailure, replay_records};
+use crate::drive::{CONTROLLER_SHARD, Shard};
+use crate::host::sync::Semaphore;
+use crate::host::{now, random_u64, wall_ms};
+use crate::logs;
+
+/// What the controller's shard has besides what every shard has.
+pub struct Controller {
+    log: Rc<Partition>,
+    /// Held by the one change that is under way.
+    turn: Rc<Semaphore>,
+}
+
+/// Why the metadata log does not make an image.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ReplayFailure<MetadataError>),
+    /// The broker's own registration could not be written.
+    #[error("the metadata log takes no records: {0}")]
+    Append(ErrorCode),
+}
+
+/// Why a record of the metadata log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    /// It contradicts what came before, or needs a later version of this broker.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// It is no metadata record.
+    #[error("the metadata log has a record that cannot be decoded: {0}")]
+    Decode(#[from] ottla_wire::DecodeError),
+}
+
+impl Controller {
+    /// Replays the metadata log into an image and registers this broker if something about it has changed.
+    ///
+    /// # Errors
+    /// Any [`LoadError`]: the broker must not start on metadata that it does not understand.
+    pub async fn load(
+        log: Rc<Partition>,
+        empty: &Image,
+        node: &Registration,
+    ) -> Result<(Self, Image), LoadError> {
+        let mut builder = ImageBuilder::new(empty);
+        let mut last = Offset::NONE;
+        replay_records(&log, |offset, record: &Record<'_>| {
+            last = offset;
+            apply(&mut builder, record.value.unwrap_or_default())
+        })
+        .await?;
+        let (mut image, _) = builder.finish(last);
+        let records = activate(&image, node, last.plus(1));
+        let controller = Self { log, turn: Semaphore::new(1) };
+        if !records.is_empty() {
+            let last = controller.persist(&records).await.map_err(LoadError::Append)?;
+            image = replayed(&image, &records, last).0;
+        }
+        Ok((controller, image))
+    }
+
+    /// The log end offset, as DescribeQuorum reports it.
+    pub fn log_end_offset(&self) -> Offset {
+        self.log.offsets().log_end
+    }
+
+    /// Appends the records of one decision as one batch and waits until they are durable. Returns the last offset.
+    async fn persist(&self, records: &[MetadataRecord<'static>]) -> Result<Offset, ErrorCode> {
+        let mut batch = BatchBuilder::new();
+        let timestamp = wall_ms();
+        for record in records {
+            let value = record.encode(record_version(record));
+            batch.append(&NewRecord { timestamp, key: None, value: Some(&value), headers: &[] });
+        }
+        append_own(Rc::clone(&self.log), batch.build()).await
+    }
+
+    /// Closes the log's files. Nothing may be decided afterwards.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub async fn close(&self) -> Result<(), DiskError> {
+        let _turn = self.turn.acquire(1).await;
+        self.log.close().await
+    }
+}
+
+fn apply(builder: &mut ImageBuilder, value: &[u8]) -> Result<(), MetadataError> {
+    let record = MetadataRecord::decode(value)?;
+    Ok(builder.apply(&record)?)
+}
+
+/// The image after records that were just made durable.
+///
+/// # Panics
+/// When the image contradicts the decision that was made from it.
+fn replayed(
+    image: &Image,
+    records: &[MetadataRecord<'static>],
+    last: Offset,
+) -> (Image, ottla::controller::ImageDelta) {
+    let mut builder = ImageBuilder::new(image);
+    for record in records {
+        builder.apply(record).unwrap_or_else(|error| panic!("a decision that does not replay: {error}"));
+    }
+    builder.finish(last)
+}
+
+/// Makes records durable, replays them, and hands every shard the image.
+async fn commit(shard: &Rc<Shard>, records: &[MetadataRecord<'static>]) -> Result<(), ErrorCode> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let last = shard.controller().persist(records).await?;
+    let (image, delta) = replayed(&shard.image(), records, last);
+    let (image, delta) = (Arc::new(image), Arc::new(delta));
+    let publish = |to| {
+        let query = Query::Publish { image: Arc::clone(&image), delta: Arc::clone(&delta) };
+        (ShardId(to), query)
+    };
+    ask_all(shard, (0..shard.shards).map(publish).collect()).await;
+    Ok(())
+}
+
+/// Decides on a client's request and returns the reply, or nothing where the connection is to be closed.
+pub async fn decide(shard: &Rc<Shard>, query: ControlQuery) -> Option<Bytes> {
+    assert_eq!(shard.id, CONTROLLER_SHARD, "the controller decides on its own shard");
+    let (header, at) = decode_request_header(&query.frame).ok()?;
+    let context = RequestContext {
+        api: ApiKey::from_code(header.request_api_key)?,
+        version: header.request_api_version,
+        correlation_id: header.correlation_id,
+        client_id: header.client_id.as_deref(),
+        client_host: &query.client_host,
+        listener: &query.listener,
+        now: now(),
+        now_wall: wall_ms(),
+    };
+    let _turn = shard.controller().turn.acquire(1).await;
+    let (image, config, version) = (shard.image(), shard.config(), context.version);
+    let body = &query.frame[at..];
+    match context.api {
+        ApiKey::CreateTopics => {
+            let request = decode(body, version)?;
+            answer(shard, &context, topics::create(&image, &config, version, &request, &mut random_id)).await
+        }
+        ApiKey::DeleteTopics => {
+            let request = decode(body, version)?;
+            answer(shard, &context, delete::delete(&image, &config, version, &request)).await
+        }
+        ApiKey::CreatePartitions => {
+            let request = decode(body, version)?;
+            answer(shard, &context, partitions::create(&image, &request)).await
+        }
+        ApiKey::AlterConfigs => {
+            let request = decode(body, version)?;
+            answer(shard, &context, configs::replace(&image, &config, &request)).await
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            let request = decode(body, version)?;
+            let Decision { records, reply } =
+                configs::incremental(&image, &config, &logs::loggers(), &request);
+            let decision = Decision { records, reply: reply.response };
+            let answered = answer(shard, &context, decision).await?;
+            reply.loggers.iter().for_each(|change| logs::set_level(change.level));
+            Some(answered)
+        }
+        api => unreachable!("{api} is not the controller's"),
+    }
+}
+
+fn decode<'a, M: Message<'a>>(body: &'a [u8], version: i16) -> Option<M> {
+    M::decode(&mut Reader::new(body), version).ok()
+}
+
+/// Commits a decision and encodes its reply. A decision that cannot be made durable closes the connection: the client
+/// must not take it for made.
+async fn answer<M: Message<'static>>(
+    shard: &Rc<Shard>,
+    context: &RequestContext<'_>,
+    decision: Decision<M>,
+) -> Option<Bytes> {
+    if let Err(error) = commit(shard, &decision.records).await {
+        tracing::error!(api = %context.api, %error, "a change of the metadata could not be made durable");
+        return None;
+    }
+    frame_of(context, &decision.reply).ok().map(|frame| Bytes::from(frame.head))
+}
+
+/// Creates topics with the broker's defaults. What cannot be created is left out: the client asks again and is told.
+pub async fn auto_create(shard: &Rc<Shard>, names: Vec<String>) {
+    let _turn = shard.controller().turn.acquire(1).await;
+    let image = shard.image();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let decision = topics::auto_create(&image, &shard.config(), &names, &mut random_id);
+    for topic in decision.reply.topics.iter().filter(|topic| topic.error_code != 0) {
+        let error = ErrorCode::from_code(topic.error_code).map_or("UNKNOWN", ErrorCode::name);
+        tracing::debug!(topic = %topic.name, error, "not created");
+    }
+    if let Err(error) = commit(shard, &decision.records).await {
+        tracing::error!(%error, "topics could not be created");
+    }
+}
+
+/// Hands out a block of producer ids.
+pub async fn producer_ids(shard: &Rc<Shard>) -> Result<(i64, i64), ErrorCode> {
+    let _turn = shard.controller().turn.acquire(1).await;
+    let image = shard.image();
+    let decision = ids::next_block(&image, image.node_id)?;
+    commit(shard, &decision.records).await?;
+    Ok((decision.reply.first.0, decision.reply.count))
+}
+
+/// Sixteen random bytes, for an id.
+fn random_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&random_u64().to_be_bytes());
+    id[8..].copy_from_slice(&random_u64().to_be_bytes());
+    id
+}

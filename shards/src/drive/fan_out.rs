@@ -1,0 +1,71 @@
+//! Questions for several owner shards at once: parts grouped by owner, all asked before the first answer is awaited.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use ottla::ids::{ShardId, TopicIdPartition};
+use ottla::placement::owner;
+
+use crate::drive::Shard;
+use crate::drive::messages::{Answer, Query};
+use crate::host::LocalBoxFuture;
+
+/// Groups `parts` by the shard that owns the partition of each, in the order of first mention.
+pub fn by_owner<P>(
+    parts: Vec<P>,
+    shards: u16,
+    partition_of: impl Fn(&P) -> TopicIdPartition,
+) -> Vec<(ShardId, Vec<P>)> {
+    let mut groups: Vec<(ShardId, Vec<P>)> = Vec::new();
+    for part in parts {
+        let shard = owner(partition_of(&part), shards);
+        match groups.iter_mut().find(|(of, _)| *of == shard) {
+            Some((_, group)) => group.push(part),
+            None => groups.push((shard, vec![part])),
+        }
+    }
+    groups
+}
+
+/// Asks every shard of `queries` and returns the answers in their order. All are on their way when this returns
+/// for the first time, so that requests of one connection reach each owner in order.
+pub async fn ask_all(shard: &Shard, queries: Vec<(ShardId, Query)>) -> Vec<Answer> {
+    let calls = queries
+        .into_iter()
+        .map(|(to, query)| -> LocalBoxFuture<Answer> { Box::pin(shard.mesh.call(to, query)) });
+    join_all(calls.collect()).await
+}
+
+/// Asks every shard of the process the same.
+pub async fn ask_everyone(shard: &Shard, query: impl Fn() -> Query) -> Vec<Answer> {
+    ask_all(shard, (0..shard.shards).map(|to| (ShardId(to), query())).collect()).await
+}
+
+/// Awaits all futures, polling each at once.
+pub async fn join_all<T>(mut futures: Vec<LocalBoxFuture<T>>) -> Vec<T> {
+    let mut outputs: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut is_done = true;
+        for (future, output) in futures.iter_mut().zip(&mut outputs) {
+            if output.is_none() {
+                match Pin::new(future).poll(context) {
+                    Poll::Ready(value) => *output = Some(value),
+                    Poll::Pending => is_done = false,
+                }
+            }
+        }
+        if is_done { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    outputs.into_iter().map(|output| output.expect("all are done")).collect()
+}
+
+/// Awaits the first of several futures to end and drops the others.
+pub async fn first_of(mut futures: Vec<LocalBoxFuture<()>>) {
+    poll_fn(|context| {
+        let is_ready = futures.iter_mut().any(|future| Pin::new(future).poll(context).is_ready());
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}

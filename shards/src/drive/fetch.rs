@@ -1,0 +1,125 @@
+//! Fetch on the connection's shard: ask the owners, wait as the request allows, send slices.
+//!
+//! What must hold: an answer never mixes two reads of one partition; a wait begins only from ends that were read, so
+//! that no append between reading and waiting is slept through.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use ottla::ids::{Offset, TopicIdPartition};
+use ottla::request::RequestContext;
+use ottla::request::fetch::{FetchPlan, FetchQuestion, refusal};
+use ottla::time::Monotonic;
+use ottla_wire::fetch_request::FetchRequest;
+use ottla_wire::fetch_response::FetchResponse;
+
+use crate::drive::Shard;
+use crate::drive::dispatch::{Body, frame_of};
+use crate::drive::fan_out::{ask_all, by_owner, first_of};
+use crate::drive::messages::{Answer, Query, ReadQuery, WatchId, WatchQuery};
+use crate::host::{LocalBoxFuture, now, random_u64};
+use crate::net::{Piece, Reply};
+
+/// Serves one Fetch request.
+pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
+    let context = body.context;
+    let question = match body.decode::<FetchRequest<'_>>() {
+        Ok(request) => FetchQuestion::new(&context, &request),
+        Err(answer) => return answer,
+    };
+    let plan = {
+        let mut sessions = shard.sessions.borrow_mut();
+        sessions.begin(context.now, question.session, question.wanted, &question.forgotten)
+    };
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(error) => return body.reply(&refusal(error)),
+    };
+    let image = shard.image();
+    let mut fetch = FetchPlan::new(&image, question.params, plan.partitions);
+    let deadline = context.now.after_ms(i64::from(question.params.max_wait_ms));
+    read_until_due(shard, &mut fetch, deadline).await;
+    fetch.limit();
+
+    let told = fetch.told();
+    let candidate = random_u64() as u32;
+    let (session_id, include) = shard.sessions.borrow_mut().finish(now(), plan.kind, &told, candidate);
+    let (response, records) = fetch.into_reply(context.version, session_id, &include);
+    spliced(&context, &response, records)
+}
+
+/// Reads until the reply is due or its time has come.
+async fn read_until_due(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>, deadline: Monotonic) {
+    loop {
+        let seen = read(shard, fetch).await;
+        if fetch.is_due() || now() >= deadline || seen.is_empty() || shard.stopping.get() {
+            return;
+        }
+        wait(shard, seen, deadline).await;
+    }
+}
+
+/// Asks every owner once and returns each partition with the high watermark that it had.
+async fn read(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>) -> Vec<(TopicIdPartition, Offset)> {
+    let (read_committed, max_bytes) = (fetch.params.read_committed, fetch.params.max_bytes);
+    let parts = fetch.parts();
+    let partitions: Vec<_> = parts.iter().map(|part| (part.slot, part.partition)).collect();
+    let queries = by_owner(parts, shard.shards, |part| part.partition)
+        .into_iter()
+        .map(|(owner, parts)| (owner, Query::Read(ReadQuery { read_committed, max_bytes, parts })));
+    let mut seen = Vec::with_capacity(partitions.len());
+    for answer in ask_all(shard, queries.collect()).await {
+        let Answer::Read(outcomes) = answer else { unreachable!("a read is answered by a read") };
+        for (slot, outcome) in outcomes {
+            let place =
+                partitions.binary_search_by_key(&slot, |(slot, _)| *slot).expect("a slot that was asked");
+            seen.push((partitions[place].1, outcome.high_watermark));
+            fetch.answer(slot, outcome);
+        }
+    }
+    seen
+}
+
+/// Waits until one of the partitions has moved past what was seen, or the deadline.
+async fn wait(shard: &Rc<Shard>, seen: Vec<(TopicIdPartition, Offset)>, deadline: Monotonic) {
+    let id = WatchId(shard.next_watch.get());
+    shard.next_watch.set(id.0 + 1);
+    let groups = by_owner(seen, shard.shards, |(partition, _)| *partition);
+    let owners: Vec<_> = groups.iter().map(|(owner, _)| *owner).collect();
+    let waits = groups.into_iter().map(|(owner, partitions)| -> LocalBoxFuture<()> {
+        let query = Query::Watch(WatchQuery { id, deadline, partitions });
+        let call = shard.mesh.call(owner, query);
+        Box::pin(async move {
+            let _: Answer = call.await;
+        })
+    });
+    first_of(waits.collect()).await;
+    for owner in owners.into_iter().filter(|_| now() < deadline) {
+        shard.mesh.cast(owner, Query::Unwatch(id)).await;
+    }
+}
+
+/// Puts the records where the reply's splice points are.
+fn spliced(
+    context: &RequestContext<'_>,
+    response: &FetchResponse<'static>,
+    records: Vec<Vec<Piece>>,
+) -> crate::net::Answer {
+    let frame = match frame_of(context, response) {
+        Ok(frame) => frame,
+        Err(answer) => return answer,
+    };
+    assert_eq!(frame.splices.len(), records.len(), "each splice point has its records");
+    let head = Bytes::from(frame.head);
+    let mut pieces = Vec::with_capacity(2 * records.len() + 1);
+    let mut from = 0;
+    for (splice, records) in frame.splices.iter().zip(records) {
+        let bytes: usize = records.iter().map(Piece::len).sum();
+        assert_eq!(bytes, splice.bytes as usize, "the length that was announced is what is sent");
+        pieces.push(Piece::Bytes(head.slice(from..splice.at)));
+        pieces.extend(records);
+        from = splice.at;
+    }
+    pieces.push(Piece::Bytes(head.slice(from..)));
+    crate::net::Answer::Reply(Reply::new(pieces))
+}

@@ -1,0 +1,162 @@
+//! The group coordinator of one shard: feeds it requests, durable appends and timeouts, and performs its outputs.
+//!
+//! The shard coordinates every group whose partition of the offsets topic it owns. What must hold: the records of one
+//! partition are appended in the order in which the coordinator put them out; a reply leaves when the coordinator
+//! puts it out, which is after its records are durable.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ottla::config::BrokerConfig;
+use ottla::errors::ErrorCode;
+use ottla::group::{Clock, Coordinator, DeletedTopic, GroupReply, GroupRequest, Output, Token};
+use ottla::ids::Offset;
+use ottla::protocol::records::builder::{BatchBuilder, NewRecord};
+use ottla::protocol::records::record::Record;
+use ottla::time::Monotonic;
+
+use crate::disk::Partition;
+use crate::drive::Shard;
+use crate::drive::append::append_own;
+use crate::drive::replay::replay_records;
+use crate::host::sync::{Notify, OneSender, oneshot};
+use crate::host::{now, random_u64, sleep_until, spawn_detached, wall_ms};
+
+/// The coordinator of one shard with the requests that wait for it.
+pub struct Groups {
+    core: RefCell<Coordinator>,
+    waiting: RefCell<BTreeMap<Token, OneSender<GroupReply>>>,
+    /// The partitions of the offsets topic that are coordinated here.
+    logs: RefCell<BTreeMap<i32, Rc<Partition>>>,
+    next_token: Cell<u64>,
+    deadline: Cell<Option<Monotonic>>,
+    deadline_moved: Notify,
+}
+
+impl Groups {
+    /// A coordinator with the broker's settings and no groups yet.
+    pub fn new(config: &BrokerConfig) -> Self {
+        Self {
+            core: RefCell::new(Coordinator::new(config.group_config())),
+            waiting: RefCell::default(),
+            logs: RefCell::default(),
+            next_token: Cell::new(0),
+            deadline: Cell::new(None),
+            deadline_moved: Notify::new(),
+        }
+    }
+
+    /// Puts a request to the coordinator and waits for its reply.
+    pub async fn ask(&self, shard: &Rc<Shard>, partition: i32, request: GroupRequest) -> GroupReply {
+        let token = Token(self.next_token.get());
+        self.next_token.set(token.0 + 1);
+        let (sender, receiver) = oneshot();
+        self.waiting.borrow_mut().insert(token, sender);
+        let random = u128::from(random_u64()) << 64 | u128::from(random_u64());
+        self.core.borrow_mut().on_request(clock(), random, token, partition, request);
+        self.pump(shard);
+        receiver.await.expect("the coordinator answers every token once")
+    }
+
+    /// Loads a partition of the offsets topic: replays its records, then serves its groups.
+    pub async fn load(&self, shard: &Rc<Shard>, partition: &Rc<Partition>) {
+        let index = partition.id().partition;
+        if self.logs.borrow_mut().insert(index, Rc::clone(partition)).is_some() {
+            return;
+        }
+        self.core.borrow_mut().start_loading(index);
+        let replay = |offset: Offset, record: &Record<'_>| {
+            let Some(key) = record.key else { return Ok(()) };
+            self.core.borrow_mut().replay(index, key, record.value, offset).map(|_| ())
+        };
+        match replay_records(partition, replay).await {
+            Ok(()) => self.core.borrow_mut().finish_loading(clock(), index),
+            Err(error) => {
+                tracing::error!(partition = index, %error, "the groups of this partition cannot be served");
+                self.logs.borrow_mut().remove(&index);
+                self.core.borrow_mut().unload(clock(), index);
+            }
+        }
+        self.pump(shard);
+    }
+
+    /// Forgets a partition of the offsets topic.
+    pub fn unload(&self, shard: &Rc<Shard>, partition: i32) {
+        self.logs.borrow_mut().remove(&partition);
+        self.core.borrow_mut().unload(clock(), partition);
+        self.pump(shard);
+    }
+
+    /// Removes the offsets of topics that are gone.
+    pub fn topics_deleted(&self, shard: &Rc<Shard>, topics: &[DeletedTopic]) {
+        self.core.borrow_mut().on_topics_deleted(clock(), topics);
+        self.pump(shard);
+    }
+
+    /// Tells the coordinator the time whenever it wants to know. Runs as long as the shard.
+    pub async fn keep_time(&self, shard: &Rc<Shard>) {
+        loop {
+            match self.deadline.get() {
+                None => self.deadline_moved.notified().await,
+                Some(deadline) => {
+                    let moved = async { self.deadline_moved.notified().await };
+                    let mut moved = std::pin::pin!(moved);
+                    let mut due = sleep_until(deadline);
+                    std::future::poll_fn(|context| {
+                        use std::future::Future;
+                        let is_ready = moved.as_mut().poll(context).is_ready()
+                            || std::pin::Pin::new(&mut due).poll(context).is_ready();
+                        if is_ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+                    })
+                    .await;
+                }
+            }
+            if self.deadline.get().is_some_and(|deadline| deadline <= now()) {
+                self.core.borrow_mut().on_timeout(clock());
+                self.pump(shard);
+            }
+        }
+    }
+
+    /// Performs every output of the coordinator.
+    fn pump(&self, shard: &Rc<Shard>) {
+        loop {
+            let output = self.core.borrow_mut().poll();
+            match output {
+                None => break,
+                Some(Output::Reply { token, reply }) => {
+                    let waiting = self.waiting.borrow_mut().remove(&token);
+                    waiting.expect("each token is answered once").send(reply);
+                }
+                Some(Output::Append { id, partition, records }) => {
+                    let mut batch = BatchBuilder::new();
+                    let timestamp = wall_ms();
+                    for record in &records {
+                        let (key, value) = (Some(record.key.as_slice()), record.value.as_deref());
+                        batch.append(&NewRecord { timestamp, key, value, headers: &[] });
+                    }
+                    let log = self.logs.borrow().get(&partition).cloned();
+                    let appended = async move {
+                        let log = log.ok_or(ErrorCode::NotCoordinator)?;
+                        append_own(log, batch.build()).await
+                    };
+                    let shard = Rc::clone(shard);
+                    spawn_detached(async move {
+                        let outcome: Result<Offset, ErrorCode> = appended.await;
+                        shard.groups.core.borrow_mut().on_persisted(clock(), id, outcome);
+                        shard.groups.pump(&shard);
+                    });
+                }
+            }
+        }
+        let deadline = self.core.borrow().next_deadline();
+        if deadline != self.deadline.replace(deadline) {
+            self.deadline_moved.notify_one();
+        }
+    }
+}
+
+fn clock() -> Clock {
+    Clock { now: now(), wall: wall_ms() }
+}

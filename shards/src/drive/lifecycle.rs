@@ -1,0 +1,295 @@
+//! Opening, configuring and closing what a shard has: its partitions as the image says, its connections, its end.
+//!
+//! What must hold: a partition of the image is open on its owner before the change that made it is answered; a log
+//! whose
+//! topic is gone is deleted in the background; at the end nothing is closed while a request that needs it is in
+//! flight.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla::config::TopicConfig;
+use ottla::controller::ImageDelta;
+use ottla::controller::image::{ConfigResource, ConfigResourceType, Image, TopicImage};
+use ottla::controller::names::CONSUMER_OFFSETS;
+use ottla::errors::ErrorCode;
+use ottla::group::DeletedTopic;
+use ottla::ids::{LeaderEpoch, TopicIdPartition, TopicPartition};
+use ottla::placement::owner;
+use ottla::request::describe_log_dirs::{LogDirUsage, PartitionUsage};
+
+use crate::disk::{DiskError, Found, LogDir, OpenWith};
+use crate::drive::fan_out::join_all;
+use crate::drive::{Hosted, Shard};
+use crate::host::{LocalBoxFuture, Queue, sleep, spawn_in, timeout};
+
+/// How long requests in flight may take to be answered when the broker stops.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Opens the partitions that are on disk, creates the owned ones that are not, and loads the groups among them.
+pub async fn open_found(shard: &Rc<Shard>, found: Vec<(TopicIdPartition, usize, Found)>) {
+    let image = shard.image();
+    let loads = found.into_iter().map(|(id, dir, found)| -> LocalBoxFuture<()> {
+        let (shard, image) = (Rc::clone(shard), Arc::clone(&image));
+        Box::pin(async move {
+            let dir = Arc::clone(&shard.disk.dirs().all()[dir]);
+            let topic = image.topics.by_id(id.topic_id).expect("it was found for a topic of the image");
+            let config = topic_config(&shard, &image, topic);
+            let name = found.partition.clone();
+            match shard.disk.load(&dir, found, open_with(&shard, id, &config)).await {
+                Ok(loaded) => {
+                    if loaded.scanned_bytes > 0 {
+                        tracing::info!(partition = %name, scanned_bytes = loaded.scanned_bytes, "recovered");
+                    }
+                    host(&shard, &image, Hosted::new(loaded.partition, config)).await;
+                }
+                Err(error) => {
+                    tracing::error!(partition = %name, %error, "cannot be opened and is offline");
+                    shard.offline.borrow_mut().insert(id);
+                }
+            }
+        })
+    });
+    join_all(loads.collect()).await;
+    let owned = image.topics.iter().flat_map(|topic| topic.partition_keys());
+    let missing: Vec<_> = owned.filter(|id| is_missing(shard, *id)).collect();
+    create_all(shard, &image, missing).await;
+    load_groups(shard, &image).await;
+}
+
+fn is_missing(shard: &Shard, id: TopicIdPartition) -> bool {
+    owner(id, shard.shards) == shard.id && shard.hosted(id).is_none() && !shard.offline.borrow().contains(&id)
+}
+
+/// Takes the image that the controller publishes.
+pub async fn apply(shard: &Rc<Shard>, image: Arc<Image>, delta: &ImageDelta) {
+    shard.image.replace(Arc::clone(&image));
+    remove_topics(shard, delta);
+    let added: Vec<_> = delta.partitions_added.iter().copied().filter(|id| is_missing(shard, *id)).collect();
+    let has_offsets = added.iter().any(|id| is_offsets(&image, *id));
+    create_all(shard, &image, added).await;
+    if has_offsets {
+        load_groups(shard, &image).await;
+    }
+    if delta.configs_changed.iter().any(|resource| resource.kind == ConfigResourceType::Broker) {
+        take_broker_config(shard, &image);
+        reconfigure(shard, &image, |_| true);
+    } else if !delta.configs_changed.is_empty() {
+        reconfigure(shard, &image, |topic| {
+            delta.configs_changed.contains(&ConfigResource::topic(&topic.name))
+        });
+    }
+}
+
+fn is_offsets(image: &Image, id: TopicIdPartition) -> bool {
+    image.topics.by_id(id.topic_id).is_some_and(|topic| &*topic.name == CONSUMER_OFFSETS)
+}
+
+/// Creates logs, each in the directory that holds the fewest.
+async fn create_all(shard: &Rc<Shard>, image: &Arc<Image>, ids: Vec<TopicIdPartition>) {
+    let creations = ids.into_iter().map(|id| -> LocalBoxFuture<()> {
+        let (shard, image) = (Rc::clone(shard), Arc::clone(image));
+        Box::pin(async move {
+            let topic = image.topics.by_id(id.topic_id).expect("the image names it");
+            let config = topic_config(&shard, &image, topic);
+            let name = TopicPartition { topic: Arc::clone(&topic.name), partition: id.partition };
+            let Some(dir) = emptiest_dir(&shard) else {
+                tracing::error!(partition = %name, "no log directory is online");
+                return;
+            };
+            match shard.disk.create(&dir, &name, open_with(&shard, id, &config)).await {
+                Ok(partition) => host(&shard, &image, Hosted::new(partition, config)).await,
+                Err(error) => {
+                    tracing::error!(partition = %name, %error, "cannot be created and is offline");
+                    shard.offline.borrow_mut().insert(id);
+                }
+            }
+        })
+    });
+    join_all(creations.collect()).await;
+}
+
+fn open_with(shard: &Shard, id: TopicIdPartition, config: &TopicConfig) -> OpenWith {
+    let config = config.log_config(&shard.config().producers);
+    OpenWith { topic_id: id.topic_id, config, replicated: false }
+}
+
+/// Takes a partition in and leads it in the epoch that the image says.
+async fn host(shard: &Shard, image: &Image, hosted: Rc<Hosted>) {
+    let id = hosted.partition.id();
+    let epoch = image.topics.partition(id).map_or(LeaderEpoch(0), |partition| partition.leader_epoch);
+    if let Err(error) = hosted.partition.become_leader(epoch).await {
+        tracing::error!(partition = %hosted.partition.name(), %error, "cannot be led and is offline");
+        shard.offline.borrow_mut().insert(id);
+        return;
+    }
+    shard.hosted.borrow_mut().insert(id, hosted);
+}
+
+/// The online directory with the fewest partitions of this shard.
+fn emptiest_dir(shard: &Shard) -> Option<Arc<LogDir>> {
+    let hosted = shard.hosted.borrow();
+    let load = |dir: &&Arc<LogDir>| {
+        hosted.values().filter(|hosted| Arc::ptr_eq(hosted.partition.dir(), dir)).count()
+    };
+    shard.disk.dirs().all().iter().filter(|dir| !dir.is_offline()).min_by_key(load).cloned()
+}
+
+/// What holds for a topic: its overrides over the broker's settings.
+fn topic_config(shard: &Shard, image: &Image, topic: &TopicImage) -> Rc<TopicConfig> {
+    let overrides = image.configs.of_or_empty(&ConfigResource::topic(&topic.name));
+    let config = shard.config();
+    Rc::new(TopicConfig::new(config.settings(), &overrides).unwrap_or_else(|error| {
+        // Overrides are checked when they are made; a later release may have made these.
+        tracing::warn!(topic = %topic.name, %error, "its overrides are not used");
+        config.log.clone()
+    }))
+}
+
+/// Takes over dynamic settings of the broker. What cannot be used is named and left out.
+fn take_broker_config(shard: &Shard, image: &Image) {
+    let own = ConfigResource::new(ConfigResourceType::Broker, &image.node_id.to_string());
+    let cluster = image.configs.of_or_empty(&ConfigResource::all_brokers());
+    let broker = image.configs.of_or_empty(&own);
+    let config = shard.config();
+    match config.with_dynamic((*cluster).clone(), (*broker).clone()) {
+        Ok(config) => {
+            shard.config.replace(Arc::new(config));
+        }
+        Err(error) => tracing::warn!(%error, "dynamic settings of the broker are not used"),
+    }
+}
+
+/// Gives the logs of topics that `is_changed` their new settings.
+fn reconfigure(shard: &Shard, image: &Image, is_changed: impl Fn(&TopicImage) -> bool) {
+    let mut configs: BTreeMap<ottla::ids::TopicId, Option<Rc<TopicConfig>>> = BTreeMap::new();
+    let broker = shard.config();
+    for (id, hosted) in shard.hosted.borrow().iter() {
+        let Some(topic) = image.topics.by_id(id.topic_id) else { continue };
+        let config = configs
+            .entry(id.topic_id)
+            .or_insert_with(|| is_changed(topic).then(|| topic_config(shard, image, topic)));
+        if let Some(config) = config {
+            hosted.set_config(Rc::clone(config), &broker.producers);
+        }
+    }
+}
+
+/// Deletes the logs of topics that are gone, and their groups' offsets.
+fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
+    if delta.topics_removed.is_empty() {
+        return;
+    }
+    for topic in delta.topics_removed.values() {
+        for id in topic.partition_keys() {
+            shard.offline.borrow_mut().remove(&id);
+            let Some(hosted) = shard.hosted.borrow_mut().remove(&id) else { continue };
+            if &*topic.name == CONSUMER_OFFSETS {
+                shard.groups.unload(shard, id.partition);
+            }
+            let delay =
+                Duration::from_millis(u64::try_from(hosted.config().file_delete_delay_ms).unwrap_or(0));
+            drop(spawn_in(Queue::Background, async move {
+                if let Err(error) = hosted.partition.delete(delay).await {
+                    tracing::warn!(partition = %hosted.partition.name(), %error, "its files could not be removed");
+                }
+            }));
+        }
+    }
+    let deleted = delta.topics_removed.values();
+    let deleted: Vec<_> =
+        deleted.map(|topic| DeletedTopic { name: topic.name.to_string(), topic_id: topic.id }).collect();
+    shard.groups.topics_deleted(shard, &deleted);
+}
+
+/// Loads the groups of every partition of the offsets topic that this shard has and does not coordinate yet.
+async fn load_groups(shard: &Rc<Shard>, image: &Image) {
+    let Some(topic) = image.topics.by_name(CONSUMER_OFFSETS) else { return };
+    let loads =
+        topic.partition_keys().filter_map(|id| shard.hosted(id)).map(|hosted| -> LocalBoxFuture<()> {
+            let shard = Rc::clone(shard);
+            Box::pin(async move { shard.groups.load(&shard, &hosted.partition).await })
+        });
+    join_all(loads.collect()).await;
+}
+
+/// Retention and the like, as long as the shard runs.
+pub fn run_background(shard: &Rc<Shard>) {
+    let shard = Rc::clone(shard);
+    drop(spawn_in(Queue::Background, async move {
+        loop {
+            let interval = shard.config().storage.retention_check_interval_ms;
+            sleep(Duration::from_millis(u64::try_from(interval).unwrap_or(0).max(1))).await;
+            let hosted: Vec<_> = shard.hosted.borrow().values().cloned().collect();
+            for hosted in hosted {
+                let delay =
+                    Duration::from_millis(u64::try_from(hosted.config().file_delete_delay_ms).unwrap_or(0));
+                if let Err(error) = hosted.partition.enforce_retention(delay).await {
+                    tracing::warn!(partition = %hosted.partition.name(), %error, "retention could not be enforced");
+                }
+            }
+        }
+    }));
+}
+
+/// What this shard's partitions take in each directory.
+pub fn log_dirs(shard: &Shard) -> Vec<LogDirUsage> {
+    let usage = |dir: &Arc<LogDir>| {
+        let hosted = shard.hosted.borrow();
+        let of_dir = hosted.values().filter(|hosted| Arc::ptr_eq(hosted.partition.dir(), dir));
+        let partitions = of_dir.map(|hosted| PartitionUsage {
+            topic: hosted.partition.name().topic.to_string(),
+            partition: hosted.partition.name().partition,
+            bytes: hosted.partition.bytes(),
+        });
+        let space = dir.space().ok();
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        LogDirUsage {
+            path: std::path::absolute(dir.path())
+                .unwrap_or_else(|_| dir.path().to_owned())
+                .display()
+                .to_string(),
+            error: if dir.is_offline() { ErrorCode::KafkaStorageError } else { ErrorCode::None },
+            total_bytes: space.map_or(-1, |space| bytes(space.total)),
+            usable_bytes: space.map_or(-1, |space| bytes(space.available)),
+            partitions: partitions.collect(),
+        }
+    };
+    shard.disk.dirs().all().iter().map(usage).collect()
+}
+
+/// Answers what is in flight and takes nothing more: long polls end, parked group members are sent to look for another
+/// coordinator.
+pub async fn quiesce(shard: &Rc<Shard>) {
+    shard.stopping.set(true);
+    shard.stop.notify_all();
+    shard.watches.end_all();
+    for id in shard.hosted.borrow().keys() {
+        if is_offsets(&shard.image(), *id) {
+            shard.groups.unload(shard, id.partition);
+        }
+    }
+    let connections = shard.connections();
+    connections.stop();
+    if timeout(DRAIN_PATIENCE, pin!(connections.emptied())).await.is_err() {
+        tracing::warn!(connections = connections.len(), "closed with requests in flight");
+        connections.close_all();
+    }
+}
+
+/// Closes every log: trimmed, synced, noted as clean.
+pub async fn close(shard: &Rc<Shard>) {
+    let hosted = std::mem::take(&mut *shard.hosted.borrow_mut());
+    let closes = hosted.into_values().map(|hosted| -> LocalBoxFuture<()> {
+        Box::pin(async move {
+            let closed: Result<(), DiskError> = hosted.partition.close().await;
+            if let Err(error) = closed {
+                tracing::error!(partition = %hosted.partition.name(), %error, "is not closed cleanly");
+            }
+        })
+    });
+    join_all(closes.collect()).await;
+}

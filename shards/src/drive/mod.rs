@@ -1,0 +1,193 @@
+//! One shard at work: feeds the cores with requests, durable appends and time, and performs what they put out.
+//!
+//! A [`Shard`] lives on its executor's thread. It serves the connections that were handed to it (`dispatch` and the
+//! files
+//! beside it, one per kind of request) and owns the partitions that `ottla::placement` gives it (`owner`). What one
+//! shard
+//! wants of another it asks over the mesh; nothing is shared but immutable images.
+//!
+//! | file | what it drives |
+//! |---|---|
+//! | `dispatch` | from a frame to the code that serves it |
+//! | `produce`, `fetch`, `offsets`, `coordinate`, `metadata` | requests on the connection's shard |
+//! | `messages`, `fan_out` | what crosses the mesh, and to whom |
+//! | `owner`, `append`, `read`, `lookup`, `watch` | this shard's partitions |
+//! | `groups` | the group coordinator |
+//! | `control` | the controller, on shard 0 |
+//! | `lifecycle`, `hosted`, `replay` | opening, configuring, closing partitions |
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ottla::config::BrokerConfig;
+use ottla::controller::image::Image;
+use ottla::ids::{ShardId, TopicIdPartition};
+pub use ottla::placement::CONTROLLER_SHARD;
+use ottla::protocol::compression::Decompressor;
+use ottla::request::fetch_session::FetchSessions;
+use ottla::request::init_producer_id::ProducerIdBlock;
+
+use crate::disk::ShardDisk;
+use crate::host::sync::{Notify, Semaphore};
+use crate::mesh::Mesh;
+use crate::net::Connections;
+
+pub mod append;
+mod control;
+mod coordinate;
+mod describe;
+mod dispatch;
+mod fan_out;
+mod fetch;
+mod groups;
+mod hosted;
+pub mod lifecycle;
+mod lookup;
+pub mod messages;
+mod metadata;
+mod offsets;
+mod owner;
+mod produce;
+mod read;
+mod replay;
+mod watch;
+
+pub use control::Controller;
+pub use groups::Groups;
+pub use hosted::Hosted;
+pub use owner::perform;
+
+use messages::{Answer, Query};
+use watch::Watches;
+
+/// Everything that one shard has.
+pub struct Shard {
+    /// Its number.
+    pub id: ShardId,
+    /// How many there are.
+    pub shards: u16,
+    /// Its end of the mesh.
+    pub mesh: Rc<Mesh<Query, Answer>>,
+    /// Its part of the log directories.
+    pub disk: Rc<ShardDisk>,
+    /// The listeners' names, by the number that connections carry.
+    pub listeners: Arc<[Arc<str>]>,
+    connections: OnceCell<Rc<Connections>>,
+    /// Its group coordinator.
+    pub groups: Groups,
+    config: RefCell<Arc<BrokerConfig>>,
+    image: RefCell<Arc<Image>>,
+    hosted: RefCell<BTreeMap<TopicIdPartition, Rc<Hosted>>>,
+    sessions: RefCell<FetchSessions>,
+    watches: Watches,
+    next_watch: Cell<u64>,
+    producer_ids: RefCell<ProducerIdBlock>,
+    producer_ids_turn: Rc<Semaphore>,
+    decompressor: RefCell<Decompressor>,
+    controller: OnceCell<Controller>,
+    /// Partitions of the image that could not be opened or created: not tried again before the next start.
+    offline: RefCell<BTreeSet<TopicIdPartition>>,
+    stopping: Cell<bool>,
+    stop: Notify,
+}
+
+/// What a shard is made of.
+pub struct Parts {
+    /// How many shards there are.
+    pub shards: u16,
+    /// Its end of the mesh.
+    pub mesh: Rc<Mesh<Query, Answer>>,
+    /// Its part of the log directories.
+    pub disk: Rc<ShardDisk>,
+    /// The listeners' names, by the number that connections carry.
+    pub listeners: Arc<[Arc<str>]>,
+    /// The broker's settings.
+    pub config: Arc<BrokerConfig>,
+    /// The image to begin with.
+    pub image: Arc<Image>,
+}
+
+impl Shard {
+    /// Puts a shard together. It owns no partition yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Rc<Self> {
+        let Parts { shards, mesh, disk, listeners, config, image } = parts;
+        let sessions_max = (config.fetch.sessions_max as usize).div_ceil(usize::from(shards));
+        Rc::new(Self {
+            id: mesh.shard(),
+            shards,
+            mesh,
+            disk,
+            listeners,
+            connections: OnceCell::new(),
+            groups: Groups::new(&config),
+            config: RefCell::new(config),
+            image: RefCell::new(image),
+            hosted: RefCell::default(),
+            sessions: RefCell::new(FetchSessions::new(sessions_max)),
+            watches: Watches::default(),
+            next_watch: Cell::new(0),
+            producer_ids: RefCell::default(),
+            producer_ids_turn: Semaphore::new(1),
+            decompressor: RefCell::default(),
+            controller: OnceCell::new(),
+            offline: RefCell::default(),
+            stopping: Cell::new(false),
+            stop: Notify::new(),
+        })
+    }
+
+    /// The metadata as this shard knows it.
+    #[must_use]
+    pub fn image(&self) -> Arc<Image> {
+        Arc::clone(&self.image.borrow())
+    }
+
+    /// The broker's settings as they are now.
+    #[must_use]
+    pub fn config(&self) -> Arc<BrokerConfig> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// A partition that this shard owns and has open.
+    #[must_use]
+    pub fn hosted(&self, id: TopicIdPartition) -> Option<Rc<Hosted>> {
+        self.hosted.borrow().get(&id).cloned()
+    }
+
+    /// The controller.
+    ///
+    /// # Panics
+    /// On any shard but [`CONTROLLER_SHARD`], and before the metadata log is loaded.
+    #[must_use]
+    pub fn controller(&self) -> &Controller {
+        self.controller.get().expect("the controller is asked on its own shard, after its start")
+    }
+
+    /// Its connections.
+    ///
+    /// # Panics
+    /// Before they are there, which is part of the start.
+    #[must_use]
+    pub fn connections(&self) -> &Rc<Connections> {
+        self.connections.get().expect("connections are there before the first one comes")
+    }
+
+    /// Gives the shard its connections, which need the shard to serve them.
+    ///
+    /// # Panics
+    /// When it has them already.
+    pub fn set_connections(&self, connections: Rc<Connections>) {
+        assert!(self.connections.set(connections).is_ok(), "a shard has its connections once");
+    }
+
+    /// Makes this shard the controller's.
+    ///
+    /// # Panics
+    /// When it is already.
+    pub fn set_controller(&self, controller: Controller) {
+        assert!(self.controller.set(controller).is_ok(), "there is one controller");
+    }
+}

@@ -1,0 +1,138 @@
+//! The owner's side of the mesh: performs what other shards (or this one) ask of this shard's partitions.
+//!
+//! What must hold: a partition that this shard does not have is `UNKNOWN_TOPIC_OR_PARTITION`, never made up; parts
+//! are appended in the order in which they came, before anything is awaited.
+
+use std::rc::Rc;
+
+use ottla::errors::ErrorCode;
+use ottla::ids::{Offset, ShardId};
+use ottla::request::delete_records::DeleteRecordsPart;
+use ottla::request::fetch::{FetchOutcome, FetchPart};
+use ottla::request::offset_for_leader_epoch::EpochPart;
+use ottla::request::produce::{ProduceOutcome, ProducePart};
+
+use crate::drive::messages::{Answer, AppendQuery, Query, ReadQuery};
+use crate::drive::{Shard, append, control, lifecycle, lookup, read, watch};
+use crate::net::Piece;
+
+/// Performs one query.
+pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
+    match query {
+        Query::Append(query) => Answer::Appended(append_parts(&shard, query).await),
+        Query::Read(query) => Answer::Read(read_parts(&shard, query).await),
+        Query::Watch(query) => {
+            watch::watch(&shard, asker, query).await;
+            Answer::Done
+        }
+        Query::Unwatch(id) => {
+            shard.watches.end(asker, id);
+            Answer::Done
+        }
+        Query::ListOffsets(parts) => {
+            let mut outcomes = Vec::with_capacity(parts.len());
+            for part in parts {
+                let outcome = match shard.hosted(part.partition) {
+                    Some(hosted) => lookup::offset(&hosted.partition, part).await,
+                    None => Err(ErrorCode::UnknownTopicOrPartition),
+                };
+                outcomes.push((part.slot, outcome));
+            }
+            Answer::Offsets(outcomes)
+        }
+        Query::EpochEnds(parts) => {
+            let outcome = |part: EpochPart| {
+                let hosted = shard.hosted(part.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+                lookup::epoch_end(&hosted.partition, part)
+            };
+            Answer::EpochEnds(parts.into_iter().map(|part| (part.slot, outcome(part))).collect())
+        }
+        Query::DeleteRecords(parts) => Answer::RecordsDeleted(delete_records(&shard, parts).await),
+        Query::LogDirs => Answer::LogDirs(lifecycle::log_dirs(&shard)),
+        Query::Group { partition, request } => {
+            Answer::Group(shard.groups.ask(&shard, partition, request).await)
+        }
+        Query::Control(query) => Answer::Control(control::decide(&shard, query).await),
+        Query::ProducerIds => Answer::ProducerIds(control::producer_ids(&shard).await),
+        Query::AutoCreate(names) => {
+            control::auto_create(&shard, names).await;
+            Answer::Done
+        }
+        Query::Publish { image, delta } => {
+            lifecycle::apply(&shard, image, &delta).await;
+            Answer::Done
+        }
+        Query::Connection(accepted) => {
+            shard.connections().adopt(*accepted);
+            Answer::Done
+        }
+        Query::Quiesce => {
+            lifecycle::quiesce(&shard).await;
+            Answer::Done
+        }
+        Query::Close => {
+            lifecycle::close(&shard).await;
+            Answer::Done
+        }
+        Query::Begin(_) | Query::End => unreachable!("the start and the end of a shard are boot's"),
+    }
+}
+
+/// Appends every part, then waits until what the producer waits for has come true for all of them.
+async fn append_parts(shard: &Rc<Shard>, query: AppendQuery) -> Vec<(u32, ProduceOutcome)> {
+    let mut begun = Vec::with_capacity(query.parts.len());
+    for ProducePart { slot, partition, records, zstd_allowed } in query.parts {
+        let outcome = match shard.hosted(partition) {
+            Some(hosted) => append::append(shard, &hosted, &records, zstd_allowed).await,
+            None => Err(ProduceOutcome::refused(ErrorCode::UnknownTopicOrPartition)),
+        };
+        begun.push((slot, outcome));
+    }
+    let mut outcomes = Vec::with_capacity(begun.len());
+    for (slot, appended) in begun {
+        let outcome = match appended {
+            Ok(appended) if query.wait => appended.acknowledged().await,
+            Ok(appended) => appended.accepted(),
+            Err(refused) => refused,
+        };
+        outcomes.push((slot, outcome));
+    }
+    outcomes
+}
+
+/// Reads every part, as long as there is room for more.
+async fn read_parts(shard: &Rc<Shard>, query: ReadQuery) -> Vec<(u32, FetchOutcome<Vec<Piece>>)> {
+    let mut outcomes = Vec::with_capacity(query.parts.len());
+    let mut left = query.max_bytes.max(0) as u32;
+    let mut is_first = true;
+    for FetchPart { slot, partition, wanted } in query.parts {
+        let outcome = match shard.hosted(partition) {
+            Some(hosted) => {
+                let room = if is_first { None } else { Some(left) };
+                read::read(&hosted.partition, wanted, query.read_committed, room).await
+            }
+            None => FetchOutcome::refused(ErrorCode::UnknownTopicOrPartition),
+        };
+        if outcome.bytes > 0 {
+            is_first = false;
+            left = left.saturating_sub(outcome.bytes);
+        }
+        outcomes.push((slot, outcome));
+    }
+    outcomes
+}
+
+async fn delete_records(
+    shard: &Rc<Shard>,
+    parts: Vec<DeleteRecordsPart>,
+) -> Vec<(u32, Result<Offset, ErrorCode>)> {
+    let mut outcomes = Vec::with_capacity(parts.len());
+    for part in parts {
+        let outcome = match shard.hosted(part.partition) {
+            Some(hosted) => lookup::delete_records(&hosted.partition, part).await,
+            None => Err(ErrorCode::UnknownTopicOrPartition),
+        };
+        outcomes.push((part.slot, outcome));
+    }
+    outcomes
+}

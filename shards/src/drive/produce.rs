@@ -1,0 +1,77 @@
+//! Produce and InitProducerId on the connection's shard: cut, ask the owners, merge.
+//!
+//! What must hold: parts of two requests of one connection for the same partition reach its owner in the order of
+//! the requests, because each request's queries are sent before the next request is begun.
+
+use std::rc::Rc;
+
+use ottla::errors::ErrorCode;
+use ottla::ids::ProducerId;
+use ottla::request::init_producer_id;
+use ottla::request::produce::{Acks, ProducePlan};
+use ottla_wire::init_producer_id_request::InitProducerIdRequest;
+use ottla_wire::produce_request::ProduceRequest;
+
+use crate::drive::dispatch::Body;
+use crate::drive::fan_out::{ask_all, by_owner};
+use crate::drive::messages::{self, AppendQuery, Query};
+use crate::drive::{CONTROLLER_SHARD, Shard};
+use crate::net::Answer;
+
+/// Serves one Produce request.
+pub async fn produce(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
+    let (mut plan, parts) = match body.decode::<ProduceRequest<'_>>() {
+        Ok(request) => ProducePlan::new(&body.context, &shard.image(), body.frame, &request),
+        Err(answer) => return answer,
+    };
+    let wait = plan.acks != Acks::None;
+    let queries = by_owner(parts, shard.shards, |part| part.partition)
+        .into_iter()
+        .map(|(owner, parts)| (owner, Query::Append(AppendQuery { wait, parts })));
+    for answer in ask_all(shard, queries.collect()).await {
+        let messages::Answer::Appended(outcomes) = answer else {
+            unreachable!("an append is answered by one")
+        };
+        for (slot, outcome) in outcomes {
+            plan.answer(slot, outcome);
+        }
+    }
+    match plan.acks {
+        Acks::None if plan.has_error() => Answer::Close,
+        Acks::None => Answer::Silence,
+        Acks::Leader | Acks::All => body.reply(&plan.into_reply()),
+    }
+}
+
+/// Serves one InitProducerId request from this shard's block of ids.
+pub async fn init_producer_id(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
+    let checked = match body.decode::<InitProducerIdRequest<'_>>() {
+        Ok(request) => init_producer_id::check(&request),
+        Err(answer) => return answer,
+    };
+    let outcome = match checked {
+        Ok(()) => take_producer_id(shard).await,
+        Err(error) => Err(error),
+    };
+    body.reply(&init_producer_id::reply(outcome))
+}
+
+/// Takes an id, after a new block from the controller where the old one is used up.
+async fn take_producer_id(shard: &Rc<Shard>) -> Result<ProducerId, ErrorCode> {
+    loop {
+        let id = shard.producer_ids.borrow_mut().take();
+        if let Some(id) = id {
+            return Ok(id);
+        }
+        // One request asks for a block while others wait for it.
+        let _turn = shard.producer_ids_turn.acquire(1).await;
+        let id = shard.producer_ids.borrow_mut().take();
+        if let Some(id) = id {
+            return Ok(id);
+        }
+        let answer = shard.mesh.call(CONTROLLER_SHARD, Query::ProducerIds).await;
+        let messages::Answer::ProducerIds(block) = answer else { unreachable!("asked for producer ids") };
+        let (first, count) = block?;
+        *shard.producer_ids.borrow_mut() = init_producer_id::ProducerIdBlock::new(first, count);
+    }
+}

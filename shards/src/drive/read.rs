@@ -1,0 +1,119 @@
+//! One part of a Fetch request on the owner shard: fencing, then one read of the log.
+//!
+//! What must hold: high watermark, last stable offset and log start offset are those of the moment of the read;
+//! nothing
+//! at or behind the end that the isolation level may see is part of the answer.
+
+use std::rc::Rc;
+
+use ottla::errors::ErrorCode;
+use ottla::ids::{LeaderEpoch, Offset};
+use ottla::log::{EpochEndOffset, ReadRequest};
+use ottla::request::fetch::FetchOutcome;
+use ottla::request::fetch_session::Wanted;
+
+use crate::disk::partition::read::{Read, Slice};
+use crate::disk::{DiskError, Partition};
+use crate::net::Piece;
+
+/// The most bytes of one partition in one reply: a splice's length is a signed 32-bit number.
+const BYTES_MAX: u64 = i32::MAX as u64 / 2;
+
+/// Reads what a client wants of one partition. `room` is what the request's limit leaves; without it the first batch
+/// comes whole whatever its size.
+pub async fn read(
+    partition: &Rc<Partition>,
+    wanted: Wanted,
+    read_committed: bool,
+    room: Option<u32>,
+) -> FetchOutcome<Vec<Piece>> {
+    if let Err(error) = check_epoch(partition, wanted.current_leader_epoch) {
+        return FetchOutcome::refused(error);
+    }
+    if let Some((epoch, end)) = divergence(partition, wanted) {
+        let offsets = partition.offsets();
+        return FetchOutcome {
+            high_watermark: offsets.high_watermark,
+            last_stable_offset: offsets.last_stable,
+            log_start_offset: offsets.log_start,
+            diverging: Some((epoch, end)),
+            ..FetchOutcome::refused(ErrorCode::None)
+        };
+    }
+    match try_read(partition, wanted, read_committed, room).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            if !matches!(error, DiskError::OutOfRange { .. } | DiskError::Closed) {
+                tracing::error!(partition = %partition.name(), %error, "a read failed");
+            }
+            FetchOutcome::refused(error.code())
+        }
+    }
+}
+
+async fn try_read(
+    partition: &Rc<Partition>,
+    wanted: Wanted,
+    read_committed: bool,
+    room: Option<u32>,
+) -> Result<FetchOutcome<Vec<Piece>>, DiskError> {
+    let before = partition.offsets();
+    let up_to = if read_committed { before.last_stable } else { before.high_watermark };
+    let wanted_bytes = u64::try_from(wanted.max_bytes).unwrap_or(0);
+    let request = ReadRequest {
+        from: wanted.fetch_offset,
+        up_to,
+        max_bytes: room.map_or(wanted_bytes, |room| wanted_bytes.min(u64::from(room))).min(BYTES_MAX),
+        at_least_one: room.is_none(),
+    };
+    let Read { slices, bytes, slice, offsets, .. } = partition.read(request).await?;
+    let aborted = match slice.filter(|_| read_committed) {
+        Some(slice) => partition.aborted_transactions(wanted.fetch_offset, &slice).await?,
+        None => Vec::new(),
+    };
+    Ok(FetchOutcome {
+        high_watermark: offsets.high_watermark,
+        last_stable_offset: offsets.last_stable,
+        log_start_offset: offsets.log_start,
+        aborted: aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect(),
+        records: slices.into_iter().map(piece).collect(),
+        bytes: u32::try_from(bytes).expect("a read is bounded, and a batch is below 2 GiB"),
+        ..FetchOutcome::refused(ErrorCode::None)
+    })
+}
+
+fn piece(slice: Slice) -> Piece {
+    match slice {
+        Slice::Memory(bytes) => Piece::Bytes(bytes),
+        Slice::File { fd, position, bytes } => {
+            let bytes = u32::try_from(bytes).expect("a segment is below 2 GiB");
+            Piece::File { fd, position: position.0, bytes }
+        }
+    }
+}
+
+/// Checks the leader epoch that a client knows against the log's.
+///
+/// # Errors
+/// `FENCED_LEADER_EPOCH` when the client is behind, `UNKNOWN_LEADER_EPOCH` when this broker is (KIP-320).
+pub fn check_epoch(partition: &Partition, known: i32) -> Result<(), ErrorCode> {
+    let current = partition.with_log(ottla::log::Log::leader_epoch).0;
+    match known {
+        i32::MIN..0 => Ok(()),
+        known if known < current => Err(ErrorCode::FencedLeaderEpoch),
+        known if known > current => Err(ErrorCode::UnknownLeaderEpoch),
+        _ => Ok(()),
+    }
+}
+
+/// Where the client's log stopped being ours, if it did (KIP-595).
+fn divergence(partition: &Partition, wanted: Wanted) -> Option<(LeaderEpoch, Offset)> {
+    if wanted.last_fetched_epoch < 0 {
+        return None;
+    }
+    let last = LeaderEpoch(wanted.last_fetched_epoch);
+    let end = partition.epoch_end_offset(last);
+    let diverges =
+        end != EpochEndOffset::UNDEFINED && (end.epoch < last || end.end_offset < wanted.fetch_offset);
+    diverges.then_some((end.epoch, end.end_offset))
+}

@@ -1,0 +1,586 @@
+//! One connection: a task that reads and starts requests, and sends that happen where replies become ready.
+//!
+//! Owned by the shard that adopted it. Idle, it is one task with a poll in the ring: no buffers.
+//!
+//! Invariants: requests start in the order of their frames; replies leave in that order; `sending` is touched by one
+//! party at a time, the writer task while `writing`, else whoever flushes; nothing is read while the budget is used up.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use ottla::connection::{Activity, Answer, FrameError, Frames, IdleClock, Next, Pipeline, Ticket, Verdict};
+
+use super::connections::{Connections, RECEIVE_BYTES};
+use super::context::ConnectionContext;
+use super::listener::ConnectionGuard;
+use super::reply::{Piece, Reply};
+use super::send::{Outgoing, SendQueue, Stop};
+use crate::host::sync::Permit;
+use crate::host::{self, Shutdown, Sleep, Stream};
+
+/// What a request counts for beside its bytes: its task, its future, its place in the order.
+const REQUEST_OVERHEAD_BYTES: usize = 512;
+/// What the first part of a frame may reserve beyond the bytes that arrived (see `Frames`).
+const FRAME_START_BYTES: usize = 16 << 10;
+/// A file range is sent in steps of this many bytes, after each of which the connection counts as moving.
+const FILE_STEP_BYTES: usize = 1 << 20;
+/// One connection's unsent replies may take this part of the shard's memory before it reads no more requests.
+const UNSENT_PART: usize = 8;
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client has closed it.
+    Client,
+    /// The broker stops.
+    Stopping,
+    /// A request was answered with a close.
+    Answered,
+    /// All connections are closed now.
+    Ordered,
+    /// A frame's length was out of bounds.
+    BadFrame(FrameError),
+    /// The socket failed.
+    Failed(io::Error),
+    /// Idle for `connections.max.idle.ms`.
+    Idle,
+    /// It stood still while others waited for memory.
+    Stalled,
+}
+
+impl End {
+    /// Whether requests in progress are still answered.
+    fn drains(&self) -> bool {
+        matches!(self, End::Client | End::Stopping)
+    }
+}
+
+pub(super) struct Connection {
+    stream: Stream,
+    context: Rc<ConnectionContext>,
+    shard: Rc<Connections>,
+    pipeline: RefCell<Pipeline<Outgoing>>,
+    sending: RefCell<SendQueue>,
+    /// Memory of replies that have not left.
+    unsent: Cell<usize>,
+    /// A writer task is at work: something has to be waited for.
+    writing: Cell<bool>,
+    /// In the shard's list of connections to flush, or about to flush by itself.
+    listed: Cell<bool>,
+    /// An answer has closed the connection: it ends when all is sent.
+    closing: Cell<bool>,
+    end: Cell<Option<End>>,
+    clock: Cell<IdleClock>,
+    reader: RefCell<Option<Waker>>,
+    /// The reader waits for something else than the client: for room, or for the last reply to leave.
+    wants_room: Cell<bool>,
+    _guard: ConnectionGuard,
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: Stream,
+        context: ConnectionContext,
+        shard: Rc<Connections>,
+        guard: ConnectionGuard,
+    ) -> Connection {
+        let clock = IdleClock::new(host::now(), shard.config.idle_ms_max);
+        Connection {
+            stream,
+            context: Rc::new(context),
+            pipeline: RefCell::new(Pipeline::new(shard.config.requests_in_progress_max)),
+            shard,
+            sending: RefCell::default(),
+            unsent: Cell::new(0),
+            writing: Cell::new(false),
+            listed: Cell::new(false),
+            closing: Cell::new(false),
+            end: Cell::new(None),
+            clock: Cell::new(clock),
+            reader: RefCell::new(None),
+            wants_room: Cell::new(false),
+            _guard: guard,
+        }
+    }
+
+    /// The connection's task.
+    pub(super) async fn run(self: Rc<Self>) {
+        let mut reader = Reader::new(Rc::clone(&self));
+        let mut end = reader.read().await;
+        if end.drains() {
+            if matches!(end, End::Client) {
+                self.context.set_closed();
+            }
+            reader.release();
+            if let Err(other) = reader.drained().await {
+                end = other;
+            }
+        }
+        self.close(&end);
+    }
+
+    fn close(&self, end: &End) {
+        let (id, peer) = (self.context.id(), self.context.peer());
+        match end {
+            End::BadFrame(error) => self.shard.complaint.once_in_a_while(|left_out| {
+                tracing::warn!(%peer, %error, left_out, "a connection was closed");
+            }),
+            End::Stalled => self.shard.complaint.once_in_a_while(|left_out| {
+                let reason = "it stood still while memory was short (queued.max.request.bytes)";
+                tracing::warn!(%peer, reason, left_out, "a connection was closed");
+            }),
+            End::Failed(error) => tracing::debug!(id, %peer, %error, "a connection failed"),
+            End::Client | End::Stopping | End::Answered | End::Ordered | End::Idle => {
+                tracing::debug!(id, %peer, ?end, "a connection closed");
+            }
+        }
+        self.context.set_closed();
+        self.pipeline.borrow_mut().close();
+        // Also ends the wait of a writer, which then finds the socket closed and lets go of what it has.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        if !self.writing.get() {
+            drop(self.sending.take());
+        }
+        self.shard.remove(id);
+    }
+
+    /// Ends the connection at the reader's next turn; the first reason counts.
+    pub(super) fn end(&self, end: End) {
+        let first = self.end.take().unwrap_or(end);
+        self.end.set(Some(first));
+        self.wake_reader();
+    }
+
+    pub(super) fn wake_reader(&self) {
+        let waker = self.reader.borrow_mut().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn moved(&self) {
+        let mut clock = self.clock.get();
+        clock.on_moved(host::now());
+        self.clock.set(clock);
+    }
+
+    /// Whether another request may be read.
+    fn has_room(&self) -> bool {
+        let unsent_max = self.shard.memory.total() / UNSENT_PART;
+        self.pipeline.borrow().has_room() && self.unsent.get() <= unsent_max && !self.closing.get()
+    }
+
+    /// Hands one frame to the handler, polls its future once, and lets it go on as a task if it is not ready.
+    fn start(self: &Rc<Self>, frame: Bytes, memory: Permit, finisher: Option<Permit>) {
+        let ticket = self.pipeline.borrow_mut().start();
+        let mut future = self.shard.handler.handle(frame, &self.context);
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => self.answer(ticket, answer),
+            Poll::Pending => {
+                let connection = Rc::clone(self);
+                host::spawn_detached(async move {
+                    let answer = future.await;
+                    drop((memory, finisher));
+                    connection.answer(ticket, answer);
+                });
+            }
+        }
+    }
+
+    fn answer(self: &Rc<Self>, ticket: Ticket, answer: Answer<Reply>) {
+        let answer = match answer {
+            Answer::Reply(reply) => {
+                let memory = self.shard.charge(&reply);
+                self.unsent.set(self.unsent.get() + memory.amount());
+                Answer::Reply(Outgoing { reply, memory })
+            }
+            Answer::Silence => Answer::Silence,
+            Answer::Close => Answer::Close,
+        };
+        let mut pipeline = self.pipeline.borrow_mut();
+        pipeline.answer(ticket, answer);
+        let ready = pipeline.is_ready();
+        drop(pipeline);
+        self.moved();
+        if ready && !self.writing.get() && !self.listed.replace(true) {
+            self.shard.flush_soon(self);
+        }
+    }
+}
+
+impl Connection {
+    /// The shard's flush has come to this connection.
+    pub(super) fn flush_listed(self: &Rc<Self>) {
+        self.listed.set(false);
+        self.flush();
+    }
+
+    /// Sends what is ready as far as the socket takes it; a task goes on if that is not all.
+    fn flush(self: &Rc<Self>) {
+        if self.writing.get() {
+            return;
+        }
+        loop {
+            self.fill();
+            if self.sending.borrow().is_empty() {
+                self.all_sent();
+                return;
+            }
+            match self.send_memory() {
+                Ok(Stop::Done) => {}
+                Ok(Stop::Full | Stop::File) => {
+                    self.writing.set(true);
+                    host::spawn_detached(Rc::clone(self).write());
+                    // The reader sees to it that a client which takes nothing does not hold us for ever.
+                    self.wake_reader();
+                    return;
+                }
+                Err(error) => {
+                    self.end(End::Failed(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Moves replies whose turn has come into the send queue.
+    fn fill(&self) {
+        let mut pipeline = self.pipeline.borrow_mut();
+        let mut sending = self.sending.borrow_mut();
+        while sending.takes_more() {
+            match pipeline.leave() {
+                Some(Next::Reply(outgoing)) => sending.push(outgoing),
+                Some(Next::Close) => self.closing.set(true),
+                None => return,
+            }
+        }
+    }
+
+    fn send_memory(&self) -> io::Result<Stop> {
+        let mut sending = self.sending.borrow_mut();
+        let before = sending.memory();
+        let (moved, stop) = sending.send_memory(&self.stream)?;
+        self.unsent.set(self.unsent.get() - (before - sending.memory()));
+        drop(sending);
+        if moved {
+            self.moved();
+        }
+        Ok(stop)
+    }
+
+    /// Nothing waits to be sent.
+    fn all_sent(&self) {
+        self.pipeline.borrow_mut().shrink();
+        if self.closing.get() {
+            self.end(End::Answered);
+        } else if self.wants_room.get() {
+            self.wake_reader();
+        }
+    }
+
+    /// The writer task: sends until nothing is ready, waiting for the client and for the disk.
+    async fn write(self: Rc<Self>) {
+        let outcome = self.write_all().await;
+        self.writing.set(false);
+        match outcome {
+            Ok(()) => self.all_sent(),
+            Err(error) => {
+                drop(self.sending.take());
+                self.end(End::Failed(error));
+            }
+        }
+    }
+
+    async fn write_all(&self) -> io::Result<()> {
+        loop {
+            self.fill();
+            if self.sending.borrow().is_empty() {
+                return Ok(());
+            }
+            match self.send_memory()? {
+                Stop::Done => {}
+                Stop::Full => self.stream.writable().await?,
+                Stop::File => self.send_file_step().await?,
+            }
+        }
+    }
+
+    async fn send_file_step(&self) -> io::Result<()> {
+        let next = self.sending.borrow().file_step(FILE_STEP_BYTES);
+        let Some(Piece::File { fd, position, bytes }) = next else { return Ok(()) };
+        self.stream.send_file(&fd, position, u64::from(bytes)).await?;
+        let mut sending = self.sending.borrow_mut();
+        let before = sending.memory();
+        sending.advance(bytes as usize);
+        self.unsent.set(self.unsent.get() - (before - sending.memory()));
+        drop(sending);
+        self.moved();
+        Ok(())
+    }
+}
+
+/// The reading half of a connection's task.
+struct Reader {
+    connection: Rc<Connection>,
+    frames: Frames,
+    /// Bytes received whose turn has not come, because too many requests are in progress.
+    leftover: Bytes,
+    /// Counts the unfinished frame and the leftover.
+    held: Permit,
+    /// Held while this connection is the shard's finisher.
+    finisher: Option<Permit>,
+    timer: Option<Sleep>,
+}
+
+/// What a wait is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// The client's bytes.
+    Client,
+    /// This broker: memory, room, time.
+    Broker,
+    /// The last replies of a connection that reads no more.
+    Drain,
+}
+
+/// Memory to receive into.
+enum Grant {
+    Budget(Permit),
+    Finisher(Permit),
+}
+
+impl Reader {
+    fn new(connection: Rc<Connection>) -> Reader {
+        let frames = Frames::new(connection.shard.config.request_bytes_max);
+        let held = connection.shard.memory.force(0);
+        Reader { connection, frames, leftover: Bytes::new(), held, finisher: None, timer: None }
+    }
+
+    /// Reads and starts requests until the connection ends.
+    async fn read(&mut self) -> End {
+        loop {
+            if let Err(end) = self.read_once().await {
+                return end;
+            }
+        }
+    }
+
+    /// Waits for bytes and takes all that are there.
+    async fn read_once(&mut self) -> Result<(), End> {
+        self.wait_for_turn().await?;
+        let stream = self.connection.stream.clone();
+        let mut readable = stream.readable();
+        self.wait(For::Client, |cx| Pin::new(&mut readable).poll(cx)).await?.map_err(End::Failed)?;
+        loop {
+            self.wait_for_turn().await?;
+            let memory = self.wait_for_memory().await?;
+            self.held.merge(memory);
+            let more = self.receive();
+            self.held.shrink_to(self.frames.memory() + self.leftover.len());
+            if !more? {
+                return Ok(());
+            }
+            host::yield_now().await;
+        }
+    }
+
+    /// Whether the connection is to end; looked at also where nothing has to be waited for.
+    fn ended(&self, what: For) -> Option<End> {
+        let stopping = what != For::Drain && self.connection.shard.is_stopping();
+        self.connection.end.take().or(stopping.then_some(End::Stopping))
+    }
+
+    /// Waits until a request may start, and starts those that were received before.
+    async fn wait_for_turn(&mut self) -> Result<(), End> {
+        loop {
+            if let Some(end) = self.ended(For::Broker) {
+                return Err(end);
+            }
+            let muted_until = self.connection.context.muted_until();
+            if muted_until > host::now() {
+                let mut sleep = host::sleep_until(muted_until);
+                self.wait(For::Broker, |cx| Pin::new(&mut sleep).poll(cx)).await?;
+            }
+            if !self.connection.has_room() {
+                let connection = Rc::clone(&self.connection);
+                let room =
+                    |_: &mut Context<'_>| if connection.has_room() { Poll::Ready(()) } else { Poll::Pending };
+                self.wait(For::Broker, room).await?;
+            }
+            if self.leftover.is_empty() {
+                return Ok(());
+            }
+            let leftover = std::mem::take(&mut self.leftover);
+            self.start_frames(&leftover)?;
+            self.held.shrink_to(self.frames.memory() + self.leftover.len());
+        }
+    }
+
+    /// Waits for the memory that one receive may take.
+    async fn wait_for_memory(&mut self) -> Result<Permit, End> {
+        let shard = Rc::clone(&self.connection.shard);
+        let amount = self.frames.memory_to_grow() + RECEIVE_BYTES + FRAME_START_BYTES;
+        if let Some(permit) = shard.memory.try_acquire(amount) {
+            return Ok(permit);
+        }
+        if self.finisher.is_none() {
+            let mut budget = pin!(shard.memory.acquire(amount));
+            let mut finisher = pin!(shard.finisher.acquire(1));
+            let mid_frame = self.frames.memory() > 0;
+            let grant = self.wait(For::Broker, |cx| {
+                if let Poll::Ready(permit) = budget.as_mut().poll(cx) {
+                    return Poll::Ready(Grant::Budget(permit));
+                }
+                if mid_frame { finisher.as_mut().poll(cx).map(Grant::Finisher) } else { Poll::Pending }
+            });
+            match grant.await? {
+                Grant::Budget(permit) => return Ok(permit),
+                Grant::Finisher(permit) => self.finisher = Some(permit),
+            }
+        }
+        Ok(shard.memory.force(self.frames.memory_to_grow()))
+    }
+
+    /// Receives once and starts the requests that are whole. Returns whether more may be there.
+    fn receive(&mut self) -> Result<bool, End> {
+        let shard = Rc::clone(&self.connection.shard);
+        let mut scratch = shard.scratch.take();
+        scratch.resize(RECEIVE_BYTES, 0);
+        // A finisher reads its own frame alone.
+        let rest = if self.finisher.is_some() { 0 } else { RECEIVE_BYTES };
+        let outcome = self.receive_into(&mut scratch[..rest]);
+        let more = match outcome {
+            Ok(Some((into_frame, into_rest))) => {
+                self.connection.moved();
+                let started = self.start_received(&scratch[..into_rest]);
+                started.map(|()| into_rest == rest && into_frame + into_rest > 0)
+            }
+            Ok(None) => Ok(false),
+            Err(end) => Err(end),
+        };
+        shard.scratch.set(scratch);
+        self.connection.flush();
+        more
+    }
+
+    /// One receive, into the unfinished frame first. `None` when nothing is there.
+    fn receive_into(&mut self, rest: &mut [u8]) -> Result<Option<(usize, usize)>, End> {
+        let mut nowhere = bytes::BytesMut::new();
+        let (frame, room) = self.frames.spare().unwrap_or((&mut nowhere, 0));
+        match self.connection.stream.try_receive(frame, room, rest) {
+            Ok(Some((0, 0))) => Err(End::Client),
+            Ok(got) => Ok(got),
+            Err(error) => Err(End::Failed(error)),
+        }
+    }
+
+    /// Starts the frame that a receive has finished, if it has, and those of the `rest` behind it.
+    fn start_received(&mut self, rest: &[u8]) -> Result<(), End> {
+        // Replies that are ready at once leave together, after the last of these requests has started.
+        self.connection.listed.set(true);
+        if let Some(frame) = self.frames.take_finished() {
+            self.start(frame);
+        }
+        let started = self.start_frames(rest);
+        self.connection.listed.set(false);
+        started
+    }
+
+    /// Starts the requests in `input` as far as there is room for them; the rest is kept.
+    fn start_frames(&mut self, input: &[u8]) -> Result<(), End> {
+        let mut input = input;
+        while !input.is_empty() {
+            if !self.connection.has_room() {
+                self.leftover = Bytes::copy_from_slice(input);
+                return Ok(());
+            }
+            if let Some(frame) = self.frames.take(&mut input).map_err(End::BadFrame)? {
+                self.start(frame);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, frame: Bytes) {
+        let mut memory = self.held.split(frame.len());
+        memory.merge(self.connection.shard.memory.force(REQUEST_OVERHEAD_BYTES));
+        self.connection.start(frame, memory, self.finisher.take());
+    }
+
+    /// Gives back what reading has taken; nothing more is read.
+    fn release(&mut self) {
+        self.frames = Frames::new(0);
+        self.leftover = Bytes::new();
+        self.held.shrink_to(0);
+        self.finisher = None;
+    }
+
+    /// Waits until every request is answered and every reply sent.
+    async fn drained(&mut self) -> Result<(), End> {
+        let connection = Rc::clone(&self.connection);
+        self.wait(For::Drain, |_| {
+            let idle = connection.pipeline.borrow().is_empty() && connection.sending.borrow().is_empty();
+            if idle && !connection.writing.get() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Waits for `ready`, for the end of the connection, or until it has stood still for too long.
+    async fn wait<T>(
+        &mut self,
+        what: For,
+        mut ready: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, End> {
+        self.connection.wants_room.set(what != For::Client);
+        poll_fn(|cx| {
+            drop(self.connection.reader.borrow_mut().take());
+            if let Some(end) = self.ended(what) {
+                return Poll::Ready(Err(end));
+            }
+            if let Poll::Ready(value) = ready(cx) {
+                return Poll::Ready(Ok(value));
+            }
+            *self.connection.reader.borrow_mut() = Some(cx.waker().clone());
+            self.judge(what, cx).map(Err)
+        })
+        .await
+    }
+
+    /// Ready when the connection has stood still for too long; else looks again when it may have.
+    fn judge(&mut self, what: For, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            let short = self.connection.shard.memory_is_short();
+            match self.connection.clock.get().judge(host::now(), self.activity(what), short) {
+                Verdict::Wait => return Poll::Pending,
+                Verdict::Idle => return Poll::Ready(End::Idle),
+                Verdict::Stalled => return Poll::Ready(End::Stalled),
+                Verdict::LookAt(moment) => {
+                    let timer = self.timer.get_or_insert_with(|| host::sleep_until(moment));
+                    // A timer that is due earlier stays: looking once too often is cheaper than moving it each time.
+                    if timer.deadline() > moment || timer.deadline() <= host::now() {
+                        timer.reset(moment);
+                    }
+                    if Pin::new(timer).poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    fn activity(&self, what: For) -> Activity {
+        if self.connection.writing.get() {
+            return Activity::Standing;
+        }
+        if what == For::Client && self.frames.is_mid_frame() {
+            return Activity::Standing;
+        }
+        let answering = what != For::Client || !self.connection.pipeline.borrow().is_empty();
+        if answering { Activity::Answering } else { Activity::Resting }
+    }
+}

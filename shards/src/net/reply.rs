@@ -1,0 +1,105 @@
+//! Replies as lists of pieces: memory that is sent as it is, and ranges of files that are never copied here.
+
+use bytes::Bytes;
+
+use crate::host::SharedFd;
+
+/// A part of a reply.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// Bytes in memory, perhaps another shard's.
+    Bytes(Bytes),
+    /// A range of a file that was opened without `direct` and is never rewritten.
+    File {
+        /// The file.
+        fd: SharedFd,
+        /// Where the range begins, in bytes.
+        position: u64,
+        /// Its length.
+        bytes: u32,
+    },
+}
+
+impl Piece {
+    /// Bytes of the piece.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::File { bytes, .. } => *bytes as usize,
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One reply: its pieces in order, the frame's length in front.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pieces: Vec<Piece>,
+}
+
+impl Reply {
+    /// A reply of `pieces`, of which the first begins with the frame's length as four bytes, big-endian.
+    ///
+    /// # Panics
+    /// When the length is not that of the pieces: the client could not find the next reply.
+    #[must_use]
+    pub fn new(pieces: Vec<Piece>) -> Reply {
+        let total: usize = pieces.iter().map(Piece::len).sum();
+        let length = match pieces.first() {
+            Some(Piece::Bytes(first)) => first.first_chunk::<4>().copied(),
+            Some(Piece::File { .. }) | None => None,
+        };
+        let length = i32::from_be_bytes(length.expect("a reply begins with its length in memory"));
+        assert_eq!(usize::try_from(length), Ok(total - 4), "a reply's length is that of its pieces");
+        Reply { pieces }
+    }
+
+    /// A reply that is whole in memory; see [`Reply::new`].
+    #[must_use]
+    pub fn of_bytes(bytes: Bytes) -> Reply {
+        Reply::new(vec![Piece::Bytes(bytes)])
+    }
+
+    /// Bytes of the reply that are held in memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let in_memory = |piece: &Piece| match piece {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::File { .. } => 0,
+        };
+        self.pieces.iter().map(in_memory).sum()
+    }
+
+    pub(super) fn into_pieces(self) -> Vec<Piece> {
+        self.pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_knows_its_memory() {
+        let reply = Reply::of_bytes(Bytes::from_static(&[0, 0, 0, 1, 7]));
+        assert_eq!(reply.memory(), 5);
+    }
+
+    #[test]
+    #[should_panic(expected = "a reply's length is that of its pieces")]
+    fn a_wrong_length_is_a_bug() {
+        let _ = Reply::of_bytes(Bytes::from_static(&[0, 0, 0, 2, 7]));
+    }
+
+    #[test]
+    #[should_panic(expected = "a reply begins with its length in memory")]
+    fn a_reply_without_length_is_a_bug() {
+        let _ = Reply::of_bytes(Bytes::from_static(&[0, 0]));
+    }
+}

@@ -1,0 +1,147 @@
+//! What a broker writes about itself: at its start, and when a log directory fails.
+//!
+//! The first start finalizes the features and registers the broker; a later one writes only what changed, so that a
+//! plain restart waits for no disk. Kafka registers a new incarnation every time, which tells its controller apart from
+//! its brokers; this node is both, and its leader epochs stay what they were. A partition leads from a log directory
+//! that is online, and has no leader otherwise: a directory that comes back brings the leader back with a higher epoch.
+//! Decided on the controller shard.
+
+use std::sync::Arc;
+
+use ottla_wire::MetadataRecord;
+use ottla_wire::broker_registration_change_record::BrokerRegistrationChangeRecord;
+use ottla_wire::feature_level_record::FeatureLevelRecord;
+use ottla_wire::partition_change_record::PartitionChangeRecord;
+use ottla_wire::register_broker_record::{BrokerEndpoint, BrokerFeature, RegisterBrokerRecord};
+
+use super::features::{METADATA_VERSION, METADATA_VERSION_MAX, SUPPORTED};
+use super::image::{BrokerImage, Endpoint, Image, PartitionImage};
+use crate::ids::{NodeId, Offset, Uuid};
+
+/// `BrokerRegistrationChangeRecord`'s word for "no longer fenced".
+const UNFENCE: i8 = -1;
+
+/// What a broker says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registration {
+    /// An id for this process, random.
+    pub incarnation_id: Uuid,
+    /// The advertised listeners, with the ports that are really bound.
+    pub endpoints: Vec<Endpoint>,
+    /// `broker.rack`.
+    pub rack: Option<Arc<str>>,
+    /// The ids of the log directories that are online; at least one.
+    pub log_dirs: Vec<Uuid>,
+}
+
+/// The records that a start needs before it may serve, `next_offset` being the first one's; none when all is as it was.
+#[must_use]
+pub fn activate(image: &Image, node: &Registration, next_offset: Offset) -> Vec<MetadataRecord<'static>> {
+    assert!(!node.log_dirs.is_empty(), "a broker without a log directory does not start");
+    assert!(!node.endpoints.is_empty(), "a broker without a listener does not start");
+    let mut records = Vec::new();
+    if !image.features.contains_key(METADATA_VERSION) {
+        records.push(MetadataRecord::FeatureLevelRecord(FeatureLevelRecord {
+            name: METADATA_VERSION.into(),
+            feature_level: METADATA_VERSION_MAX,
+        }));
+    }
+    let registered = image.brokers.get(&image.node_id);
+    if !registered.is_some_and(|broker| is_as_before(broker, node)) {
+        let records_before = i64::try_from(records.len()).expect("it is at most one");
+        register(image.node_id, node, next_offset.plus(records_before), &mut records);
+    }
+    records.extend(leaderships(image, &node.log_dirs));
+    records
+}
+
+/// The records for a change of the log directories that are online while the broker runs. `online` may be empty: then
+/// every partition loses its leader, and the registration keeps the directories, for a record cannot say "none".
+#[must_use]
+pub fn log_dirs_changed(image: &Image, online: &[Uuid]) -> Vec<MetadataRecord<'static>> {
+    let broker = image.brokers.get(&image.node_id).expect("a broker that runs has registered");
+    let mut records = Vec::new();
+    if broker.log_dirs != online && !online.is_empty() {
+        records.push(MetadataRecord::BrokerRegistrationChangeRecord(BrokerRegistrationChangeRecord {
+            broker_id: broker.id.0,
+            broker_epoch: broker.epoch,
+            log_dirs: online.to_vec(),
+            ..Default::default()
+        }));
+    }
+    records.extend(leaderships(image, online));
+    records
+}
+
+fn is_as_before(broker: &BrokerImage, node: &Registration) -> bool {
+    let features = broker.features.iter().map(|feature| (&*feature.name, feature.min, feature.max));
+    !broker.fenced
+        && !broker.in_controlled_shutdown
+        && broker.endpoints == node.endpoints
+        && broker.rack == node.rack
+        && broker.log_dirs == node.log_dirs
+        && features.eq(SUPPORTED.iter().copied())
+}
+
+/// A registration and, as Kafka writes it, the end of its fencing. The broker's epoch is the offset of the former.
+fn register(id: NodeId, node: &Registration, offset: Offset, records: &mut Vec<MetadataRecord<'static>>) {
+    let end_points = node.endpoints.iter().map(|endpoint| BrokerEndpoint {
+        name: endpoint.listener.to_string().into(),
+        host: endpoint.host.to_string().into(),
+        port: endpoint.port,
+        security_protocol: endpoint.security_protocol,
+    });
+    let features = SUPPORTED.iter().map(|(name, min, max)| BrokerFeature {
+        name: (*name).into(),
+        min_supported_version: *min,
+        max_supported_version: *max,
+    });
+    records.push(MetadataRecord::RegisterBrokerRecord(RegisterBrokerRecord {
+        broker_id: id.0,
+        incarnation_id: node.incarnation_id,
+        broker_epoch: offset.0,
+        end_points: end_points.collect(),
+        features: features.collect(),
+        rack: node.rack.as_deref().map(|rack| rack.to_owned().into()),
+        fenced: true,
+        log_dirs: node.log_dirs.clone(),
+        ..Default::default()
+    }));
+    records.push(MetadataRecord::BrokerRegistrationChangeRecord(BrokerRegistrationChangeRecord {
+        broker_id: id.0,
+        broker_epoch: offset.0,
+        fenced: UNFENCE,
+        ..Default::default()
+    }));
+}
+
+/// Takes this broker's leadership from partitions whose directory is not online, and gives it back to the others.
+fn leaderships<'a>(
+    image: &'a Image,
+    online: &'a [Uuid],
+) -> impl Iterator<Item = MetadataRecord<'static>> + 'a {
+    let node = image.node_id;
+    image.topics.iter().flat_map(move |topic| {
+        (0..).zip(&topic.partitions).filter_map(move |(partition_id, partition)| {
+            Some(MetadataRecord::PartitionChangeRecord(PartitionChangeRecord {
+                partition_id,
+                topic_id: topic.id,
+                leader: next_leader(partition, node, online)?.0,
+                ..Default::default()
+            }))
+        })
+    })
+}
+
+/// The other leader that a partition is to have; `None` if it is to keep the one it has.
+fn next_leader(partition: &PartitionImage, node: NodeId, online: &[Uuid]) -> Option<NodeId> {
+    let can_lead = partition.directory_of(node).is_some_and(|dir| online.contains(&dir));
+    match partition.leader {
+        NodeId(-1) if can_lead && partition.isr.contains(&node) => Some(node),
+        leader if leader == node && !can_lead => Some(NodeId(-1)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! The groups of one partition of `__consumer_offsets`, and the writes that are under way for them.
+//!
+//! Held by the shard that owns the partition. On disk: the partition's log, from which the groups are loaded. What
+//! must hold: records take effect in the order of the log, whatever order their durability is reported in; a group
+//! with a write under way is not forgotten and its offsets do not expire.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::errors::ErrorCode;
+use crate::group::coordinator::AppendId;
+use crate::group::group::Group;
+use crate::group::offsets::delete::OffsetKey;
+use crate::group::offsets::{CommittedOffset, GroupOffsets, fetch};
+use crate::group::records::Change;
+use crate::group::reply::GroupReply;
+use crate::group::request::{FetchOffsets, NO_TOPIC_ID};
+use crate::group::state::GroupState;
+use crate::group::step::{Append, Clock, Step, Then, Token, append_error_to_response};
+use crate::ids::{Offset, TopicId};
+use crate::limits::GROUP_FETCHES_PARKED_MAX;
+use crate::time::Monotonic;
+
+/// A topic that was deleted: its name may live on with another id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// The topic's name.
+    pub name: String,
+    /// The id of the topic that is gone.
+    pub topic_id: TopicId,
+}
+
+/// How far a partition is.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Its records are being replayed; topics deleted meanwhile are dealt with afterwards.
+    Loading { deleted_topics: Vec<DeletedTopic> },
+    /// Its groups are served.
+    Active,
+}
+
+/// An append that was handed out.
+#[derive(Debug)]
+struct InFlight {
+    id: AppendId,
+    append: Append,
+    groups: BTreeSet<Arc<str>>,
+    bytes: usize,
+    /// What became of it, once known: the offset of the last record.
+    result: Option<Result<Offset, ErrorCode>>,
+}
+
+/// An OffsetFetch that waits until commits before it are decided.
+#[derive(Debug)]
+struct ParkedFetch {
+    after: AppendId,
+    token: Token,
+    request: FetchOffsets,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) phase: Phase,
+    pub(crate) groups: BTreeMap<Arc<str>, Group>,
+    in_flight: VecDeque<InFlight>,
+    parked_fetches: VecDeque<ParkedFetch>,
+    /// When to look for expired offsets next.
+    pub(crate) sweep_at: Option<Monotonic>,
+    /// The group that the present search has come to.
+    pub(crate) sweep_from: Option<Arc<str>>,
+}
+
+/// What one finished append brought about.
+pub(crate) struct Finished<'a> {
+    pub(crate) step: Step<'a>,
+    pub(crate) groups: BTreeSet<Arc<str>>,
+    pub(crate) bytes: usize,
+}
+
+impl Partition {
+    /// A partition whose records are about to be replayed.
+    pub(crate) fn loading() -> Self {
+        Partition {
+            phase: Phase::Loading { deleted_topics: Vec::new() },
+            groups: BTreeMap::new(),
+            in_flight: VecDeque::new(),
+            parked_fetches: VecDeque::new(),
+            sweep_at: None,
+            sweep_from: None,
+        }
+    }
+
+    /// Whether requests are served.
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(self.phase, Phase::Active)
+    }
+
+    /// Takes a record that is durable: the one way in which offsets change and groups come from and leave the log.
+    /// Of a group that is served live only the tombstone acts, for its membership is ahead of the log.
+    pub(crate) fn replay(&mut self, change: Change, record_offset: Offset) {
+        match change {
+            Change::Offset { group, topic, partition, value } => {
+                let value = value.map(|value| CommittedOffset { record_offset, ..value });
+                match self.groups.get_mut(&group) {
+                    Some(group) => group.offsets.replay(&topic, partition, value),
+                    None if value.is_none() => {}
+                    None => {
+                        let mut simple = Group::new(group.clone(), None);
+                        simple.offsets.replay(&topic, partition, value);
+                        self.groups.insert(group, simple);
+                    }
+                }
+            }
+            Change::Group { group, value: None } => self.end_group(&group),
+            Change::Group { group, value: Some(metadata) } => {
+                let loading = !self.is_active();
+                let offsets = match self.groups.get_mut(&group) {
+                    Some(live) if !loading => {
+                        live.recorded = true;
+                        return;
+                    }
+                    Some(loaded) => std::mem::take(&mut loaded.offsets),
+                    None => GroupOffsets::default(),
+                };
+                let restored = Group::restored(group.clone(), metadata, offsets);
+                self.groups.insert(group, restored);
+            }
+        }
+    }
+
+    /// A tombstone ends a group; offsets that it still has make it a simple group.
+    fn end_group(&mut self, group_id: &Arc<str>) {
+        let Some(group) = self.groups.get_mut(group_id) else { return };
+        let offsets = std::mem::take(&mut group.offsets);
+        if offsets.is_empty() {
+            self.groups.remove(group_id);
+        } else {
+            let armed_at = group.armed_at;
+            *group = Group::new(group_id.clone(), None);
+            group.offsets = offsets;
+            group.armed_at = armed_at;
+        }
+    }
+
+    /// Whether a write of `group` is under way.
+    pub(crate) fn has_in_flight(&self, group_id: &str) -> bool {
+        self.in_flight.iter().any(|append| append.groups.contains(group_id))
+    }
+
+    /// Every offset of a group, those included whose commits are on their way to the disk.
+    pub(crate) fn offset_keys(&self, group_id: &str) -> BTreeSet<OffsetKey> {
+        let group = self.groups.get(group_id);
+        let durable = group.into_iter().flat_map(|group| group.offsets.iter());
+        let mut keys: BTreeSet<OffsetKey> =
+            durable.map(|(topic, partition, _)| (topic.clone(), partition)).collect();
+        let relevant = self.in_flight.iter().filter(|append| append.groups.contains(group_id));
+        for change in relevant.flat_map(|in_flight| &in_flight.append.changes) {
+            if let Change::Offset { group, topic, partition, value: Some(_) } = change
+                && **group == *group_id
+            {
+                keys.insert((topic.clone(), *partition));
+            }
+        }
+        keys
+    }
+
+    /// Every offset of the deleted topic, with its group, those under way included. An offset of a topic with the
+    /// same name and another id stays.
+    pub(crate) fn offsets_of_deleted(&self, deleted: &DeletedTopic) -> BTreeSet<(Arc<str>, i32)> {
+        let concerns =
+            |value: &CommittedOffset| value.topic_id == deleted.topic_id || value.topic_id == NO_TOPIC_ID;
+        let mut keys = BTreeSet::new();
+        for group in self.groups.values() {
+            let offsets = group.offsets.of_topic(&deleted.name).filter(|(_, value)| concerns(value));
+            keys.extend(offsets.map(|(partition, _)| (group.id.clone(), partition)));
+        }
+        for change in self.in_flight.iter().flat_map(|in_flight| &in_flight.append.changes) {
+            if let Change::Offset { group, topic, partition, value: Some(value) } = change
+                && **topic == *deleted.name
+                && concerns(value)
+            {
+                keys.insert((group.clone(), *partition));
+            }
+        }
+        keys
+    }
+
+    /// Remembers an append that was handed out.
+    pub(crate) fn sent(&mut self, id: AppendId, append: Append, bytes: usize) {
+        let groups = append.changes.iter().map(|change| change.group().clone()).collect();
+        self.in_flight.push_back(InFlight { id, append, groups, bytes, result: None });
+    }
+
+    /// Answers an OffsetFetch, at once or when the writes before it are decided.
+    pub(crate) fn fetch(&mut self, token: Token, request: FetchOffsets) -> Option<GroupReply> {
+        if request.require_stable && self.has_in_flight(&request.group_id) {
+            if self.parked_fetches.len() >= GROUP_FETCHES_PARKED_MAX {
+                return Some(GroupReply::FetchOffsets(request.refusal(ErrorCode::UnstableOffsetCommit)));
+            }
+            let after = self.in_flight.back().expect("a write is under way").id;
+            self.parked_fetches.push_back(ParkedFetch { after, token, request });
+            return None;
+        }
+        Some(self.fetched(&request))
+    }
+
+    fn fetched(&self, request: &FetchOffsets) -> GroupReply {
+        GroupReply::FetchOffsets(fetch::answer(self.groups.get(&*request.group_id), request))
+    }
+
+    /// Notes what became of an append.
+    pub(crate) fn decided(&mut self, id: AppendId, result: Result<Offset, ErrorCode>) {
+        if let Ok(index) = self.in_flight.binary_search_by_key(&id, |append| append.id) {
+            let append = &mut self.in_flight[index];
+            assert!(append.result.is_none(), "an append is decided once");
+            append.result = Some(result);
+        }
+    }
+
+    /// Lets the oldest append take effect, if what became of it is known.
+    pub(crate) fn finish_next<'a>(&mut self, mut step: Step<'a>) -> Option<Finished<'a>> {
+        let result = self.in_flight.front()?.result?;
+        let InFlight { id, append, groups, bytes, .. } = self.in_flight.pop_front()?;
+        let Append { changes, then, replies } = append;
+        if let Ok(last_offset) = result {
+            let count = i64::try_from(changes.len()).expect("an append has fewer records than offsets");
+            for (change, offset) in changes.into_iter().zip(last_offset.0 - count + 1..) {
+                self.replay(change, Offset(offset));
+            }
+        }
+        let outcome = result.map(|_| ());
+        self.follow_up(&mut step, then, outcome);
+        for (token, reply) in replies {
+            let reply = match outcome {
+                Ok(()) => self.still_true(reply),
+                Err(error) => reply.failed(append_error_to_response(error)),
+            };
+            step.reply(token, reply);
+        }
+        while let Some(parked) = self.parked_fetches.pop_front_if(|parked| parked.after <= id) {
+            let reply = self.fetched(&parked.request);
+            step.reply(parked.token, reply);
+        }
+        Some(Finished { step, groups, bytes })
+    }
+
+    /// A group's tombstones may be several appends: if an earlier one failed, offsets are left and the deletion did
+    /// not succeed.
+    fn still_true(&self, reply: GroupReply) -> GroupReply {
+        let survived = |group_id: &str| self.groups.contains_key(group_id);
+        if matches!(&reply, GroupReply::Delete(deleted) if survived(&deleted.group_id)) {
+            return reply.failed(ErrorCode::CoordinatorNotAvailable);
+        }
+        reply
+    }
+
+    fn follow_up(&mut self, step: &mut Step<'_>, then: Then, outcome: Result<(), ErrorCode>) {
+        match then {
+            Then::Nothing => {}
+            Then::Assign(written) => {
+                if let Some(group) = self.groups.get_mut(&written.group_id) {
+                    group.assigned(step, written, outcome);
+                }
+            }
+            Then::ReplaceStatic(replaced) => {
+                if let Some(group) = self.groups.get_mut(&replaced.group_id) {
+                    group.static_replaced(step, *replaced, outcome);
+                }
+            }
+            Then::Bury(group_ids) => self.bury(step.clock, &group_ids, outcome),
+        }
+    }
+
+    /// The tombstones are durable and replayed, or the groups were not deleted after all.
+    fn bury(&mut self, clock: Clock, group_ids: &[Arc<str>], outcome: Result<(), ErrorCode>) {
+        for group_id in group_ids {
+            if let Some(group) = self.groups.get_mut(group_id).filter(|group| group.is(GroupState::Dead)) {
+                assert!(outcome.is_err(), "a durable tombstone was replayed");
+                let since = group.state_since;
+                group.become_state(GroupState::Empty, clock.wall);
+                group.state_since = since;
+            }
+        }
+    }
+
+    /// Answers everything that waits here with NOT_COORDINATOR, because another broker or shard serves the groups
+    /// from now on. Returns the bytes and ids of the writes that were under way.
+    pub(crate) fn unload(mut self, step: &mut Step<'_>) -> (usize, Vec<AppendId>) {
+        let error = ErrorCode::NotCoordinator;
+        let mut bytes = 0;
+        let mut ids = Vec::new();
+        for in_flight in self.in_flight {
+            bytes += in_flight.bytes;
+            ids.push(in_flight.id);
+            for (token, reply) in in_flight.append.replies {
+                step.reply(token, reply.failed(error));
+            }
+        }
+        for parked in self.parked_fetches {
+            step.reply(parked.token, GroupReply::FetchOffsets(parked.request.refusal(error)));
+        }
+        for group in self.groups.values_mut() {
+            group.unload(step);
+        }
+        (bytes, ids)
+    }
+}

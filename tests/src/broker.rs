@@ -1,0 +1,208 @@
+//! A broker under test: the real binary, started as a user starts it, on a free port and a directory of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Once};
+use std::time::{Duration, Instant};
+
+/// How long a broker may take to say where it listens, on a loaded machine.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a broker may take to end after SIGTERM.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary `ottla` of this build, built once per test process.
+#[must_use]
+pub fn binary() -> PathBuf {
+    static BUILT: Once = Once::new();
+    if let Some(path) = std::env::var_os("OTTLA_BINARY") {
+        return PathBuf::from(path);
+    }
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let profile = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
+    BUILT.call_once(|| {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "-p", "ottla-shards", "--bin", "ottla"]);
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+        let status = cargo.current_dir(root).status().expect("cargo is there: it started this test");
+        assert!(status.success(), "the broker builds");
+    });
+    profile.join("ottla")
+}
+
+/// How a broker is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where its data lies.
+    pub data: PathBuf,
+    /// `--override` settings, as `key=value`.
+    pub overrides: Vec<String>,
+    /// Environment variables besides those of the test.
+    pub environment: Vec<(String, String)>,
+    /// The port; 0 for any free one.
+    pub port: u16,
+}
+
+impl Options {
+    /// Two shards on a free port of the loopback interface.
+    #[must_use]
+    pub fn new(data: &Path) -> Self {
+        let overrides = ["shards=2", "group.initial.rebalance.delay.ms=0"].map(str::to_owned).to_vec();
+        Self { data: data.to_owned(), overrides, environment: Vec::new(), port: 0 }
+    }
+
+    /// Adds a setting.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl std::fmt::Display) -> Self {
+        self.overrides.push(format!("{key}={value}"));
+        self
+    }
+}
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Broker {
+    child: Child,
+    address: SocketAddr,
+    output: Arc<Mutex<String>>,
+}
+
+impl Broker {
+    /// Starts a broker and waits until it says where it listens.
+    ///
+    /// # Panics
+    /// When it ends or stays silent instead; the message carries what it printed.
+    #[must_use]
+    pub fn start(options: &Options) -> Self {
+        let mut command = Command::new(binary());
+        command.arg("start").arg("--data").arg(&options.data);
+        command.args(["--override", &format!("listeners=PLAINTEXT://127.0.0.1:{}", options.port)]);
+        for setting in &options.overrides {
+            command.args(["--override", setting]);
+        }
+        command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary was just built");
+        let output = Arc::new(Mutex::new(String::new()));
+        gather(child.stdout.take().expect("it is piped"), &output);
+        gather(child.stderr.take().expect("it is piped"), &output);
+        let address = wait_for_address(&mut child, &output);
+        Self { child, address, output }
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed so far.
+    ///
+    /// # Panics
+    /// When a thread that gathers output panicked.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.output.lock().expect("gathering does not panic").clone()
+    }
+
+    /// Resident memory in bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        proc_status(self.pid(), "VmRSS:") * 1024
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Ends it at once, as a crash of the process does.
+    ///
+    /// # Panics
+    /// When it cannot be reaped.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a killed child is reaped");
+    }
+
+    /// Ends it with SIGTERM and returns its exit code.
+    ///
+    /// # Panics
+    /// When it does not end in time or by a signal; the message carries what it printed.
+    pub fn stop(mut self) -> i32 {
+        let pid = libc::pid_t::try_from(self.pid()).expect("a pid fits");
+        terminate(pid);
+        let deadline = Instant::now() + STOP_PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                return status.code().unwrap_or_else(|| panic!("ended by a signal:\n{}", self.output()));
+            }
+            assert!(Instant::now() < deadline, "the broker did not end after SIGTERM:\n{}", self.output());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// One number of `/proc/<pid>/status`, in the unit that stands there; 0 when the process is gone.
+#[must_use]
+pub fn proc_status(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Sends SIGTERM through the shell's own command, so that this crate needs no unsafe code.
+fn terminate(pid: libc::pid_t) {
+    let status = Command::new("kill").arg("-TERM").arg(pid.to_string()).status();
+    assert!(status.expect("kill is there").success(), "the broker takes a signal");
+}
+
+fn gather(stream: impl std::io::Read + Send + 'static, output: &Arc<Mutex<String>>) {
+    let output = Arc::clone(output);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut output = output.lock().expect("gathering does not panic");
+            output.push_str(&line);
+            output.push('\n');
+        }
+    });
+}
+
+/// Waits for the line that names the listener: `PLAINTEXT://127.0.0.1:43211`.
+fn wait_for_address(child: &mut Child, output: &Arc<Mutex<String>>) -> SocketAddr {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        let text = output.lock().expect("gathering does not panic").clone();
+        if text.contains("ready in") {
+            let start = text.find("PLAINTEXT://").expect("the listener is named") + "PLAINTEXT://".len();
+            let address =
+                text[start..].split(|c: char| c.is_whitespace() || c == ',').next().expect("not empty");
+            return address.parse().expect("a listener of a test is an address and a port");
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            std::thread::sleep(Duration::from_millis(50));
+            panic!("the broker ended with {status}:\n{}", output.lock().expect("gathering does not panic"));
+        }
+        assert!(Instant::now() < deadline, "the broker did not start:\n{text}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,99 @@
+//! A reader of whole partitions, from the log start to the high watermark, that checks what it reads.
+
+use std::net::SocketAddr;
+
+use ottla::protocol::compression::{Codec, decompress};
+use ottla::protocol::records::record::RecordIter;
+use ottla::protocol::records::{BatchHeader, crc_is_valid};
+use ottla_tools::client::Client;
+use ottla_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_wire::fetch_response::FetchResponse;
+use ottla_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use ottla_wire::list_offsets_response::ListOffsetsResponse;
+use ottla_wire::{ApiKey, Records};
+
+/// The version of Fetch that names topics by name.
+const FETCH_VERSION: i16 = 12;
+/// The version of ListOffsets used here.
+const LIST_OFFSETS_VERSION: i16 = 5;
+
+/// The first or last offset of a partition (`timestamp` -2 or -1).
+///
+/// # Panics
+/// When the broker refuses to tell.
+#[must_use]
+pub fn offset_of(client: &mut Client, topic: &str, partition: i32, timestamp: i64) -> i64 {
+    let asked = ListOffsetsPartition { partition_index: partition, timestamp, ..Default::default() };
+    let topics = vec![ListOffsetsTopic { name: topic.into(), partitions: vec![asked] }];
+    let request = ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
+    let reply: ListOffsetsResponse<'_> =
+        client.call(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request).expect("the broker answers");
+    let found = &reply.topics[0].partitions[0];
+    assert_eq!(found.error_code, 0, "ListOffsets of {topic}-{partition}");
+    found.offset
+}
+
+/// Every record of a partition: its offset and its value, in order.
+///
+/// # Panics
+/// When an offset is missing, a CRC is wrong or the broker refuses.
+#[must_use]
+pub fn read_partition(address: SocketAddr, topic: &str, partition: i32) -> Vec<(i64, Vec<u8>)> {
+    let mut client = Client::connect(address, "reader").expect("the broker listens");
+    let end = offset_of(&mut client, topic, partition, -1);
+    let mut next = offset_of(&mut client, topic, partition, -2);
+    let mut values = Vec::new();
+    while next < end {
+        let asked = FetchPartition {
+            partition,
+            fetch_offset: next,
+            partition_max_bytes: 4 << 20,
+            ..Default::default()
+        };
+        let topics = vec![FetchTopic { topic: topic.into(), partitions: vec![asked], ..Default::default() }];
+        let request = FetchRequest {
+            max_wait_ms: 1000,
+            min_bytes: 1,
+            max_bytes: 8 << 20,
+            session_epoch: -1,
+            topics,
+            ..Default::default()
+        };
+        let reply: FetchResponse<'_> =
+            client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("the broker answers");
+        let data = &reply.responses[0].partitions[0];
+        assert_eq!(data.error_code, 0, "Fetch of {topic}-{partition} at {next}");
+        let Some(Records::Inline(bytes)) = &data.records else { panic!("records are inline") };
+        assert!(!bytes.is_empty(), "{topic}-{partition}: nothing at {next} below the end {end}");
+        next = take_batches(bytes, next, &mut values);
+    }
+    values
+}
+
+/// Takes the records of whole batches at or after `next` and returns the offset after the last.
+fn take_batches(mut bytes: &[u8], mut next: i64, values: &mut Vec<(i64, Vec<u8>)>) -> i64 {
+    while let Ok(header) = BatchHeader::parse(bytes) {
+        if header.batch_bytes > bytes.len() {
+            break;
+        }
+        let (batch, rest) = bytes.split_at(header.batch_bytes);
+        assert!(crc_is_valid(batch), "the CRC of the batch at {}", header.base_offset);
+        let payload = &batch[ottla::limits::BATCH_HEADER_BYTES..];
+        let codec = header.attributes.compression().expect("a known codec");
+        let payload = match codec {
+            Codec::None => payload.to_vec(),
+            codec => decompress(codec, payload, 256 << 20).expect("the batch decompresses"),
+        };
+        for record in RecordIter::new(&payload, header.record_count) {
+            let record = record.expect("the record is whole");
+            let offset = header.base_offset.0 + i64::from(record.offset_delta);
+            if offset >= next {
+                assert_eq!(offset, next, "offsets have no gap");
+                values.push((offset, record.value.unwrap_or_default().to_vec()));
+                next = offset + 1;
+            }
+        }
+        bytes = rest;
+    }
+    next
+}

@@ -1,0 +1,48 @@
+//! Topics for tests, made through the wire.
+
+use std::net::SocketAddr;
+
+use ottla_tools::client::Client;
+use ottla_wire::ApiKey;
+use ottla_wire::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use ottla_wire::create_topics_response::CreateTopicsResponse;
+
+/// The version used here.
+const CREATE_VERSION: i16 = 5;
+
+/// Creates a topic with `configs` as overrides.
+///
+/// # Panics
+/// When the broker refuses it.
+pub fn create_topic(address: SocketAddr, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+    create_topics(address, std::slice::from_ref(&name.to_owned()), partitions, configs);
+}
+
+/// Creates several topics in one request.
+///
+/// # Panics
+/// When the broker refuses one.
+pub fn create_topics(address: SocketAddr, names: &[String], partitions: i32, configs: &[(&str, &str)]) {
+    let configs: Vec<_> = configs
+        .iter()
+        .map(|(key, value)| CreatableTopicConfig { name: (*key).into(), value: Some((*value).into()) })
+        .collect();
+    let topic = |name: &'_ String| CreatableTopic {
+        name: name.clone().into(),
+        num_partitions: partitions,
+        replication_factor: -1,
+        configs: configs.clone(),
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest {
+        topics: names.iter().map(topic).collect(),
+        timeout_ms: 30_000,
+        ..Default::default()
+    };
+    let mut client = Client::connect(address, "tests").expect("the broker listens");
+    let reply: CreateTopicsResponse<'_> =
+        client.call(ApiKey::CreateTopics, CREATE_VERSION, &request).expect("the broker answers");
+    for topic in &reply.topics {
+        assert_eq!(topic.error_code, 0, "{}: {:?}", topic.name, topic.error_message);
+    }
+}
