@@ -115,6 +115,8 @@ pub struct LogDir {
     direct: bool,
     _lock: SharedFd,
     offline: AtomicBool,
+    /// The last write here met a full disk.
+    full: AtomicBool,
     reason: OnceLock<String>,
     listeners: Mutex<Vec<Listener>>,
     checkpoints: [Mutex<Checkpoint>; OffsetsKind::ALL.len()],
@@ -190,6 +192,7 @@ impl LogDir {
             direct,
             _lock: lock,
             offline: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             reason: OnceLock::new(),
             listeners: Mutex::default(),
             checkpoints: Default::default(),
@@ -252,6 +255,19 @@ impl LogDir {
     #[must_use]
     pub fn is_offline(&self) -> bool {
         self.offline.load(Ordering::Acquire)
+    }
+
+    /// Whether the last write of a segment here met a full disk.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Notes how the last write of a segment ended.
+    pub(super) fn set_full(&self, full: bool) {
+        if self.is_full() != full {
+            self.full.store(full, Ordering::Relaxed);
+        }
     }
 
     /// Asked before every acknowledgement.

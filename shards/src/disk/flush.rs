@@ -283,6 +283,7 @@ impl Partition {
             state.log.mark_durable(begun.end);
             bytes
         };
+        self.dir.set_full(false);
         self.durable.advance(begun.end);
         self.publish_high_watermark();
         self.progress.notify_all();
@@ -298,6 +299,7 @@ impl Partition {
     /// Nothing was lost and nothing is acknowledged: see the module's text.
     fn disk_is_full(self: &Rc<Self>) {
         let error = DiskError::Full { dir: self.dir.path().to_owned() };
+        self.dir.set_full(true);
         {
             let mut state = self.state.borrow_mut();
             if !state.full {

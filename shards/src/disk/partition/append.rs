@@ -85,13 +85,27 @@ impl Partition {
         self.check()?;
         let room = match self.disk.unflushed.try_acquire(bytes) {
             Some(room) => room,
-            None => self.disk.unflushed.acquire(bytes).await,
+            None => self.wait_for_room(bytes).await?,
         };
         while self.state.borrow_mut().active().tail.missing_block().is_some() {
             self.load_begun_block().await?;
         }
         self.check()?;
         Ok(room)
+    }
+
+    /// Waits for the budget; but not behind bytes that a full disk keeps in memory.
+    async fn wait_for_room(&self, bytes: usize) -> Result<Permit, DiskError> {
+        loop {
+            let room = Box::pin(self.disk.unflushed.acquire(bytes));
+            if let Ok(room) = host::timeout(self.disk.settings.full_retry, room).await {
+                return Ok(room);
+            }
+            self.check()?;
+            if self.dir.is_full() {
+                return Err(DiskError::Full { dir: self.dir.path().to_owned() });
+            }
+        }
     }
 
     /// Reads the begun last block back into memory.

@@ -193,8 +193,13 @@ fn a_full_disk_is_an_error_until_there_is_room() {
     };
     let path = disk.0.path().to_owned();
     run_local(async move {
-        let settings = DiskSettings { full_retry: Duration::from_millis(20), ..DiskSettings::default() };
+        let settings = DiskSettings {
+            full_retry: Duration::from_millis(20),
+            unflushed_bytes_max: 150_000,
+            ..DiskSettings::default()
+        };
         let broker = Broker::start_with(&path, settings).await;
+        let other = broker.create(&name(1), LogConfig::default()).await;
         let ballast = path.join("ballast");
         let partition = broker.create(&name(0), LogConfig::default()).await;
         std::fs::write(&ballast, vec![1; 1 << 20]).expect("a file");
@@ -210,6 +215,10 @@ fn a_full_disk_is_an_error_until_there_is_room() {
         assert!(matches!(error, DiskError::Full { .. }));
         assert!(!broker.dir.is_offline());
         let refused = append(&partition, &batch(99, 10)).await.expect_err("the disk is full");
+        assert_eq!(refused.code(), ErrorCode::KafkaStorageError);
+        let refused = append(&other, &batch(1, 90_000))
+            .await
+            .expect_err("memory is full of what the disk does not take");
         assert_eq!(refused.code(), ErrorCode::KafkaStorageError);
         assert_eq!(consume(&partition, 0, 10_000).await.len() as u64, acknowledged);
         std::fs::remove_file(&ballast).expect("a file");
