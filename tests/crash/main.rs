@@ -21,6 +21,15 @@ const PARTITIONS: i32 = 3;
 /// Records of one batch.
 const BATCH_RECORDS: i64 = 7;
 
+/// Tells the producers to stop when the rounds end, however they do.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// A small generator, seeded, for the moments of the kills.
 struct Moments(u64);
 
@@ -52,6 +61,8 @@ fn killed_at_random_moments_nothing_is_lost_duplicated_or_reordered() {
     let stop = AtomicBool::new(false);
     let (broker, acknowledged) = std::thread::scope(|scope| {
         let mut broker = broker;
+        // A round that fails must not leave the producers at work for ever.
+        let _stop = StopAtEnd(&stop);
         let producers: Vec<_> = (0..PRODUCERS)
             .map(|number| {
                 scope.spawn({
@@ -109,7 +120,7 @@ fn produce(address: SocketAddr, number: usize, stop: &AtomicBool) -> i64 {
         }
     };
     while !stop.load(Ordering::Acquire) {
-        producer.send(BATCH_RECORDS, Instant::now() + Duration::from_secs(60));
+        producer.send(BATCH_RECORDS, Instant::now() + Duration::from_secs(30));
     }
     producer.acknowledged()
 }

@@ -3,12 +3,16 @@
 //! Owned by shard 0, which accepts for all. Nothing is accepted before the broker is ready.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla::config::BrokerConfig;
 use ottla::config::listeners::{Listener as Setting, SecurityProtocol};
 use ottla::controller::image::Endpoint;
 
-use crate::host::Listener;
+use crate::host::{Listener, now, sleep};
+
+/// How long a port may stay taken by a process that was killed.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One bound listener.
 pub struct Bound {
@@ -26,7 +30,7 @@ pub async fn bind(config: &BrokerConfig) -> Result<Vec<Bound>, String> {
     let mut bound = Vec::new();
     for setting in config.listeners.for_clients() {
         let host = setting.host.as_deref().unwrap_or("");
-        let listener = Listener::bind(host, setting.port).await.map_err(|error| {
+        let listener = bind_patiently(host, setting.port).await.map_err(|error| {
             let place = format!("{}://{host}:{}", setting.name, setting.port);
             match error.kind() {
                 std::io::ErrorKind::AddrInUse => format!(
@@ -45,6 +49,21 @@ pub async fn bind(config: &BrokerConfig) -> Result<Vec<Bound>, String> {
         return Err("listeners: at least one is needed that is not the controller's".to_owned());
     }
     Ok(bound)
+}
+
+/// Binds, and tries again for a while where the port is taken: the kernel ends the requests of a killed process's
+/// ring, and
+/// with them its sockets, a moment after the process itself is gone.
+async fn bind_patiently(host: &str, port: u16) -> std::io::Result<Listener> {
+    let deadline = now().after(PATIENCE);
+    loop {
+        match Listener::bind(host, port).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && now() < deadline => {
+                sleep(Duration::from_millis(5)).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// What clients are told: the advertised listeners, with the ports that are really bound and, where no host is
