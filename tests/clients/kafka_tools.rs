@@ -33,7 +33,7 @@ struct Step {
     check: Check,
     /// The tool's name, without `kafka-` and `.sh`.
     tool: &'static str,
-    /// Its arguments after the broker's address.
+    /// Its arguments, with the broker's address before them or at their end.
     args: &'static str,
     /// Its standard input, or what the file in its arguments holds.
     input: &'static str,
@@ -156,11 +156,11 @@ fn with_a_live_member(ours: &Target<'_>, theirs: &Target<'_>) {
         tool: "consumer-groups",
         args: "--describe --group live --members --verbose",
         input: "",
-        expect: "live console-consumer /127.0.0.1 console-consumer 5 range 1 walk(0,1,2,3,4)",
+        expect: "live console-consumer /127.0.0.1 console-consumer 5 - walk:0,1,2,3,4",
     };
     let deadline = Instant::now() + MEMBER_PATIENCE;
     for target in [ours, theirs] {
-        while !target.masked(&target.perform(&members)).contains("walk(0,1,2,3,4)") {
+        while !target.masked(&target.perform(&members)).contains(members.expect) {
             assert!(Instant::now() < deadline, "{:?}", target.perform(&members));
         }
     }
@@ -192,12 +192,16 @@ impl Drop for Member {
 impl Target<'_> {
     fn perform(&self, step: &Step) -> Printed {
         let mut command: Command = tool(self.jars, step.tool);
-        command.args(["--bootstrap-server", &self.address]);
+        if !step.args.ends_with(" @") {
+            command.args(["--bootstrap-server", &self.address]);
+        }
         let file = self.directory.join("input");
         for word in step.args.split_whitespace() {
             if word == "@FILE" {
                 std::fs::write(&file, step.input).expect("the directory is the test's own");
                 command.arg(&file);
+            } else if word == "@" {
+                command.arg(&self.address);
             } else {
                 command.arg(word.replace('+', " "));
             }

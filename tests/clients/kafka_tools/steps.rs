@@ -1,5 +1,5 @@
 //! The walk through Kafka's tools, in order: later steps rely on what earlier ones left behind. Arguments are words
-//! between spaces; `@FILE` stands for a file that holds the step's input, a `+` inside a word for a space.
+//! between spaces; a last `@` stands for the broker's address, `@FILE` stands for a file that holds the step's input, a `+` inside a word for a space.
 
 use super::{Check, Step};
 
@@ -281,8 +281,8 @@ pub const CLUSTER: &[Step] = &[
     differs("log-dirs", "--describe --topic-list walk", "\"partition\":\"walk-0\""),
     differs("metadata-quorum", "describe --status", "LeaderId: 1"),
     differs("metadata-quorum", "describe --replication", "Leader"),
-    differs("cluster", "cluster-id", "Cluster ID:"),
-    differs("cluster", "list-endpoints", "unfenced"),
+    differs("cluster", "cluster-id --bootstrap-server @", "Cluster ID:"),
+    differs("cluster", "list-endpoints --bootstrap-server @", "unfenced"),
     differs("features", "describe", "metadata.version"),
     same("client-metrics", "--list", ""),
     same("share-groups", "--list", ""),
@@ -305,7 +305,7 @@ pub const CLUSTER: &[Step] = &[
     ),
     unserved(
         "console-share-consumer",
-        "--topic walk --max-messages 1",
+        "--topic walk --max-messages 1 --timeout-ms 3000",
         "The cluster does not support the share group protocol",
     ),
     same("topics", "--delete --topic one", ""),
