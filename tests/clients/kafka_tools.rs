@@ -2,266 +2,248 @@
 //! where it does not depend on ports, ids, sizes and times.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use ottla_tests::broker::{Broker, Options};
 use ottla_tests::kafka::{Printed, RealKafka, kafka_jars, run, tool};
 
+mod steps;
+
+/// How long a tool may take to say that what it asks for is not served, on a loaded machine.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(40);
+/// How long a consumer may take to become the member of a group, on a loaded machine.
+const MEMBER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is known of a step's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// It succeeds, with the same output from both brokers.
+    Same,
+    /// It prints the same error from both brokers, with the same exit code; some tools exit with 0 even so.
+    Refused,
+    /// It succeeds on both, with output that depends on the broker, its age or the time.
+    Differs,
+    /// It ends soon, with an error, on ours alone: an API that is not there yet.
+    Unserved,
+}
+
 /// One run of a tool.
 struct Step {
+    check: Check,
     /// The tool's name, without `kafka-` and `.sh`.
     tool: &'static str,
-    /// Its arguments; `@` stands for the broker's address.
-    args: &'static [&'static str],
-    /// Its standard input.
+    /// Its arguments, with the broker's address before them or at their end.
+    args: &'static str,
+    /// Its standard input, or what the file in its arguments holds.
     input: &'static str,
-    /// Whether its output is the same on both brokers once ids and addresses are masked.
-    same: bool,
-    /// A piece of its output that must be there.
+    /// A piece of its masked output that must be there.
     expect: &'static str,
 }
 
-const fn step(tool: &'static str, args: &'static [&'static str], expect: &'static str) -> Step {
-    Step { tool, args, input: "", same: true, expect }
+/// One of the two brokers, as the tools see it.
+struct Target<'a> {
+    jars: &'a Path,
+    directory: &'a Path,
+    address: String,
 }
 
-const fn differs(step: Step) -> Step {
-    Step { same: false, ..step }
-}
-
-const PLAIN: &str = "--bootstrap-server";
-
-/// The walk through the tools, in order: later steps rely on earlier ones.
-const STEPS: &[Step] = &[
-    differs(step("broker-api-versions", &[PLAIN, "@"], "Produce(0): 0 to 13")),
-    step("topics", &[PLAIN, "@", "--create", "--topic", "walk", "--partitions", "3"], "Created topic walk."),
-    step("topics", &[PLAIN, "@", "--create", "--topic", "walk", "--if-not-exists"], ""),
-    step("topics", &[PLAIN, "@", "--create", "--topic", "one", "--partitions", "1"], "Created topic one."),
-    step("topics", &[PLAIN, "@", "--list"], "walk"),
-    step("topics", &[PLAIN, "@", "--describe", "--topic", "walk"], "PartitionCount: 3"),
-    step("topics", &[PLAIN, "@", "--alter", "--topic", "walk", "--partitions", "5"], ""),
-    step("topics", &[PLAIN, "@", "--describe", "--topic", "walk"], "PartitionCount: 5"),
-    step(
-        "configs",
-        &[
-            PLAIN,
-            "@",
-            "--alter",
-            "--entity-type",
-            "topics",
-            "--entity-name",
-            "walk",
-            "--add-config",
-            "retention.ms=3600000,cleanup.policy=[compact,delete]",
-        ],
-        "Completed updating config for topic walk.",
+/// Keys whose lines in `configs --describe --all` are not the same, with the reason.
+const DIFFERENT_KEYS: &[(&str, &[&str])] = &[
+    ("a record is durable when it is acknowledged", &["flush.messages", "log.flush.interval.messages"]),
+    ("this broker's own", &["cpus", "ottla.segment.files.open.max", "ottla.tail.cache.bytes", "shards"]),
+    (
+        "the test's own addresses and directories",
+        &["advertised.listeners", "listeners", "log.dir", "log.dirs"],
     ),
-    step(
-        "configs",
-        &[PLAIN, "@", "--describe", "--entity-type", "topics", "--entity-name", "walk"],
-        "retention.ms=3600000",
+    (
+        "defaults of one node that needs no configuration",
+        &[
+            "broker.id",
+            "controller.listener.names",
+            "controller.quorum.voters",
+            "node.id",
+            "offsets.topic.replication.factor",
+            "process.roles",
+            "share.coordinator.state.topic.min.isr",
+            "share.coordinator.state.topic.replication.factor",
+            "transaction.state.log.min.isr",
+            "transaction.state.log.replication.factor",
+        ],
     ),
-    step(
-        "configs",
+    (
+        "in Kafka 4.4, whose table this broker has; the Kafka under test is 4.3",
         &[
-            PLAIN,
-            "@",
-            "--alter",
-            "--entity-type",
-            "topics",
-            "--entity-name",
-            "walk",
-            "--delete-config",
-            "retention.ms,cleanup.policy",
+            "errors.deadletterqueue.auto.create.topics.enable",
+            "errors.deadletterqueue.group.enable",
+            "errors.deadletterqueue.topic.name.prefix",
+            "group.streams.assignors",
+            "group.streams.rack.aware.assignment.tags",
+            "group.streams.topology.description.plugin.class",
+            "log.remote.copy.lag.bytes",
+            "log.remote.copy.lag.ms",
+            "remote.copy.lag.bytes",
+            "remote.copy.lag.ms",
+            "sasl.oauthbearer.allow.unverified.audience",
+            "sasl.oauthbearer.allow.unverified.issuer",
         ],
-        "Completed updating config for topic walk.",
     ),
-    differs(step(
-        "configs",
-        &[PLAIN, "@", "--describe", "--all", "--entity-type", "brokers", "--entity-name", "1"],
-        "log.segment.bytes=1073741824",
-    )),
-    Step {
-        tool: "console-producer",
-        args: &[
-            PLAIN,
-            "@",
-            "--topic",
-            "one",
-            "--property",
-            "parse.key=true",
-            "--property",
-            "key.separator=:",
-        ],
-        input: "a:1\nb:2\na:3\n",
-        same: false,
-        expect: "",
-    },
-    step(
-        "console-consumer",
-        &[
-            PLAIN,
-            "@",
-            "--topic",
-            "one",
-            "--from-beginning",
-            "--max-messages",
-            "3",
-            "--group",
-            "readers",
-            "--property",
-            "print.key=true",
-            "--property",
-            "print.offset=true",
-        ],
-        "Offset:2\ta\t3",
-    ),
-    step("get-offsets", &[PLAIN, "@", "--topic", "one"], "one:0:3"),
-    step("get-offsets", &[PLAIN, "@", "--topic", "one", "--time", "-2"], "one:0:0"),
-    differs(step("get-offsets", &[PLAIN, "@", "--topic", "one", "--time", "-3"], "one:0:2")),
-    step("consumer-groups", &[PLAIN, "@", "--list"], "readers"),
-    step("consumer-groups", &[PLAIN, "@", "--describe", "--group", "readers"], "one"),
-    step("consumer-groups", &[PLAIN, "@", "--describe", "--group", "readers", "--state"], "Empty"),
-    step(
-        "consumer-groups",
-        &[
-            PLAIN,
-            "@",
-            "--reset-offsets",
-            "--group",
-            "readers",
-            "--topic",
-            "one",
-            "--to-offset",
-            "1",
-            "--execute",
-        ],
-        "one",
-    ),
-    step(
-        "consumer-groups",
-        &[PLAIN, "@", "--delete-offsets", "--group", "readers", "--topic", "one"],
-        "Successful",
-    ),
-    step("consumer-groups", &[PLAIN, "@", "--delete", "--group", "readers"], "were successful"),
-    differs(step(
-        "producer-perf-test",
-        &[
-            PLAIN,
-            "@",
-            "--topic",
-            "walk",
-            "--num-records",
-            "20000",
-            "--record-size",
-            "100",
-            "--throughput",
-            "-1",
-        ],
-        "20000 records sent",
-    )),
-    differs(step(
-        "consumer-perf-test",
-        &[PLAIN, "@", "--topic", "walk", "--num-records", "20000"],
-        "data.consumed.in.MB",
-    )),
-    differs(step(
-        "e2e-latency",
-        &[
-            PLAIN,
-            "@",
-            "--topic",
-            "one",
-            "--num-records",
-            "200",
-            "--producer-acks",
-            "all",
-            "--record-size",
-            "100",
-        ],
-        "Percentiles",
-    )),
-    differs(step(
-        "verifiable-producer",
-        &[PLAIN, "@", "--topic", "walk", "--max-messages", "100", "--acks", "-1"],
-        "\"sent\":100",
-    )),
-    differs(step(
-        "verifiable-consumer",
-        &[
-            PLAIN,
-            "@",
-            "--topic",
-            "walk",
-            "--group-id",
-            "verified",
-            "--max-messages",
-            "100",
-            "--reset-policy",
-            "earliest",
-        ],
-        "partitions_assigned",
-    )),
-    differs(step(
-        "log-dirs",
-        &[PLAIN, "@", "--describe", "--topic-list", "walk"],
-        "\"partition\":\"walk-0\"",
-    )),
-    differs(step("metadata-quorum", &[PLAIN, "@", "describe", "--status"], "LeaderId:")),
-    step("topics", &[PLAIN, "@", "--delete", "--topic", "one"], ""),
-    step("topics", &[PLAIN, "@", "--describe", "--topic", "one"], ""),
 ];
 
 #[test]
 fn kafkas_own_tools_print_the_same() {
     let Some(jars) = kafka_jars() else { return };
     let directory = tempfile::tempdir().expect("a temporary directory");
-    // The tools of a broker with Kafka's default number of partitions and its node id.
-    let options = Options::new(&directory.path().join("ours")).set("node.id", 1);
-    let ours = Broker::start(&options);
-    let kafka_directory = directory.path().join("kafka");
+    let directory = directory.path();
+    // A broker with Kafka's default number of partitions and its node id.
+    let broker = Broker::start(&Options::new(&directory.join("ours")).set("node.id", 1));
+    let kafka_directory = directory.join("kafka");
     std::fs::create_dir(&kafka_directory).expect("it is new");
-    let theirs = RealKafka::start(&jars, &kafka_directory, &[]);
-    let (our_address, their_address) = (ours.address().to_string(), theirs.address());
-    for step in STEPS {
-        let name = format!("{} {}", step.tool, step.args.join(" "));
-        let our_output = perform(&jars, step, &our_address);
-        assert!(our_output.code == 0 || !step.same, "{name}: {our_output:?}");
-        let printed = format!("{}{}", our_output.stdout, our_output.stderr);
-        assert!(printed.contains(step.expect), "{name} prints no {:?}:\n{printed}", step.expect);
-        assert!(!printed.contains("Exception"), "{name}:\n{printed}");
-        if step.same {
-            let their_output = perform(&jars, step, &their_address);
-            assert_eq!(our_output.code, their_output.code, "{name}");
-            let (our_text, their_text) =
-                (masked(&our_output.stdout, &our_address), masked(&their_output.stdout, &their_address));
-            assert_eq!(our_text, their_text, "{name}: ours, then Kafka's");
-        }
-        eprintln!("ok {name}");
+    let kafka = RealKafka::start(&jars, &kafka_directory, &[]);
+    let target = |address| Target { jars: &jars, directory, address };
+    let (ours, theirs) = (target(broker.address().to_string()), target(kafka.address()));
+    for steps in [steps::TOPICS, steps::CONFIGS, steps::RECORDS, steps::GROUPS] {
+        walk(steps, &ours, &theirs);
     }
-    assert_eq!(ours.stop(), 0);
+    with_a_live_member(&ours, &theirs);
+    for steps in [steps::LOAD, steps::CLUSTER] {
+        walk(steps, &ours, &theirs);
+    }
+    assert_eq!(broker.stop(), 0);
 }
 
-fn perform(jars: &Path, step: &Step, address: &str) -> Printed {
-    let mut command: Command = tool(jars, step.tool);
-    command.args(step.args.iter().map(|arg| if *arg == "@" { address } else { arg }));
-    run(&mut command, step.input.as_bytes())
+fn walk(steps: &[Step], ours: &Target<'_>, theirs: &Target<'_>) {
+    for step in steps {
+        let start = Instant::now();
+        match step.check {
+            Check::Unserved => check_unserved(step, ours),
+            Check::Same | Check::Refused | Check::Differs => check_both(step, ours, theirs),
+        }
+        eprintln!("{:>6} ms  {:?} {} {}", start.elapsed().as_millis(), step.check, step.tool, step.args);
+    }
 }
 
-/// The output without what differs between any two brokers: addresses, topic ids, and the order of lines that come
-/// from an unordered map.
-fn masked(text: &str, address: &str) -> String {
-    let mut lines: Vec<String> = text
-        .replace(address, "ADDRESS")
-        .lines()
-        .map(|line| {
-            let words = line.split('\t').map(|word| match word.strip_prefix("TopicId: ") {
-                Some(_) => "TopicId: ID".to_owned(),
-                None => word.trim_end().to_owned(),
-            });
-            words.collect::<Vec<_>>().join("\t")
-        })
-        .collect();
-    lines.sort();
-    lines.join("\n")
+fn check_both(step: &Step, ours: &Target<'_>, theirs: &Target<'_>) {
+    let name = format!("{} {}", step.tool, step.args);
+    let (our_output, their_output) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| theirs.perform(step));
+        (ours.perform(step), theirs.join().expect("a tool's run does not panic"))
+    });
+    let (our_text, their_text) = (ours.masked(&our_output), theirs.masked(&their_output));
+    assert!(our_text.contains(step.expect), "{name}: no {:?} in:\n{our_text}", step.expect);
+    assert_eq!(our_output.code, their_output.code, "{name}:\n{our_text}\nKafka's:\n{their_text}");
+    if step.check != Check::Refused {
+        assert_eq!(our_output.code, 0, "{name}:\n{our_text}");
+        assert!(!our_text.contains("Exception"), "{name}:\n{our_text}");
+    }
+    if step.check != Check::Differs {
+        assert_eq!(comparable(&our_text), comparable(&their_text), "{name}: ours, then Kafka's");
+    }
+}
+
+fn check_unserved(step: &Step, ours: &Target<'_>) {
+    let start = Instant::now();
+    let text = ours.masked(&ours.perform(step));
+    assert!(text.contains(step.expect), "{} {}: no {:?} in:\n{text}", step.tool, step.args, step.expect);
+    assert!(start.elapsed() < REFUSAL_PATIENCE, "{} {} took {:?}", step.tool, step.args, start.elapsed());
+}
+
+/// A group with a member: described with what the member has, and what a group with members forbids.
+fn with_a_live_member(ours: &Target<'_>, theirs: &Target<'_>) {
+    let _members = [ours, theirs].map(Member::start);
+    let members = Step {
+        check: Check::Same,
+        tool: "consumer-groups",
+        args: "--describe --group live --members --verbose",
+        input: "",
+        expect: "live console-consumer /127.0.0.1 console-consumer 5 - walk:0,1,2,3,4",
+    };
+    let deadline = Instant::now() + MEMBER_PATIENCE;
+    for target in [ours, theirs] {
+        while !target.masked(&target.perform(&members)).contains(members.expect) {
+            assert!(Instant::now() < deadline, "{:?}", target.perform(&members));
+        }
+    }
+    walk(&[members], ours, theirs);
+    walk(steps::LIVE, ours, theirs);
+}
+
+/// A console consumer in the background.
+struct Member(Child);
+
+impl Member {
+    fn start(target: &Target<'_>) -> Self {
+        let mut command = tool(target.jars, "console-consumer");
+        command.args(["--bootstrap-server", &target.address, "--topic", "walk", "--group", "live"]);
+        // Offsets are committed when it closes, which it never does in order: the group has none while it lives.
+        command.args(["--command-property", "enable.auto.commit=false"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("java is there"))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Target<'_> {
+    fn perform(&self, step: &Step) -> Printed {
+        let mut command: Command = tool(self.jars, step.tool);
+        if !step.args.ends_with(" @") {
+            command.args(["--bootstrap-server", &self.address]);
+        }
+        let file = self.directory.join("input");
+        for word in step.args.split_whitespace() {
+            if word == "@FILE" {
+                std::fs::write(&file, step.input).expect("the directory is the test's own");
+                command.arg(&file);
+            } else if word == "@" {
+                command.arg(&self.address);
+            } else {
+                command.arg(word.replace('+', " "));
+            }
+        }
+        run(&mut command, step.input.as_bytes())
+    }
+
+    /// What a tool printed, without what differs between any two brokers: addresses, ids, the time before an error's
+    /// line, the width of columns, and the order of lines that come from an unordered map.
+    fn masked(&self, printed: &Printed) -> String {
+        let text = format!("{}\n{}", printed.stdout, printed.stderr).replace(&self.address, "ADDRESS");
+        let mut lines: Vec<String> = text.lines().map(mask).collect();
+        lines.sort();
+        lines.join("\n")
+    }
+}
+
+fn comparable(text: &str) -> String {
+    text.lines().filter(|line| !has_different_key(line)).collect::<Vec<_>>().join("\n")
+}
+
+fn has_different_key(line: &str) -> bool {
+    let key = line.trim_start().split('=').next().unwrap_or_default();
+    line.contains(" sensitive=") && DIFFERENT_KEYS.iter().any(|(_, keys)| keys.contains(&key))
+}
+
+fn mask(line: &str) -> String {
+    let is_time =
+        |word: &str| word.len() == 12 && word.starts_with(|c: char| c.is_ascii_digit()) && word.contains(':');
+    let mut words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+    if words.first().is_some_and(|word| is_time(word)) {
+        words[0] = "TIME";
+    }
+    let line = words.iter().map(|word| mask_member(word)).collect::<Vec<_>>().join(" ");
+    let words = line
+        .split('\t')
+        .map(|word| if word.starts_with("TopicId: ") { "TopicId: ID" } else { word.trim_end() });
+    words.collect::<Vec<_>>().join("\t")
+}
+
+/// A member's id is its client's name and a random uuid.
+fn mask_member(word: &str) -> &str {
+    const NAME: &str = "console-consumer";
+    if word.starts_with(NAME) { NAME } else { word }
 }

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 /// How long one run of a tool may take on a loaded machine.
@@ -61,21 +62,30 @@ fn which(name: &str) -> Option<PathBuf> {
 pub fn class_of(tool: &str) -> &'static str {
     match tool {
         "broker-api-versions" => "org.apache.kafka.tools.BrokerApiVersionsCommand",
+        "client-metrics" => "org.apache.kafka.tools.ClientMetricsCommand",
+        "cluster" => "org.apache.kafka.tools.ClusterTool",
         "configs" => "kafka.admin.ConfigCommand",
         "console-consumer" => "org.apache.kafka.tools.consumer.ConsoleConsumer",
         "console-producer" => "org.apache.kafka.tools.ConsoleProducer",
+        "console-share-consumer" => "org.apache.kafka.tools.consumer.ConsoleShareConsumer",
         "consumer-groups" => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
         "consumer-perf-test" => "org.apache.kafka.tools.ConsumerPerformance",
         "delete-records" => "org.apache.kafka.tools.DeleteRecordsCommand",
         "dump-log" => "org.apache.kafka.tools.DumpLogSegments",
         "e2e-latency" => "org.apache.kafka.tools.EndToEndLatency",
+        "features" => "org.apache.kafka.tools.FeatureCommand",
         "get-offsets" => "org.apache.kafka.tools.GetOffsetShell",
+        "groups" => "org.apache.kafka.tools.GroupsCommand",
+        "leader-election" => "org.apache.kafka.tools.LeaderElectionCommand",
         "log-dirs" => "org.apache.kafka.tools.LogDirsCommand",
         "metadata-quorum" => "org.apache.kafka.tools.MetadataQuorumCommand",
         "producer-perf-test" => "org.apache.kafka.tools.ProducerPerformance",
+        "reassign-partitions" => "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+        "share-groups" => "org.apache.kafka.tools.consumer.group.ShareGroupCommand",
         "storage" => "kafka.tools.StorageTool",
         "server" => "kafka.Kafka",
         "topics" => "org.apache.kafka.tools.TopicCommand",
+        "transactions" => "org.apache.kafka.tools.TransactionsCommand",
         "verifiable-consumer" => "org.apache.kafka.tools.VerifiableConsumer",
         "verifiable-producer" => "org.apache.kafka.tools.VerifiableProducer",
         _ => panic!("no tool of Kafka's named {tool}"),
@@ -83,12 +93,43 @@ pub fn class_of(tool: &str) -> &'static str {
 }
 
 /// One of Kafka's tools, ready for its arguments.
+///
+/// Java maps the classes that every tool loads from an archive, which takes half a second from each run. It is made
+/// once, beside the jars; a Java that cannot use it goes on without.
 #[must_use]
 pub fn tool(jars: &Path, name: &str) -> Command {
-    let mut command = Command::new("java");
-    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-    command.arg(jars.join("*")).arg(class_of(name)).stdin(Stdio::null());
+    let archive = jars.with_extension("jsa");
+    static ARCHIVED: Once = Once::new();
+    ARCHIVED.call_once(|| {
+        if !archive.exists() {
+            archive_classes(jars, &archive);
+        }
+    });
+    let mut command = java(jars, &[&format!("-XX:SharedArchiveFile={}", archive.display())]);
+    command.arg(class_of(name));
     command
+}
+
+/// A Java that has Kafka's jars, ready for the name of a class.
+fn java(jars: &Path, options: &[&str]) -> Command {
+    let mut command = Command::new("java");
+    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]).args(options);
+    command.arg("-cp").arg(jars.join("*")).stdin(Stdio::null());
+    command
+}
+
+/// Archives the classes that a tool has loaded by the time it finds nobody at its address: those of a producer and a
+/// configuration. Test processes that do this at the same time each write a file of their own.
+fn archive_classes(jars: &Path, archive: &Path) {
+    let own = archive.with_extension(format!("jsa.{}", std::process::id()));
+    let mut command = java(jars, &[&format!("-XX:ArchiveClassesAtExit={}", own.display())]);
+    command.arg(class_of("get-offsets"));
+    command.args(["--bootstrap-server", "127.0.0.1:9", "--command-config"]);
+    let config = archive.with_extension("properties");
+    std::fs::write(&config, "default.api.timeout.ms=1000\nrequest.timeout.ms=1000\n")
+        .expect("it can be written");
+    let _ = run(command.arg(&config), b"");
+    let _ = std::fs::rename(&own, archive);
 }
 
 /// What a finished tool printed.
@@ -179,7 +220,8 @@ pub struct RealKafka {
 }
 
 impl RealKafka {
-    /// Formats `dir` and starts a broker there.
+    /// Formats `dir` and starts a broker there. The feature of eligible leader replicas is off: with it, Kafka writes a
+    /// `min.insync.replicas` for the whole cluster that then shows in what many tools print.
     ///
     /// # Panics
     /// When it does not answer in time.
@@ -201,8 +243,9 @@ impl RealKafka {
         }
         let file = dir.join("server.properties");
         std::fs::write(&file, properties).expect("the directory is the test's own");
-        let format = ["format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c"];
-        run(tool(jars, "storage").args(format).arg(&file), b"").success();
+        let cluster = ["format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ"];
+        let format = ["--feature", "eligible.leader.replicas.version=0", "-c"];
+        run(tool(jars, "storage").args(cluster).args(format).arg(&file), b"").success();
         let log = std::fs::File::create(dir.join("server.log")).expect("the directory is the test's own");
         let mut server = Command::new("java");
         server.args(["-Xmx512m", "-cp"]).arg(jars.join("*")).arg(class_of("server")).arg(&file);
