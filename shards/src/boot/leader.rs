@@ -55,7 +55,10 @@ async fn open_dirs(config: &BrokerConfig) -> LogDirs {
     if !paths.contains(&metadata) {
         paths.push(metadata);
     }
-    LogDirs::open(&paths).await.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")))
+    let dirs = LogDirs::open(&paths).await.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
+    dirs.hold_locks()
+        .unwrap_or_else(|error| give_up(&format!("log.dirs: the locks cannot be held: {error}")));
+    dirs
 }
 
 /// Every partition on disk, with the index of its directory.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ottla::controller::image::Image;
 use ottla::ids::{ShardId, TopicIdPartition};
 
-use super::{Plan, leader};
+use super::{Plan, give_up, leader};
 use crate::disk::{DiskSettings, Found, LogDirs, ShardDisk};
 use crate::drive::messages::{Answer, Query};
 use crate::drive::{CONTROLLER_SHARD, Parts, Shard, lifecycle};
@@ -97,6 +97,10 @@ impl Starting {
 
     /// Puts the shard together and opens its partitions.
     async fn begin(&self, begin: Begin) {
+        if self.mesh.shard() != CONTROLLER_SHARD {
+            let held = begin.dirs.hold_locks();
+            held.unwrap_or_else(|error| give_up(&format!("log.dirs: the locks cannot be held: {error}")));
+        }
         let disk = self.disk(begin.dirs);
         let shard = self.assemble(disk, begin.image, begin.listeners);
         lifecycle::open_found(&shard, begin.found).await;

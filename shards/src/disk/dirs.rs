@@ -107,13 +107,19 @@ enum Turn<T> {
 /// How often a shard looks whether another one has finished writing.
 const TURN_WAIT: Duration = Duration::from_millis(1);
 
+/// How long a directory may stay locked by a process that was killed, whose last writes are ending.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often the lock is tried meanwhile.
+const LOCK_RETRY: Duration = Duration::from_millis(5);
+
 type Listener = Box<dyn Fn() + Send + Sync>;
 
 /// One log dir of this process.
 pub struct LogDir {
     path: PathBuf,
     direct: bool,
-    _lock: SharedFd,
+    lock: SharedFd,
     offline: AtomicBool,
     /// The last write here met a full disk.
     full: AtomicBool,
@@ -166,8 +172,12 @@ impl LogDir {
         let lock_path = path.join(LOCK_FILE);
         let how = OpenHow { read: true, write: true, create: true, ..OpenHow::default() };
         let lock = patient::open(&lock_path, how).await?.shared_fd();
-        if !sys::try_lock(&lock).at("lock", &lock_path)? {
-            return Err(OpenError::InUse(path.to_owned()));
+        let deadline = host::now().after(LOCK_PATIENCE);
+        while !sys::try_lock(&lock).at("lock", &lock_path)? {
+            if host::now() >= deadline {
+                return Err(OpenError::InUse(path.to_owned()));
+            }
+            host::sleep(LOCK_RETRY).await;
         }
         let indirect = sys::indirect_kind(path).at("examine", path)?;
         let direct = match probe(path).await {
@@ -190,7 +200,7 @@ impl LogDir {
         LogDir {
             path: path.to_owned(),
             direct,
-            _lock: lock,
+            lock,
             offline: AtomicBool::new(false),
             full: AtomicBool::new(false),
             reason: OnceLock::new(),
@@ -599,6 +609,16 @@ pub struct LogDirs {
 }
 
 impl LogDirs {
+    /// Keeps the directories locked until every write of the calling shard has ended, even when the process is killed:
+    /// the next broker must not read or write what is still on its way to the disk.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn hold_locks(&self) -> io::Result<()> {
+        let locks: Vec<SharedFd> = self.dirs.iter().map(|dir| SharedFd::clone(&dir.lock)).collect();
+        host::hold_until_the_end(&locks)
+    }
+
     /// Opens every directory.
     ///
     /// # Errors

@@ -36,6 +36,17 @@ pub struct File {
     _local: std::marker::PhantomData<Rc<()>>,
 }
 
+/// Keeps files open until every operation that this shard has in flight has ended, even when the process is killed: the
+/// kernel lets go of them when it has taken the shard's ring apart, which waits for writes on their way to the disk. A
+/// lock on such a file therefore says that nobody writes any more. Once per shard.
+///
+/// # Errors
+/// The system's.
+pub fn hold_until_the_end(files: &[SharedFd]) -> io::Result<()> {
+    let fds: Vec<_> = files.iter().map(AsRawFd::as_raw_fd).collect();
+    driver::current().ring.hold_files(&fds)
+}
+
 /// `path` as the kernel takes it.
 pub(super) fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))

@@ -11,7 +11,7 @@
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -147,6 +147,11 @@ impl Ring {
             count: Box::new(UnsafeCell::new(0)),
             listening: Cell::new(false),
         })
+    }
+
+    /// Keeps files open until the kernel has ended the ring, and with it every operation that was in flight.
+    pub(super) fn hold_files(&self, fds: &[RawFd]) -> io::Result<()> {
+        self.io.borrow().submitter().register_files(fds)
     }
 
     /// Whether the kernel knows the operation.
