@@ -388,12 +388,20 @@ impl LogDir {
         Ok(found.collect())
     }
 
-    /// Removes, in the background, a partition that no topic has any more. What a crash leaves of it is found again by
-    /// the next scan.
-    pub fn remove_stray(&self, partition: &TopicPartition) {
+    /// Removes a partition that no topic has any more: it has another name when this returns, so that a topic of its name
+    /// may be made, and its bytes go in the background. What a crash leaves of it is found again by the next scan.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub async fn remove_stray(&self, partition: &TopicPartition) -> Result<(), DiskError> {
         tracing::info!("{}: {partition} belongs to no topic any more and is removed", self.path.display());
         self.forget(partition);
-        self.remove_in_background(self.path.join(partition.to_string()));
+        let unique = u128::from(host::random_u64()) << 64 | u128::from(host::random_u64());
+        let name = PartitionDir::staged_name(&partition.topic, partition.partition, DirStage::Delete, unique);
+        let (from, to) = (self.path.join(partition.to_string()), self.path.join(name));
+        host::rename(&from, &to).await.at("rename", &from)?;
+        self.remove_in_background(to);
+        Ok(())
     }
 
     fn remove_in_background(&self, path: PathBuf) {

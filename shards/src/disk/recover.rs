@@ -20,7 +20,7 @@ use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::log::damage::Damage;
 use ottla::log::files::{
     FileStage, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile, SegmentFileKind,
-    encode_partition_metadata,
+    decode_partition_metadata, encode_partition_metadata,
 };
 use ottla::log::leader_epochs::LeaderEpochs;
 use ottla::log::load::{self, FoundSegment, LoadInput, LoadStep, Loaded, LogLoader};
@@ -87,8 +87,7 @@ struct Files {
 }
 
 impl ShardDisk {
-    /// Makes a partition that was never on this broker. Its directory, with the topic's id in it, is durable when this
-    /// returns.
+    /// Makes a partition that was never on this broker. The name of its directory is durable when this returns.
     ///
     /// # Errors
     /// The disk's failures, and a directory in the way that holds records.
@@ -111,26 +110,28 @@ impl ShardDisk {
         let place = self.place(dir, name, with.topic_id);
         let mut log = Log::new(with.config, Offset::ZERO, host::random_u64(), host::now());
         log.set_replicated(with.replicated);
-        Ok(self.assemble(place, log, false, IndexFiles::default()))
+        let partition = self.assemble(place, log, false, IndexFiles::default());
+        partition.untouched.set(true);
+        Ok(partition)
     }
 
+    /// Makes a partition's directory. Its name is durable after the next sync of the log dir's names; the file in it is
+    /// not synced for itself, because a load writes it anew where it is missing or was never finished.
     async fn make_directory(&self, path: &Path, topic_id: TopicId) -> Result<(), DiskError> {
-        host::create_dir_all(path).await.at("create", path)?;
-        let entries = patient::read_dir(path).await?;
-        let occupied =
-            entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
-        if occupied {
-            return Err(DiskError::corrupt(path, "it holds records, where a new partition is to be made"));
+        match host::create_dir(path).await {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let entries = patient::read_dir(path).await?;
+                let occupied =
+                    entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
+                if occupied {
+                    let reason = "it holds records, where a new partition is to be made";
+                    return Err(DiskError::corrupt(path, reason));
+                }
+                remove_if_there(&path.join(PARTITION_METADATA)).await?;
+            }
+            result => result.at("create", path)?,
         }
-        let metadata = path.join(PARTITION_METADATA);
-        let how = OpenHow { write: true, create: true, ..OpenHow::default() };
-        let file = patient::open(&metadata, how).await?;
-        let text = encode_partition_metadata(topic_id);
-        let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(text.as_bytes()).into()];
-        file.set_len(0).await.at("cut", &metadata)?;
-        file.write_at(slices, 0, Durability::None).await.at("write", &metadata)?;
-        file.sync_data().await.at("sync", &metadata)?;
-        patient::sync_dir(path).await?;
+        write_metadata(&path.join(PARTITION_METADATA), topic_id).await?;
         Ok(())
     }
 
@@ -228,6 +229,9 @@ impl ShardDisk {
             && let Some((log, created, files)) = restore(clean, &with)
         {
             let partition = self.assemble(place, log, created, files);
+            partition.untouched.set(true);
+            // The epochs of a log that never had records are in the note alone.
+            partition.state.borrow_mut().epochs_dirty = clean.log_end_offset == 0;
             return Ok(LoadedPartition { partition, scanned_bytes: 0, cut: false, damage: Vec::new() });
         }
         let result = Loading { place: &place, scanned: Vec::new() }.run(&found, &with).await;
@@ -247,6 +251,15 @@ impl ShardDisk {
     }
 }
 
+/// Writes `partition.metadata`, unsynced.
+async fn write_metadata(path: &Path, topic_id: TopicId) -> Result<(), IoFailure> {
+    let how = OpenHow { write: true, create: true, ..OpenHow::default() };
+    let file = patient::open(path, how).await?;
+    let text = encode_partition_metadata(topic_id);
+    let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(text.as_bytes()).into()];
+    file.write_at(slices, 0, Durability::None).await.at("write", path)
+}
+
 /// One load from files.
 struct Loading<'a> {
     place: &'a Place,
@@ -256,6 +269,7 @@ struct Loading<'a> {
 
 impl Loading<'_> {
     async fn run(mut self, found: &Found, with: &OpenWith) -> Result<(Loaded, bool), DiskError> {
+        self.check_topic().await?;
         let files = self.list().await?;
         let segments: Vec<Offset> = files.segments.iter().map(|segment| segment.base_offset).collect();
         let input = LoadInput {
@@ -293,6 +307,27 @@ impl Loading<'_> {
         let active = loaded.log.active_segment().base_offset();
         let created = segments.contains(&active) && !loaded.remove_segments.contains(&active);
         Ok((loaded, created))
+    }
+
+    /// The directory must be that of the topic that the metadata knows by its name. A file that a crash has kept from
+    /// being finished is written anew.
+    async fn check_topic(&self) -> Result<(), DiskError> {
+        let path = self.place.path.join(PARTITION_METADATA);
+        let bytes = patient::read_if_there(&path, FILE_BYTES_MAX).await?.unwrap_or_default();
+        match decode_partition_metadata(&bytes) {
+            Ok(topic_id) if topic_id == self.place.topic_id => Ok(()),
+            Ok(topic_id) => {
+                let expected = self.place.topic_id;
+                Err(DiskError::corrupt(&path, format!("it names topic {topic_id}, the metadata {expected}")))
+            }
+            Err(error) => {
+                if bytes.iter().any(|&byte| byte != 0) {
+                    tracing::warn!("{}: {error}; written anew", path.display());
+                }
+                remove_if_there(&path).await?;
+                Ok(write_metadata(&path, self.place.topic_id).await?)
+            }
+        }
     }
 
     fn path(&self, base: Offset, kind: SegmentFileKind) -> PathBuf {

@@ -69,6 +69,12 @@ impl ShardDisk {
         &self.dirs
     }
 
+    /// How many partitions are worked on at a time where all of them need work.
+    #[must_use]
+    pub fn together_max(&self) -> usize {
+        self.settings.together_max
+    }
+
     /// Bytes that are appended and not on disk, over all partitions.
     #[must_use]
     pub fn unflushed_bytes(&self) -> usize {

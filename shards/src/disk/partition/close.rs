@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use ottla::ids::Offset;
 use ottla::log::producer_snapshot::encode_snapshot;
 use ottla::log::{ActiveSegment, ClosedSegment, TimestampOffset};
 
@@ -22,7 +23,9 @@ impl Partition {
     pub async fn close(self: &Rc<Self>) -> Result<(), DiskError> {
         self.check()?;
         let turn = self.turn.acquire(1).await;
-        self.checkpoint().await?;
+        if !self.is_as_left() {
+            self.checkpoint().await?;
+        }
         {
             let mut state = self.state.borrow_mut();
             assert_eq!(state.pending_bytes(), 0, "whoever appends has the turn");
@@ -30,7 +33,7 @@ impl Partition {
         }
         drop(turn);
         self.wait_idle().await;
-        let result = self.trim().await;
+        let result = if self.is_as_left() { Ok(()) } else { self.trim().await };
         if let Err(DiskError::Io(failure)) = &result {
             self.housekeeping_failed(failure);
         }
@@ -43,6 +46,15 @@ impl Partition {
         }
         self.dir.remove_open();
         Ok(())
+    }
+
+    /// Whether a clean stop has nothing to do to its files: nothing was written, rolled or pending since they were left so.
+    fn is_as_left(&self) -> bool {
+        let state = self.state.borrow();
+        self.untouched.get()
+            && state.log.log_end_offset() == state.log.recovery_point()
+            && state.unfinished.is_empty()
+            && (!state.epochs_dirty || state.log.log_end_offset() == Offset::ZERO)
     }
 
     /// Cuts the active segment to its bytes.

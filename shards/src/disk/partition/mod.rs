@@ -145,6 +145,8 @@ pub struct Partition {
     pub(super) cached: Cell<bool>,
     /// Whether a checkpoint will look at it.
     pub(super) checkpoint_due: Cell<bool>,
+    /// Its files are as a clean stop leaves them: nothing was written since it was made or restored from the note of one.
+    pub(super) untouched: Cell<bool>,
 }
 
 impl Partition {
@@ -188,6 +190,7 @@ impl Partition {
             progress: Notify::new(),
             cached: Cell::new(false),
             checkpoint_due: Cell::new(false),
+            untouched: Cell::new(false),
         })
     }
 

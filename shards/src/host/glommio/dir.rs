@@ -16,6 +16,21 @@ use crate::host::types::{Durability, OpenHow};
 
 const HERE: types::Fd = types::Fd(libc::AT_FDCWD);
 
+/// Creates the directory `path` in one that is there. Nothing is synced.
+///
+/// # Errors
+/// `AlreadyExists` when the name is taken.
+pub async fn create_dir(path: impl AsRef<Path>) -> io::Result<()> {
+    if !driver::current().ring.supports(opcode::MkDirAt::CODE) {
+        let path = path.as_ref().to_path_buf();
+        return spawn_blocking(move || std::fs::create_dir(path)).await;
+    }
+    let path = c_path(path.as_ref())?;
+    let entry = opcode::MkDirAt::new(HERE, path.as_ptr()).mode(0o777).build();
+    Op::begin(entry, Hold::Path(path)).result().await?;
+    Ok(())
+}
+
 /// Creates `path` and the directories above it; those that are there stay as they are. Nothing is synced.
 pub async fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref().to_path_buf();
