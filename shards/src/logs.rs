@@ -33,9 +33,9 @@ const LEVELS: [(LogLevel, Level); 6] = [
     (LogLevel::Fatal, Level::ERROR),
 ];
 
-/// Starts the logs. They are flushed when the guard is dropped. `OTTLA_LOG` sets the level: error, warn, info, debug or
+/// Starts the logs. They are flushed when the guard is dropped. `OTTLA_LOG` sets the level: error, warn, info, debug
+/// or
 /// trace.
-#[must_use]
 pub fn start() -> WorkerGuard {
     let wanted = std::env::var("OTTLA_LOG").unwrap_or_default();
     let level = LEVELS.iter().find(|(level, _)| level.name().eq_ignore_ascii_case(&wanted));

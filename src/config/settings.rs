@@ -17,7 +17,8 @@ pub type Overrides = BTreeMap<String, String>;
 
 /// Settings that hold only where neither a file nor the environment configures anything: a broker that somebody
 /// tries out. A new group then needs no three seconds for its first member (Kafka's default of
-/// `group.initial.rebalance.delay.ms` is 3000, and so it is with any file), and nobody but this machine reaches a broker
+/// `group.initial.rebalance.delay.ms` is 3000, and so it is with any file), and nobody but this machine reaches a
+/// broker
 /// that asks for no password.
 const EMBEDDED: &[(&str, &str)] =
     &[("group.initial.rebalance.delay.ms", "0"), ("listeners", "PLAINTEXT://localhost:9092")];

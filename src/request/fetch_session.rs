@@ -294,5 +294,4 @@ impl FetchSessions {
 }
 
 #[cfg(test)]
-#[path = "fetch_session_tests.rs"]
 mod tests;

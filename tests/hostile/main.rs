@@ -259,7 +259,7 @@ fn a_reader_that_never_reads_is_bounded() {
     producer.send(10, Instant::now() + Duration::from_secs(30));
     assert_eq!(producer.acknowledged(), 250_010, "others are served meanwhile");
     eprintln!("20 readers that never read: memory from {before} to {during} bytes");
-    let budget = before + (2 * 32 << 20) + MEMORY_SLACK_BYTES;
+    let budget = before + ((2 * 32) << 20) + MEMORY_SLACK_BYTES;
     assert!(during <= budget, "memory grew from {before} to {during} bytes");
     drop(readers);
     assert_eq!(broker.stop(), 0);

@@ -1,7 +1,8 @@
 //! Bytes that Apache Kafka wrote: each must decode completely and encode to the same bytes again.
 //!
 //! `golden/rpc/` holds one file per api, one frame (header and body, without the length) per line, recorded between a
-//! Kafka 4.3.1 cluster of two nodes and Kafka's own tools and clients, librdkafka and kafka-python; the responses to old
+//! Kafka 4.3.1 cluster of two nodes and Kafka's own tools and clients, librdkafka and kafka-python; the responses to
+//! old
 //! versions were asked for one by one. `golden/records.txt` holds records from the logs of that cluster: the internal
 //! topics, the metadata log and control batches. `golden/classes.txt` holds random values of everything that is no
 //! request or response, as Kafka's own generated classes wrote them.

@@ -1,6 +1,7 @@
 //! Who this node is: `meta.properties` of every log directory, written by the first start.
 //!
-//! What must hold: all directories belong to one cluster and to this node; a directory's file is complete and synced, with
+//! What must hold: all directories belong to one cluster and to this node; a directory's file is complete and
+//! synced, with
 //! its name, before anything else is written there. A power cut during the first start leaves directories with and
 //! without the file: the next start completes them.
 

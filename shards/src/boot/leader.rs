@@ -201,7 +201,8 @@ fn accept(starting: &Rc<Starting>, config: &BrokerConfig, bound: Vec<Bound>) -> 
     acceptor
 }
 
-/// The controlled end: no new connections, everything in flight answered, every log closed, the directories marked clean.
+/// The controlled end: no new connections, everything in flight answered, every log closed, the directories marked
+/// clean.
 async fn stop(starting: &Rc<Starting>, acceptor: &Acceptor, dirs: &LogDirs, signal: Signal) {
     tracing::info!(?signal, "stopping: answering what is in flight, then closing every log");
     acceptor.stop();

@@ -1,8 +1,11 @@
-//! The start, in order: settings, the machine, directories, who this node is, the metadata, every shard's partitions, and
+//! The start, in order: settings, the machine, directories, who this node is, the metadata, every shard's
+//! partitions, and
 //! only then clients.
 //!
-//! Shard 0 leads; the others wait for [`Query::Begin`](crate::drive::messages::Query) over the mesh. What must hold: nothing
-//! is served before everything that was acknowledged is in place; what makes a start impossible is one line on standard
+//! Shard 0 leads; the others wait for [`Query::Begin`](crate::drive::messages::Query) over the mesh. What must hold:
+//! nothing
+//! is served before everything that was acknowledged is in place; what makes a start impossible is one line on
+//! standard
 //! error that names the setting and what to do, and exit code 1.
 
 use std::fmt::Display;
@@ -95,7 +98,8 @@ struct Plan {
     cpus: Vec<usize>,
 }
 
-/// How many shards, and where: `cpus` where it is set, else the process's own CPUs in turn. More shards than CPUs are not
+/// How many shards, and where: `cpus` where it is set, else the process's own CPUs in turn. More shards than CPUs
+/// are not
 /// pinned.
 fn shard_specs(config: &BrokerConfig) -> Result<Vec<ShardSpec>, String> {
     let cpus = match config.runtime.cpus.as_slice() {

@@ -1,6 +1,7 @@
 //! From the command line, the file and the environment to the broker's settings.
 //!
-//! Layers, weakest first: defaults, `server.properties`, `KAFKA_*` variables, `--data`, `--override`. What is refused is
+//! Layers, weakest first: defaults, `server.properties`, `KAFKA_*` variables, `--data`, `--override`. What is
+//! refused is
 //! one line that names the key, the value and what is allowed.
 
 use std::collections::BTreeMap;

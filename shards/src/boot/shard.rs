@@ -1,4 +1,5 @@
-//! One shard from its start to its end: it waits for shard 0 to begin, opens its partitions, serves, and stops when told.
+//! One shard from its start to its end: it waits for shard 0 to begin, opens its partitions, serves, and stops when
+//! told.
 
 use std::cell::OnceCell;
 use std::rc::Rc;

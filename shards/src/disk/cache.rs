@@ -92,7 +92,8 @@ impl ShardDisk {
     }
 }
 
-/// Lets chunks go that were written a while ago, until none is left. While it waits it keeps nothing of the shard alive.
+/// Lets chunks go that were written a while ago, until none is left. While it waits it keeps nothing of the shard
+/// alive.
 async fn sweep(disk: Weak<ShardDisk>, idle: Duration) {
     loop {
         host::sleep(idle / 2).await;

@@ -190,6 +190,12 @@ impl ZeroAhead {
         Some(piece)
     }
 
+    /// Pretends that a piece is in flight, or that it has ended.
+    #[cfg(test)]
+    pub(super) fn hold_for_test(&mut self, piece: Option<Range<FilePosition>>) {
+        self.busy = piece;
+    }
+
     fn piece_done(&mut self, written: bool) {
         let piece = self.busy.take().expect("a piece that ends was begun");
         if written {

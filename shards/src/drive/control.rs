@@ -1,7 +1,9 @@
-//! The controller, on shard 0: decides changes of the metadata, makes them durable, replays them, and hands every shard
+//! The controller, on shard 0: decides changes of the metadata, makes them durable, replays them, and hands every
+//! shard
 //! the new image.
 //!
-//! On disk: `__cluster_metadata-0`, one batch of records per decision. What must hold: one change at a time; a change is
+//! On disk: `__cluster_metadata-0`, one batch of records per decision. What must hold: one change at a time; a
+//! change is
 //! answered after its records are durable and every shard has the image that knows them; only the replay of durable
 //! records makes an image, at start as well.
 

@@ -1,7 +1,9 @@
 //! Opening, configuring and closing what a shard has: its partitions as the image says, its connections, its end.
 //!
-//! What must hold: a partition of the image is open on its owner before the change that made it is answered; a log whose
-//! topic is gone is deleted in the background; at the end nothing is closed while a request that needs it is in flight.
+//! What must hold: a partition of the image is open on its owner before the change that made it is answered; a log
+//! whose
+//! topic is gone is deleted in the background; at the end nothing is closed while a request that needs it is in
+//! flight.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -1,7 +1,9 @@
 //! One shard at work: feeds the cores with requests, durable appends and time, and performs what they put out.
 //!
-//! A [`Shard`] lives on its executor's thread. It serves the connections that were handed to it (`dispatch` and the files
-//! beside it, one per kind of request) and owns the partitions that `ottla::placement` gives it (`owner`). What one shard
+//! A [`Shard`] lives on its executor's thread. It serves the connections that were handed to it (`dispatch` and the
+//! files
+//! beside it, one per kind of request) and owns the partitions that `ottla::placement` gives it (`owner`). What one
+//! shard
 //! wants of another it asks over the mesh; nothing is shared but immutable images.
 //!
 //! | file | what it drives |

@@ -1,6 +1,7 @@
 //! One part of a Fetch request on the owner shard: fencing, then one read of the log.
 //!
-//! What must hold: high watermark, last stable offset and log start offset are those of the moment of the read; nothing
+//! What must hold: high watermark, last stable offset and log start offset are those of the moment of the read;
+//! nothing
 //! at or behind the end that the isolation level may see is part of the answer.
 
 use std::rc::Rc;

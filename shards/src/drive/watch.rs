@@ -2,7 +2,8 @@
 //!
 //! The owner shard keeps one entry per waiting Fetch request, with a subscription per partition. What must hold: a
 //! watch ends when any of its partitions has moved past the end that the asker saw, when its deadline passes or when
-//! the asker says so; an end that moved before the watch arrived ends it at once. The last stable offset needs no watch
+//! the asker says so; an end that moved before the watch arrived ends it at once. The last stable offset needs no
+//! watch
 //! of its own: it moves when a marker does, which moves the high watermark too.
 
 use std::cell::RefCell;

@@ -59,7 +59,10 @@ fn api_keys(out: &mut String, apis: &BTreeMap<i16, Api<'_>>) {
         let _ = writeln!(out, "{key} => ApiKey::{},", api.name);
     }
     out.push_str("_ => return None,\n})\n}\n");
-    out.push_str("/// Kafka's name of the api, without `Request`.\npub const fn name(self) -> &'static str {\nmatch self {\n");
+    out.push_str(
+        "/// Kafka's name of the api, without `Request`.\
+    \npub const fn name(self) -> &'static str {\nmatch self {\n",
+    );
     for api in apis.values() {
         let _ = writeln!(out, "ApiKey::{0} => \"{0}\",", api.name);
     }
@@ -70,7 +73,8 @@ fn api_keys(out: &mut String, apis: &BTreeMap<i16, Api<'_>>) {
         let from = |m: &Message| if m.flexible.is_empty() { i16::MAX } else { m.flexible.low };
         let _ = writeln!(
             out,
-            "ApiKey::{} => ApiFacts {{ low: {}, high: {}, unstable: {}, request_flexible: {}, response_flexible: {} }},",
+            "ApiKey::{} => ApiFacts {{ low: {}, high: {}, unstable: {}, \
+            request_flexible: {}, response_flexible: {} }},",
             api.name,
             r.valid.low,
             r.valid.high,
@@ -87,7 +91,8 @@ fn decode_any(out: &mut String, apis: &BTreeMap<i16, Api<'_>>) {
         let _ = writeln!(
             out,
             "/// Decodes the whole body of a {what} and drops it: what a test needs to reach every decoder.\n\
-             #[allow(clippy::all)]\npub fn decode_{what}_any(api: ApiKey, version: i16, body: &[u8]) -> Result<(), DecodeError> {{\n\
+             #[allow(clippy::all)]\npub fn decode_{what}_any(api: ApiKey, version: i16, \
+             body: &[u8]) -> Result<(), DecodeError> {{\n\
              let r = &mut Reader::new(body);\nmatch api {{"
         );
         for api in apis.values() {
@@ -170,7 +175,8 @@ fn for_each(out: &mut String, messages: &[Message]) {
     }
     out.push_str("};\n}\n");
     out.push_str(
-        "/// Calls `$each!(Api, request_module, Request, response_module, Response)` for every api that has a version.\n\
+        "/// Calls `$each!(Api, request_module, Request, response_module, Response)` \
+        for every api that has a version.\n\
          #[macro_export]\nmacro_rules! for_each_api {\n($each:ident) => {\n",
     );
     for api in apis(messages).values().filter(|a| !a.request.valid.is_empty()) {

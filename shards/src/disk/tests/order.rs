@@ -1,8 +1,9 @@
 //! Group commit and waiting: many appends share a write, and every waiter is woken.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use ottla::ids::Offset;
+use ottla::ids::{FilePosition, Offset};
 use ottla::log::LogConfig;
 
 use super::support::*;
@@ -102,5 +103,24 @@ fn busy_partitions_zero_ahead_and_lose_nothing_by_it() {
         for (at, found) in batches.iter().enumerate() {
             assert!(*found == stored(&batch(at as u64, 900), at as i64, -1), "batch {at}");
         }
+    });
+}
+
+#[test]
+fn a_flush_does_not_overtake_zeros_on_their_way_to_its_blocks() {
+    let root = directory(false);
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        let hold = |piece| partition.state.borrow_mut().active().zero.hold_for_test(piece);
+        hold(Some(FilePosition(4096)..FilePosition(8192)));
+        produce(&partition, &batch(1, 1_000)).await;
+        append(&partition, &batch(2, 4_000)).await.expect("an append");
+        let waiting = host::spawn(partition.wait_durable(Offset(2)));
+        host::sleep(Duration::from_millis(30)).await;
+        assert_eq!(partition.offsets().durable_end, Offset(1), "the second batch reaches into the zeros");
+        hold(None);
+        partition.progress.notify_all();
+        waiting.await.expect("a flush");
     });
 }

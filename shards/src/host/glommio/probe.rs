@@ -18,7 +18,8 @@ pub enum ProbeError {
     NoIoUring,
     /// The administrator has switched io_uring off.
     #[error(
-        "io_uring is refused: sysctl kernel.io_uring_disabled is {value}; set it to 0 (sysctl -w kernel.io_uring_disabled=0)"
+        "io_uring is refused: sysctl kernel.io_uring_disabled is {value}; \
+        set it to 0 (sysctl -w kernel.io_uring_disabled=0)"
     )]
     IoUringDisabled {
         /// The setting's value.
@@ -26,7 +27,8 @@ pub enum ProbeError {
     },
     /// Something else, most often a container's seccomp profile, forbids io_uring.
     #[error(
-        "io_uring is refused ({error}), most likely by a container's seccomp profile: allow io_uring_setup, io_uring_enter and io_uring_register (docker run --security-opt seccomp=unconfined)"
+        "io_uring is refused ({error}), most likely by a container's seccomp profile: \
+        allow io_uring_setup, io_uring_enter and io_uring_register (docker run --security-opt seccomp=unconfined)"
     )]
     IoUringRefused {
         /// What the system said.

@@ -1,3 +1,5 @@
+//! Fetch sessions: what an incremental reply leaves out, whose turn it is, and when a session ends.
+
 use super::*;
 
 fn partition(index: i32) -> PartitionRef {
