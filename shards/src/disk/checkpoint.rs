@@ -151,6 +151,10 @@ impl Partition {
         let (recovery_point, high_watermark, stale) = {
             let mut state = self.state.borrow_mut();
             state.log.advance_recovery_point(end);
+            if self.synced_together.get() {
+                // The log dir takes the offsets over from the note of the stop, when everything is synced.
+                return Ok(());
+            }
             (state.log.recovery_point(), state.log.high_watermark(), state.log.retire_snapshots())
         };
         self.dir.set_offset(OffsetsKind::RecoveryPoint, &self.name, recovery_point);

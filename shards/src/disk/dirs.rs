@@ -122,6 +122,8 @@ pub struct LogDir {
     /// Partitions that are open on any shard.
     open: AtomicUsize,
     closed: Mutex<Vec<CleanPartition>>,
+    /// Partitions were closed with files that are not synced yet.
+    sync_at_finish: AtomicBool,
 }
 
 /// How far the names in the directory are durable; changes are counted.
@@ -196,6 +198,7 @@ impl LogDir {
             names: Mutex::default(),
             open: AtomicUsize::new(0),
             closed: Mutex::default(),
+            sync_at_finish: AtomicBool::new(false),
         }
     }
 
@@ -533,6 +536,23 @@ impl LogDir {
         locked(&self.closed).push(partition);
     }
 
+    /// Has [`finish_clean`](LogDir::finish_clean) sync what partitions have left unsynced.
+    pub(super) fn sync_at_finish(&self) {
+        self.sync_at_finish.store(true, Ordering::Relaxed);
+    }
+
+    /// Syncs the whole file system; only then may a checkpoint rely on what closed partitions have written.
+    async fn sync_closed(&self) -> Result<(), DiskError> {
+        let synced = patient::sync_file_system(&self.path).await;
+        synced.inspect_err(|failure| self.fail(failure))?;
+        for closed in locked(&self.closed).iter() {
+            let name = TopicPartition { topic: closed.topic.as_str().into(), partition: closed.partition };
+            self.set_offset(OffsetsKind::RecoveryPoint, &name, Offset(closed.log_end_offset));
+            self.set_offset(OffsetsKind::HighWatermark, &name, Offset(closed.high_watermark));
+        }
+        Ok(())
+    }
+
     /// Ends the clean shutdown, when every shard has closed its partitions: checkpoints, archive, marker, in this
     /// order, each durable before the next.
     ///
@@ -543,6 +563,10 @@ impl LogDir {
         if open > 0 {
             let reason = format!("{open} partitions were not closed");
             return Err(DiskError::Offline { dir: self.path.clone(), reason });
+        }
+        self.check()?;
+        if self.sync_at_finish.load(Ordering::Relaxed) {
+            self.sync_closed().await?;
         }
         for kind in OffsetsKind::ALL {
             self.write_offsets(kind).await?;

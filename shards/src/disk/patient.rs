@@ -94,6 +94,14 @@ pub async fn sync_dir(path: &Path) -> Result<(), IoFailure> {
     patiently("sync", path, || host::sync_dir(path)).await
 }
 
+/// Makes everything on the file system of a directory durable.
+///
+/// # Errors
+/// As [`open`].
+pub async fn sync_file_system(path: &Path) -> Result<(), IoFailure> {
+    patiently("sync", path, || host::sync_file_system(path)).await
+}
+
 /// The entries of a directory.
 ///
 /// # Errors

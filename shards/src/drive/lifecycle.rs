@@ -23,7 +23,7 @@ use ottla::placement::owner;
 use ottla::request::describe_log_dirs::{LogDirUsage, PartitionUsage};
 use ottla::time::Monotonic;
 
-use crate::disk::{DiskError, Found, LogDir, OpenWith};
+use crate::disk::{DiskError, Found, LogDir, OpenWith, Synced};
 use crate::drive::fan_out::for_each_of;
 use crate::drive::{Hosted, Shard};
 use crate::host::{Queue, now, sleep, spawn_in, timeout};
@@ -31,6 +31,9 @@ use crate::host::{Queue, now, sleep, spawn_in, timeout};
 /// How long requests in flight may take to be answered when the broker stops.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Logs of a shard whose files are synced one by one at the start and at the end. More of them wait for one sync of the file system, which
+/// is dearer where others write much to it.
+const SYNCED_ONE_BY_ONE_MAX: usize = 100;
 /// How often a long start says how far it is.
 const PROGRESS: Duration = Duration::from_secs(2);
 
@@ -41,17 +44,22 @@ type TopicConfigs = BTreeMap<TopicId, Rc<TopicConfig>>;
 pub async fn open_found(shard: &Rc<Shard>, found: Vec<(TopicIdPartition, usize, Found)>) {
     let image = shard.image();
     let configs = Rc::new(topic_configs(shard, &image, found.iter().map(|(id, ..)| *id)));
+    let to_read = found.iter().filter(|(_, _, found)| found.clean.is_none()).count();
+    let synced = if to_read > SYNCED_ONE_BY_ONE_MAX { Synced::Together } else { Synced::OneByOne };
     let progress = Rc::new(Progress::new(found.len()));
     let (of, image_of, told) = (Rc::clone(shard), Arc::clone(&image), Rc::clone(&progress));
     for_each_of(found, shard.disk.together_max(), move |(id, dir, found)| {
         let (shard, image, progress) = (Rc::clone(&of), Arc::clone(&image_of), Rc::clone(&told));
         let (dir, config) = (Arc::clone(&shard.disk.dirs().all()[dir]), Rc::clone(&configs[&id.topic_id]));
         async move {
-            let scanned = open(&shard, &image, Opening { id, dir, found, config }).await;
+            let scanned = open(&shard, &image, Opening { id, synced, dir, found, config }).await;
             progress.opened(scanned);
         }
     })
     .await;
+    if synced == Synced::Together {
+        shard.disk.sync_loaded().await;
+    }
     progress.done();
     let owned = image.topics.iter().flat_map(|topic| topic.partition_keys());
     let missing: Vec<_> = owned.filter(|id| is_missing(shard, *id)).collect();
@@ -62,6 +70,7 @@ pub async fn open_found(shard: &Rc<Shard>, found: Vec<(TopicIdPartition, usize, 
 /// A partition that is to be opened.
 struct Opening {
     id: TopicIdPartition,
+    synced: Synced,
     dir: Arc<LogDir>,
     found: Found,
     config: Rc<TopicConfig>,
@@ -106,9 +115,9 @@ impl Progress {
 
 /// Opens a partition and returns how many bytes had to be scanned for that.
 async fn open(shard: &Shard, image: &Image, opening: Opening) -> u64 {
-    let Opening { id, dir, found, config } = opening;
+    let Opening { id, synced, dir, found, config } = opening;
     let name = found.partition.clone();
-    match shard.disk.load(&dir, found, open_with(shard, id, &config)).await {
+    match shard.disk.load_synced(&dir, found, open_with(shard, id, &config), synced).await {
         Ok(loaded) => {
             if loaded.scanned_bytes > 0 {
                 tracing::debug!(partition = %name, scanned_bytes = loaded.scanned_bytes, "recovered");
@@ -383,9 +392,14 @@ pub async fn quiesce(shard: &Rc<Shard>) {
 
 /// Closes every log: trimmed, synced, noted as clean.
 pub async fn close(shard: &Rc<Shard>) {
-    let hosted = std::mem::take(&mut *shard.hosted.borrow_mut());
-    for_each_of(hosted.into_values().collect(), shard.disk.together_max(), |hosted| async move {
-        let closed: Result<(), DiskError> = hosted.partition.close().await;
+    let hosted: Vec<_> = std::mem::take(&mut *shard.hosted.borrow_mut()).into_values().collect();
+    let are_many =
+        hosted.iter().filter(|hosted| !hosted.partition.is_as_left()).count() > SYNCED_ONE_BY_ONE_MAX;
+    for_each_of(hosted, shard.disk.together_max(), move |hosted| async move {
+        let closed: Result<(), DiskError> = match are_many {
+            true => hosted.partition.close_with_others().await,
+            false => hosted.partition.close().await,
+        };
         if let Err(error) = closed {
             tracing::error!(partition = %hosted.partition.name(), %error, "is not closed cleanly");
         }

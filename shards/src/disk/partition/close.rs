@@ -48,8 +48,22 @@ impl Partition {
         Ok(())
     }
 
+    /// Like [`close`](Partition::close), for one of very many: its files are durable only when
+    /// [`LogDir::finish_clean`](crate::disk::LogDir::finish_clean) has synced the whole file system, and no checkpoint
+    /// relies on them before.
+    ///
+    /// # Errors
+    /// Those of [`close`](Partition::close).
+    pub async fn close_with_others(self: &Rc<Self>) -> Result<(), DiskError> {
+        self.dir.sync_at_finish();
+        self.synced_together.set(true);
+        let result = self.close().await;
+        self.synced_together.set(result.is_ok());
+        result
+    }
+
     /// Whether a clean stop has nothing to do to its files: nothing was written, rolled or pending since they were left so.
-    fn is_as_left(&self) -> bool {
+    pub fn is_as_left(&self) -> bool {
         let state = self.state.borrow();
         self.untouched.get()
             && state.log.log_end_offset() == state.log.recovery_point()
@@ -71,7 +85,7 @@ impl Partition {
             let file = self.block_file(base).await?;
             if file.len().await.at("examine", &path)? != bytes {
                 file.set_len(bytes).await.at("cut", &path)?;
-                file.sync_data().await.at("sync", &path)?;
+                self.sync_file(&file, &path).await?;
             }
         }
         self.write_active_indexes(IndexWrite::Synced).await?;

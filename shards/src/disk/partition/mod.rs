@@ -147,6 +147,9 @@ pub struct Partition {
     pub(super) checkpoint_due: Cell<bool>,
     /// Its files are as a clean stop leaves them: nothing was written since it was made or restored from the note of one.
     pub(super) untouched: Cell<bool>,
+    /// It is being closed with many others: its files are synced by one sync of the file system, before anything relies
+    /// on them.
+    pub(super) synced_together: Cell<bool>,
 }
 
 impl Partition {
@@ -191,6 +194,7 @@ impl Partition {
             cached: Cell::new(false),
             checkpoint_due: Cell::new(false),
             untouched: Cell::new(false),
+            synced_together: Cell::new(false),
         })
     }
 
