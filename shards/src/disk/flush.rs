@@ -201,13 +201,11 @@ impl Partition {
     }
 
     async fn write(self: &Rc<Self>, begun: &Begun) -> Result<(), Failure> {
-        let (file, named) = self.open_blocks(begun.base).await.map_err(Failure::of_write)?;
-        if named {
-            return self.write_blocks(begun, &file).await;
-        }
+        let (file, unnamed) = self.open_blocks(begun.base).await.map_err(Failure::of_write)?;
+        let Some(turn) = unnamed else { return self.write_blocks(begun, &file).await };
         // A new segment's name becomes durable while its first bytes do; the flush is over when both are.
         let (partition, base) = (Rc::clone(self), begun.base);
-        let naming = host::spawn(async move { partition.name_segment(base).await });
+        let naming = host::spawn(async move { partition.name_segment(base, turn).await });
         let written = self.write_blocks(begun, &file).await;
         let named = naming.await.map_err(Failure::of_write);
         written.and(named)

@@ -19,6 +19,7 @@ use super::{IndexFiles, Partition};
 use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::fds::{FdKey, Use};
 use crate::disk::patient;
+use crate::host::sync::Permit;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
 
 impl Partition {
@@ -34,33 +35,45 @@ impl Partition {
 
     /// A segment's file for reads and writes of whole blocks, created if the segment is new; its name is durable.
     pub(in crate::disk) async fn block_file(&self, base: Offset) -> Result<File, IoFailure> {
-        let (file, named) = self.open_blocks(base).await?;
-        if !named {
-            self.name_segment(base).await?;
+        let (file, unnamed) = self.open_blocks(base).await?;
+        if let Some(turn) = unnamed {
+            self.name_segment(base, turn).await?;
         }
         Ok(file)
     }
 
-    /// A segment's file for reads and writes of whole blocks, created if the segment is new, and whether its name is
-    /// durable: if not, nothing in it is before [`name_segment`](Partition::name_segment).
-    pub(in crate::disk) async fn open_blocks(&self, base: Offset) -> Result<(File, bool), IoFailure> {
+    /// A segment's file for reads and writes of whole blocks, created if the segment is new. With a turn its name is not
+    /// durable, and so nothing in it, before [`name_segment`](Partition::name_segment).
+    pub(in crate::disk) async fn open_blocks(
+        &self,
+        base: Offset,
+    ) -> Result<(File, Option<Permit>), IoFailure> {
         let key = FdKey { partition: self.number, base_offset: base, purpose: Use::Blocks };
-        let created = self.state.borrow_mut().tail_of(base).is_none_or(|segment| segment.created);
-        if created && let Some(file) = self.disk.fds.peek(key) {
-            return Ok((file, true));
+        // Who has made a file needs another descriptor for its directory: few at a time may hold one and want one.
+        let turn = if self.is_created(base) { None } else { Some(self.disk.naming.acquire(1).await) };
+        let turn = turn.filter(|_| !self.is_created(base));
+        if turn.is_none()
+            && let Some(file) = self.disk.fds.peek(key)
+        {
+            return Ok((file, None));
         }
         let path = self.segment_path(base);
-        let how = OpenHow { create: !created, ..self.dir.open_blocks() };
+        let how = OpenHow { create: turn.is_some(), ..self.dir.open_blocks() };
         let file = self.disk.fds.open(key, &path, how).await?;
-        Ok((file, created))
+        Ok((file, turn))
+    }
+
+    fn is_created(&self, base: Offset) -> bool {
+        self.state.borrow_mut().tail_of(base).is_none_or(|segment| segment.created)
     }
 
     /// Makes the name of a new segment's file durable.
-    pub(in crate::disk) async fn name_segment(&self, base: Offset) -> Result<(), IoFailure> {
+    pub(in crate::disk) async fn name_segment(&self, base: Offset, turn: Permit) -> Result<(), IoFailure> {
         patient::sync_dir(&self.path).await?;
         if let Some(segment) = self.state.borrow_mut().tail_of(base) {
             segment.created = true;
         }
+        drop(turn);
         Ok(())
     }
 
