@@ -250,7 +250,7 @@ pub enum WalkStep {
 /// Finds the bytes of a read by headers.
 ///
 /// With a limit by position the walk ends at the batch that holds the offset, and the slice ends where the bytes
-/// run out, perhaps within a batch: clients ignore a partial one (trap 48). With a limit by offset the walk goes on
+/// run out, perhaps within a batch: clients ignore a partial one. With a limit by offset the walk goes on
 /// to the last batch that may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchWalk {

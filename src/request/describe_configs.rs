@@ -5,7 +5,7 @@
 //! | 1 | where a value comes from, and every place where one was found |
 //! | 3 | types and documentation |
 //!
-//! No keys, or an empty list of them, means every key (trap 27). Which keys a resource has and what is said of each is
+//! No keys, or an empty list of them, means every key. Which keys a resource has and what is said of each is
 //! decided in `config/describe`; which resources there are, and the words for those that are not, follow Kafka's
 //! `ConfigHelper`. A type of resource that does not exist refuses the whole request.
 

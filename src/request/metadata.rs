@@ -16,7 +16,7 @@
 //! | 13 | an error for the whole response |
 //!
 //! A topic that does not exist and may be created is answered with UNKNOWN_TOPIC_OR_PARTITION and named in the plan:
-//! the client asks again, as with Kafka. The controller that clients are told is this broker (trap 20).
+//! the client asks again, as with Kafka. The controller that clients are told is this broker.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

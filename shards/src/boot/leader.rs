@@ -1,10 +1,10 @@
 //! Shard 0 leads the start and the end: directories, sockets, identity, metadata; then every shard; then clients. At a
 //! signal the same in reverse.
 
-use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla::config::BrokerConfig;
 use ottla::controller::image::{Endpoint, Image};
@@ -178,7 +178,7 @@ fn dir_line(dir: &LogDir, is_new: bool) -> DirLine<'_> {
     DirLine { path: dir.path(), free_bytes, is_direct: dir.is_direct(), is_new }
 }
 
-/// Accepts on every listener; connections go round the shards.
+/// Accepts on every listener; each connection goes to the shard that has the fewest.
 fn accept(starting: &Rc<Starting>, config: &BrokerConfig, bound: Vec<Bound>) -> Rc<Acceptor> {
     let per_ip = config.network.connections_per_ip_overrides.iter();
     let limits = AcceptLimits {
@@ -189,11 +189,14 @@ fn accept(starting: &Rc<Starting>, config: &BrokerConfig, bound: Vec<Bound>) -> 
             .collect(),
     };
     let acceptor = Acceptor::new(limits);
+    let shards = starting.plan().shards;
+    let loads: Vec<Arc<AtomicUsize>> = (0..shards).map(|_| Arc::default()).collect();
     for (number, bound) in bound.into_iter().enumerate() {
-        let (mesh, shards) = (Rc::clone(starting.mesh()), starting.plan().shards);
-        let next = Cell::new(0);
-        let place = move |accepted: Accepted| {
-            let to = next.replace((next.get() + 1) % shards);
+        let (mesh, loads) = (Rc::clone(starting.mesh()), loads.clone());
+        let place = move |mut accepted: Accepted| {
+            let load = |shard: &u16| loads[usize::from(*shard)].load(Ordering::Relaxed);
+            let to = (0..shards).min_by_key(load).expect("there is a shard");
+            accepted.guard.count_with(&loads[usize::from(to)]);
             drop(mesh.cast(ShardId(to), Query::Connection(Box::new(accepted))));
         };
         spawn_detached(Rc::clone(&acceptor).run(bound.listener, number, place));

@@ -2,7 +2,7 @@
 //!
 //! Owned by one segment of one partition on its owner shard; the writes run in the background queue. A synced write
 //! into space that was never written has to make its extent durable too, which costs about as much again as the write
-//! (RUNTIME.md); into zeroed space it does not. Zeroing writes every byte twice, so it pays for small flushes only:
+//! (tuning.md has the figures); into zeroed space it does not. Zeroing writes every byte twice, so it pays for small flushes only:
 //! a partition that flushes rarely takes just its blocks, one that flushes large pieces extends the file as it goes.
 //!
 //! Invariants:

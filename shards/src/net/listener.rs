@@ -54,12 +54,25 @@ impl Default for AcceptLimits {
 pub struct ConnectionGuard {
     all: Arc<AtomicUsize>,
     of_address: Arc<AtomicUsize>,
+    /// The count of the shard that it was given to.
+    of_shard: Option<Arc<AtomicUsize>>,
+}
+
+impl ConnectionGuard {
+    /// Counts the connection with those of one shard too.
+    pub fn count_with(&mut self, of_shard: &Arc<AtomicUsize>) {
+        of_shard.fetch_add(1, Ordering::Relaxed);
+        self.of_shard = Some(Arc::clone(of_shard));
+    }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.all.fetch_sub(1, Ordering::Relaxed);
         self.of_address.fetch_sub(1, Ordering::Relaxed);
+        if let Some(of_shard) = &self.of_shard {
+            of_shard.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -171,7 +184,7 @@ impl Acceptor {
         }
         self.all.fetch_add(1, Ordering::Relaxed);
         of_address.fetch_add(1, Ordering::Relaxed);
-        Some(ConnectionGuard { all: Arc::clone(&self.all), of_address })
+        Some(ConnectionGuard { all: Arc::clone(&self.all), of_address, of_shard: None })
     }
 
     /// Accepts nothing more, from no listener.

@@ -4,7 +4,7 @@
 //! bytes, or for the begun last block of a tail that was dropped from memory — keeps the partition's turn meanwhile,
 //! so that batches are appended in the order in which they were handed in.
 //!
-//! Durability (DESIGN section 5): the copy goes to a chunk that no write has taken. The flush that takes it later
+//! Durability: the copy goes to a chunk that no write has taken. The flush that takes it later
 //! writes whole blocks from the last written block boundary on; only when that write has ended well is the offset
 //! announced. Until then nobody outside sees the batch, unless `flush.messages` above 1 says otherwise.
 

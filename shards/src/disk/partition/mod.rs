@@ -4,7 +4,7 @@
 //! appends in [`append`], reads in [`read`], files in [`files`], what a roll leaves to do in [`roll`], deletion in
 //! [`delete`], the end in [`close`]; writes to disk are started by [`flush`](super::flush).
 //!
-//! On disk is Kafka's partition directory and nothing else, see DESIGN section 5.
+//! On disk is Kafka's partition directory and nothing else.
 //!
 //! Invariants:
 //! - Nobody but the owner shard touches a [`Partition`]; no borrow of its state lives across an await.
