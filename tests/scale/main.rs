@@ -6,3 +6,4 @@
 mod descriptors;
 mod load;
 mod start;
+mod topics;
