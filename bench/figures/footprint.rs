@@ -3,11 +3,11 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use ottla_tests::broker::Broker;
+use ottla_tests::broker::{Broker, cpu_time};
 use ottla_tests::producer::IdempotentProducer;
 use ottla_tests::topics::create_topic;
 
-use crate::{Figure, broker, cpu_time, mebibytes};
+use crate::{Figure, broker, mebibytes};
 
 /// How long idleness is watched.
 const IDLE: Duration = Duration::from_secs(20);

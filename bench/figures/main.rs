@@ -1,9 +1,8 @@
 //! `make bench`: what a broker costs and how fast it is, beside the real Kafka on the same machine in the same run.
 //!
 //! Nothing here passes or fails; the table is for tuning.md. Each figure is a median of several runs. Kafka's own
-//! producer-perf-test is the load where both brokers are measured, so that neither is favoured by our client.
-
-use std::time::Duration;
+//! producer-perf-test is the load where both brokers are measured, so that neither is favoured by our client. Words on the
+//! command line choose among `start`, `footprint` and `throughput`.
 
 use comfy_table::{Table, presets};
 use ottla_tests::broker::{Broker, Options};
@@ -28,12 +27,20 @@ impl Figure {
 fn main() {
     // `cargo bench` passes flags of the built-in harness, which mean nothing here.
     let mut figures = Vec::new();
-    eprintln!("start: spawn to first durable acknowledgement …");
-    figures.extend(start::measure());
-    eprintln!("footprint: idle memory and CPU, partitions, connections …");
-    figures.extend(footprint::measure());
-    eprintln!("throughput: Kafka's producer-perf-test …");
-    figures.extend(throughput::measure());
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|word| word == name);
+    if is_chosen("start") {
+        eprintln!("start: spawn to first durable acknowledgement …");
+        figures.extend(start::measure());
+    }
+    if is_chosen("footprint") {
+        eprintln!("footprint: idle memory and CPU, partitions, connections …");
+        figures.extend(footprint::measure());
+    }
+    if is_chosen("throughput") {
+        eprintln!("throughput: Kafka's producer-perf-test …");
+        figures.extend(throughput::measure());
+    }
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN).set_header(["figure", "Ottla", "Apache Kafka"]);
     for figure in figures {
@@ -52,17 +59,6 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// A broker with the settings of a plain start.
 fn broker(directory: &std::path::Path) -> Broker {
     Broker::start(&Options::new(directory))
-}
-
-/// User and system time of a process so far.
-fn cpu_time(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    let after_name = stat.rsplit_once(')').expect("the name is in parentheses").1;
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks: u64 =
-        fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number of ticks")).sum();
-    // The kernel's unit for user space, USER_HZ, is 100 per second on every Linux that this runs on.
-    Duration::from_millis(ticks * 10)
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use ottla_tests::broker::cpu_time;
 use ottla_tests::kafka::{RealKafka, kafka_jars, run, tool};
 use ottla_tests::topics::create_topic;
 
-use crate::{Figure, broker, cpu_time, median};
+use crate::{Figure, broker, median};
 
 const ROUNDS: usize = 3;
 

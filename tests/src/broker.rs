@@ -45,6 +45,8 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// The port; 0 for any free one.
     pub port: u16,
+    /// How many descriptors the process may have; as many as the test where it is not set.
+    pub descriptors: Option<u64>,
 }
 
 impl Options {
@@ -52,7 +54,14 @@ impl Options {
     #[must_use]
     pub fn new(data: &Path) -> Self {
         let overrides = ["shards=2", "group.initial.rebalance.delay.ms=0"].map(str::to_owned).to_vec();
-        Self { data: data.to_owned(), overrides, environment: Vec::new(), port: 0 }
+        Self { data: data.to_owned(), overrides, environment: Vec::new(), port: 0, descriptors: None }
+    }
+
+    /// Limits the descriptors of the process.
+    #[must_use]
+    pub fn descriptors(mut self, limit: u64) -> Self {
+        self.descriptors = Some(limit);
+        self
     }
 
     /// Adds a setting.
@@ -78,7 +87,7 @@ impl Broker {
     /// When it ends or stays silent instead; the message carries what it printed.
     #[must_use]
     pub fn start(options: &Options) -> Self {
-        let mut command = Command::new(binary());
+        let mut command = command_of(options);
         command.arg("start").arg("--data").arg(&options.data);
         command.args(["--override", &format!("listeners=PLAINTEXT://127.0.0.1:{}", options.port)]);
         for setting in &options.overrides {
@@ -160,6 +169,28 @@ impl Drop for Broker {
             let _ = self.child.wait();
         }
     }
+}
+
+/// The command that runs the broker, by way of a shell where descriptors are to be limited.
+fn command_of(options: &Options) -> Command {
+    let Some(limit) = options.descriptors else { return Command::new(binary()) };
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(binary());
+    command
+}
+
+/// User and system time of a process so far, in steps of ten milliseconds.
+///
+/// # Panics
+/// When the process is gone.
+#[must_use]
+pub fn cpu_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let after_name = stat.rsplit_once(')').expect("the name is in parentheses").1;
+    let fields = after_name.split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.map(|field| field.parse::<u64>().expect("a number of ticks")).sum();
+    // The kernel's unit for user space, USER_HZ, is 100 per second on every Linux that this runs on.
+    Duration::from_millis(ticks * 10)
 }
 
 /// One number of `/proc/<pid>/status`, in the unit that stands there; 0 when the process is gone.

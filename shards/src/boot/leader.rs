@@ -135,7 +135,10 @@ async fn begin_all(
                 let id = TopicIdPartition { topic_id: topic.id, partition: found.partition.partition };
                 of_shard[usize::from(owner(id, shards).0)].push((id, dir, found));
             }
-            None => dirs.all()[dir].remove_stray(&found.partition),
+            None => {
+                let removed = dirs.all()[dir].remove_stray(&found.partition).await;
+                removed.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
+            }
         }
     }
     let calls = of_shard.into_iter().zip(0u16..).map(|(found, shard)| {

@@ -58,6 +58,7 @@ fn give_up(line: &dyn Display) -> ! {
 fn run(args: &StartArgs, started: std::time::Instant) -> Result<(), String> {
     let Start { config, cluster_id } = settings::gather(args).map_err(|error| error.to_string())?;
     let specs = shard_specs(&config)?;
+    host::refuse_huge_pages();
     host::probe(&specs).map_err(|error| error.to_string())?;
     let descriptors = host::raise_descriptor_limit();
     host::catch_signals().map_err(|error| format!("signals cannot be taken: {error}"))?;

@@ -146,7 +146,12 @@ fn disk_settings(plan: &Plan) -> DiskSettings {
     // Half of the descriptors are for connections and everything else.
     let files_default = usize::try_from(plan.descriptors / 2).unwrap_or(usize::MAX);
     let files = runtime.segment_files_open_max.map_or(files_default, |files| files as usize);
+    // Work on a partition takes up to three descriptors at a time, and may wait for the next with one in hand.
+    let together = (usize::try_from(plan.descriptors).unwrap_or(usize::MAX) / shards / 8).clamp(2, 64);
     DiskSettings {
+        flushes_in_flight_max: together,
+        loads_in_flight_max: together,
+        together_max: together,
         cache_bytes_max: usize::try_from(runtime.tail_cache_bytes).unwrap_or(usize::MAX),
         open_files_max: (files / shards).clamp(16, 65_536),
         checkpoint_interval: std::time::Duration::from_millis(

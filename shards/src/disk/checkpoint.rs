@@ -51,6 +51,7 @@ impl ShardDisk {
     /// Notes that the partition has new bytes on disk.
     pub(super) fn note_written(self: &Rc<Self>, partition: &Rc<Partition>, bytes: u64) {
         let checkpoints = &self.checkpoints;
+        partition.untouched.set(false);
         if !partition.checkpoint_due.replace(true) {
             checkpoints.due.borrow_mut().push(Rc::downgrade(partition));
         }
@@ -71,7 +72,7 @@ impl ShardDisk {
     pub async fn checkpoint_now(self: &Rc<Self>) {
         self.checkpoints.written.set(0);
         let due = self.checkpoints.due.take();
-        let together = Semaphore::new(TOGETHER);
+        let together = Semaphore::new(TOGETHER.min(self.settings.together_max));
         let mut tasks = Vec::with_capacity(due.len());
         for partition in due {
             let Some(partition) = partition.upgrade() else { continue };
@@ -150,6 +151,10 @@ impl Partition {
         let (recovery_point, high_watermark, stale) = {
             let mut state = self.state.borrow_mut();
             state.log.advance_recovery_point(end);
+            if self.synced_together.get() {
+                // The log dir takes the offsets over from the note of the stop, when everything is synced.
+                return Ok(());
+            }
             (state.log.recovery_point(), state.log.high_watermark(), state.log.retire_snapshots())
         };
         self.dir.set_offset(OffsetsKind::RecoveryPoint, &self.name, recovery_point);

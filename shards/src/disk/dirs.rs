@@ -130,6 +130,8 @@ pub struct LogDir {
     /// Partitions that are open on any shard.
     open: AtomicUsize,
     closed: Mutex<Vec<CleanPartition>>,
+    /// Partitions were closed with files that are not synced yet.
+    sync_at_finish: AtomicBool,
 }
 
 /// How far the names in the directory are durable; changes are counted.
@@ -209,6 +211,7 @@ impl LogDir {
             names: Mutex::default(),
             open: AtomicUsize::new(0),
             closed: Mutex::default(),
+            sync_at_finish: AtomicBool::new(false),
         }
     }
 
@@ -414,12 +417,20 @@ impl LogDir {
         Ok(found.collect())
     }
 
-    /// Removes, in the background, a partition that no topic has any more. What a crash leaves of it is found again by
-    /// the next scan.
-    pub fn remove_stray(&self, partition: &TopicPartition) {
+    /// Removes a partition that no topic has any more: it has another name when this returns, so that a topic of its name
+    /// may be made, and its bytes go in the background. What a crash leaves of it is found again by the next scan.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub async fn remove_stray(&self, partition: &TopicPartition) -> Result<(), DiskError> {
         tracing::info!("{}: {partition} belongs to no topic any more and is removed", self.path.display());
         self.forget(partition);
-        self.remove_in_background(self.path.join(partition.to_string()));
+        let unique = u128::from(host::random_u64()) << 64 | u128::from(host::random_u64());
+        let name = PartitionDir::staged_name(&partition.topic, partition.partition, DirStage::Delete, unique);
+        let (from, to) = (self.path.join(partition.to_string()), self.path.join(name));
+        host::rename(&from, &to).await.at("rename", &from)?;
+        self.remove_in_background(to);
+        Ok(())
     }
 
     fn remove_in_background(&self, path: PathBuf) {
@@ -551,6 +562,23 @@ impl LogDir {
         locked(&self.closed).push(partition);
     }
 
+    /// Has [`finish_clean`](LogDir::finish_clean) sync what partitions have left unsynced.
+    pub(super) fn sync_at_finish(&self) {
+        self.sync_at_finish.store(true, Ordering::Relaxed);
+    }
+
+    /// Syncs the whole file system; only then may a checkpoint rely on what closed partitions have written.
+    async fn sync_closed(&self) -> Result<(), DiskError> {
+        let synced = patient::sync_file_system(&self.path).await;
+        synced.inspect_err(|failure| self.fail(failure))?;
+        for closed in locked(&self.closed).iter() {
+            let name = TopicPartition { topic: closed.topic.as_str().into(), partition: closed.partition };
+            self.set_offset(OffsetsKind::RecoveryPoint, &name, Offset(closed.log_end_offset));
+            self.set_offset(OffsetsKind::HighWatermark, &name, Offset(closed.high_watermark));
+        }
+        Ok(())
+    }
+
     /// Ends the clean shutdown, when every shard has closed its partitions: checkpoints, archive, marker, in this
     /// order, each durable before the next.
     ///
@@ -561,6 +589,10 @@ impl LogDir {
         if open > 0 {
             let reason = format!("{open} partitions were not closed");
             return Err(DiskError::Offline { dir: self.path.clone(), reason });
+        }
+        self.check()?;
+        if self.sync_at_finish.load(Ordering::Relaxed) {
+            self.sync_closed().await?;
         }
         for kind in OffsetsKind::ALL {
             self.write_offsets(kind).await?;

@@ -201,7 +201,17 @@ impl Partition {
     }
 
     async fn write(self: &Rc<Self>, begun: &Begun) -> Result<(), Failure> {
-        let file = self.block_file(begun.base).await.map_err(Failure::of_write)?;
+        let (file, unnamed) = self.open_blocks(begun.base).await.map_err(Failure::of_write)?;
+        let Some(turn) = unnamed else { return self.write_blocks(begun, &file).await };
+        // A new segment's name becomes durable while its first bytes do; the flush is over when both are.
+        let (partition, base) = (Rc::clone(self), begun.base);
+        let naming = host::spawn(async move { partition.name_segment(base, turn).await });
+        let written = self.write_blocks(begun, &file).await;
+        let named = naming.await.map_err(Failure::of_write);
+        written.and(named)
+    }
+
+    async fn write_blocks(self: &Rc<Self>, begun: &Begun, file: &File) -> Result<(), Failure> {
         while self.is_zeroing_in_the_way(begun) {
             self.progress.notified().await;
         }
@@ -214,7 +224,7 @@ impl Partition {
                 result.at("write", &path).map_err(Failure::of_write)
             }
             writes => {
-                self.write_together(&file, writes).await.at("write", &path).map_err(Failure::of_write)?;
+                self.write_together(file, writes).await.at("write", &path).map_err(Failure::of_write)?;
                 file.sync_data().await.at("sync", &path).map_err(Failure::Broken)
             }
         }

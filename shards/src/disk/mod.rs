@@ -44,7 +44,7 @@ pub use error::{DiskError, IoFailure};
 pub use partition::Partition;
 pub use partition::append::{AppendFailure, AppendedBatch};
 pub use partition::read::{Read, Slice};
-pub use recover::{LoadedPartition, OpenWith};
+pub use recover::{LoadedPartition, OpenWith, Synced};
 pub use settings::DiskSettings;
 pub use shard_disk::ShardDisk;
 

@@ -2,14 +2,21 @@
 //!
 //! Running out is back-pressure: the call gives back descriptors that its shard's cache keeps, waits a moment and asks
 //! again. None of these calls has had any effect when it is refused for want of a descriptor, so it may be repeated
-//! as it is; every other failure is the caller's. One line in the log says so per spell.
+//! as it is; every other failure is the caller's. One line in the log says so, and another one a while later if it goes
+//! on.
+//!
+//! A call that waits here while it holds a descriptor must not be one of as many as there are descriptors, or all of them
+//! wait for each other: `DiskSettings::together_max` bounds them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::rc::{Rc, Weak};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use ottla::time::Monotonic;
 
 use super::error::{Context as _, IoFailure};
 use super::fds::FdCache;
@@ -18,11 +25,15 @@ use crate::host::{self, DirEntry, File, OpenHow};
 /// How long a call waits before it asks the system again.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// The line about the want of descriptors comes no more often than this, whichever shards want them.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// When the line was last written.
+static TOLD: Mutex<Option<Monotonic>> = Mutex::new(None);
+
 thread_local! {
     /// The cache of this shard that can give descriptors back.
     static CACHE: RefCell<Weak<FdCache>> = const { RefCell::new(Weak::new()) };
-    /// Whether the last call found none: the line is written once per spell.
-    static STARVED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Names the cache of the calling shard that gives descriptors back.
@@ -38,10 +49,7 @@ async fn patiently<T, F: Future<Output = io::Result<T>>>(
     loop {
         match call().await.at(operation, path) {
             Err(failure) if failure.is_out_of_descriptors() => wait(&failure).await,
-            result => {
-                STARVED.set(false);
-                return result;
-            }
+            result => return result,
         }
     }
 }
@@ -49,7 +57,7 @@ async fn patiently<T, F: Future<Output = io::Result<T>>>(
 async fn wait(failure: &IoFailure) {
     let cache = CACHE.with(|known| known.borrow().upgrade());
     let open = cache.as_ref().map_or(0, |cache| cache.len());
-    if !STARVED.replace(true) {
+    if is_to_be_told() {
         tracing::warn!(
             "{failure}; waiting for a descriptor with {open} segment files open (raise `ulimit -n`)"
         );
@@ -58,6 +66,16 @@ async fn wait(failure: &IoFailure) {
         cache.give_back(open / 8 + 1);
     }
     host::sleep(RETRY).await;
+}
+
+fn is_to_be_told() -> bool {
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = host::now();
+    let is_due = told.is_none_or(|told| now.since(told) >= TELL_EVERY);
+    if is_due {
+        *told = Some(now);
+    }
+    is_due
 }
 
 /// Opens a file.
@@ -74,6 +92,14 @@ pub async fn open(path: &Path, how: OpenHow) -> Result<File, IoFailure> {
 /// As [`open`].
 pub async fn sync_dir(path: &Path) -> Result<(), IoFailure> {
     patiently("sync", path, || host::sync_dir(path)).await
+}
+
+/// Makes everything on the file system of a directory durable.
+///
+/// # Errors
+/// As [`open`].
+pub async fn sync_file_system(path: &Path) -> Result<(), IoFailure> {
+    patiently("sync", path, || host::sync_file_system(path)).await
 }
 
 /// The entries of a directory.

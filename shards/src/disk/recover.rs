@@ -20,7 +20,7 @@ use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::log::damage::Damage;
 use ottla::log::files::{
     FileStage, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile, SegmentFileKind,
-    encode_partition_metadata,
+    decode_partition_metadata, encode_partition_metadata,
 };
 use ottla::log::leader_epochs::LeaderEpochs;
 use ottla::log::load::{self, FoundSegment, LoadInput, LoadStep, Loaded, LogLoader};
@@ -64,6 +64,15 @@ pub struct OpenWith {
     pub replicated: bool,
 }
 
+/// When the files of a loaded partition become durable, which a crash may have left in caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synced {
+    /// Before its load returns.
+    OneByOne,
+    /// With those of many others, by [`ShardDisk::sync_loaded`].
+    Together,
+}
+
 /// A partition that was loaded, and what that took.
 #[derive(Debug)]
 pub struct LoadedPartition {
@@ -87,8 +96,7 @@ struct Files {
 }
 
 impl ShardDisk {
-    /// Makes a partition that was never on this broker. Its directory, with the topic's id in it, is durable when this
-    /// returns.
+    /// Makes a partition that was never on this broker. The name of its directory is durable when this returns.
     ///
     /// # Errors
     /// The disk's failures, and a directory in the way that holds records.
@@ -111,26 +119,28 @@ impl ShardDisk {
         let place = self.place(dir, name, with.topic_id);
         let mut log = Log::new(with.config, Offset::ZERO, host::random_u64(), host::now());
         log.set_replicated(with.replicated);
-        Ok(self.assemble(place, log, false, IndexFiles::default()))
+        let partition = self.assemble(place, log, false, IndexFiles::default());
+        partition.untouched.set(true);
+        Ok(partition)
     }
 
+    /// Makes a partition's directory. Its name is durable after the next sync of the log dir's names; the file in it is
+    /// not synced for itself, because a load writes it anew where it is missing or was never finished.
     async fn make_directory(&self, path: &Path, topic_id: TopicId) -> Result<(), DiskError> {
-        host::create_dir_all(path).await.at("create", path)?;
-        let entries = patient::read_dir(path).await?;
-        let occupied =
-            entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
-        if occupied {
-            return Err(DiskError::corrupt(path, "it holds records, where a new partition is to be made"));
+        match host::create_dir(path).await {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let entries = patient::read_dir(path).await?;
+                let occupied =
+                    entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
+                if occupied {
+                    let reason = "it holds records, where a new partition is to be made";
+                    return Err(DiskError::corrupt(path, reason));
+                }
+                remove_if_there(&path.join(PARTITION_METADATA)).await?;
+            }
+            result => result.at("create", path)?,
         }
-        let metadata = path.join(PARTITION_METADATA);
-        let how = OpenHow { write: true, create: true, ..OpenHow::default() };
-        let file = patient::open(&metadata, how).await?;
-        let text = encode_partition_metadata(topic_id);
-        let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(text.as_bytes()).into()];
-        file.set_len(0).await.at("cut", &metadata)?;
-        file.write_at(slices, 0, Durability::None).await.at("write", &metadata)?;
-        file.sync_data().await.at("sync", &metadata)?;
-        patient::sync_dir(path).await?;
+        write_metadata(&path.join(PARTITION_METADATA), topic_id).await?;
         Ok(())
     }
 
@@ -221,6 +231,29 @@ impl ShardDisk {
         found: Found,
         with: OpenWith,
     ) -> Result<LoadedPartition, DiskError> {
+        self.load_synced(dir, found, with, Synced::OneByOne).await
+    }
+
+    /// Makes everything durable that loads [`Together`](Synced::Together) rely on. Nothing may be served before.
+    pub async fn sync_loaded(&self) {
+        for dir in self.dirs.all().iter().filter(|dir| !dir.is_offline()) {
+            if let Err(failure) = patient::sync_file_system(dir.path()).await {
+                dir.fail(&failure);
+            }
+        }
+    }
+
+    /// Like [`load`](ShardDisk::load), with a say in when what it relies on becomes durable.
+    ///
+    /// # Errors
+    /// Those of [`load`](ShardDisk::load).
+    pub async fn load_synced(
+        self: &Rc<Self>,
+        dir: &Arc<LogDir>,
+        found: Found,
+        with: OpenWith,
+        synced: Synced,
+    ) -> Result<LoadedPartition, DiskError> {
         let _turn = self.loads.acquire(1).await;
         dir.check()?;
         let place = self.place(dir, &found.partition, with.topic_id);
@@ -228,9 +261,12 @@ impl ShardDisk {
             && let Some((log, created, files)) = restore(clean, &with)
         {
             let partition = self.assemble(place, log, created, files);
+            partition.untouched.set(true);
+            // The epochs of a log that never had records are in the note alone.
+            partition.state.borrow_mut().epochs_dirty = clean.log_end_offset == 0;
             return Ok(LoadedPartition { partition, scanned_bytes: 0, cut: false, damage: Vec::new() });
         }
-        let result = Loading { place: &place, scanned: Vec::new() }.run(&found, &with).await;
+        let result = Loading { place: &place, scanned: Vec::new(), synced }.run(&found, &with).await;
         if let Err(DiskError::Io(failure)) = &result {
             dir.fail(failure);
         }
@@ -238,8 +274,10 @@ impl ShardDisk {
         let kept = loaded.index_entries_kept;
         let files = IndexFiles { offsets: kept.offsets, times: kept.times, aborted: kept.aborted };
         let cut = loaded.cuts.iter().any(|cut| cut.end != ottla::log::recovery::PrefixEnd::Zeros);
+        let is_empty = loaded.log.log_end_offset() == Offset::ZERO;
         let partition = self.assemble(place, loaded.log, created, files);
         partition.state.borrow_mut().epochs_dirty = loaded.epochs_changed;
+        partition.untouched.set(is_empty && !created);
         if loaded.scanned_bytes > 0 {
             self.note_written(&partition, 0);
         }
@@ -247,15 +285,31 @@ impl ShardDisk {
     }
 }
 
+/// Writes `partition.metadata`, unsynced.
+async fn write_metadata(path: &Path, topic_id: TopicId) -> Result<(), IoFailure> {
+    write_unsynced(path, encode_partition_metadata(topic_id).as_bytes()).await
+}
+
+/// Writes a file that is made anew where a crash damages it.
+async fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
+    let how = OpenHow { write: true, create: true, ..OpenHow::default() };
+    let file = patient::open(path, how).await?;
+    let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
+    file.write_at(slices, 0, Durability::None).await.at("write", path)?;
+    file.set_len(bytes.len() as u64).await.at("cut", path)
+}
+
 /// One load from files.
 struct Loading<'a> {
     place: &'a Place,
     /// The segments that were read.
     scanned: Vec<Offset>,
+    synced: Synced,
 }
 
 impl Loading<'_> {
     async fn run(mut self, found: &Found, with: &OpenWith) -> Result<(Loaded, bool), DiskError> {
+        self.check_topic().await?;
         let files = self.list().await?;
         let segments: Vec<Offset> = files.segments.iter().map(|segment| segment.base_offset).collect();
         let input = LoadInput {
@@ -284,7 +338,7 @@ impl Loading<'_> {
                 LoadStep::Read { segment_base, from } => {
                     self.read_segment(&mut loader, &files, segment_base, from).await?;
                 }
-                LoadStep::WriteIndexes { .. } => self.write_indexes(&mut loader).await?,
+                LoadStep::WriteIndexes { .. } => self.write_indexes(&mut loader, &files).await?,
                 LoadStep::Done => break,
             }
         }
@@ -293,6 +347,27 @@ impl Loading<'_> {
         let active = loaded.log.active_segment().base_offset();
         let created = segments.contains(&active) && !loaded.remove_segments.contains(&active);
         Ok((loaded, created))
+    }
+
+    /// The directory must be that of the topic that the metadata knows by its name. A file that a crash has kept from
+    /// being finished is written anew.
+    async fn check_topic(&self) -> Result<(), DiskError> {
+        let path = self.place.path.join(PARTITION_METADATA);
+        let bytes = patient::read_if_there(&path, FILE_BYTES_MAX).await?.unwrap_or_default();
+        match decode_partition_metadata(&bytes) {
+            Ok(topic_id) if topic_id == self.place.topic_id => Ok(()),
+            Ok(topic_id) => {
+                let expected = self.place.topic_id;
+                Err(DiskError::corrupt(&path, format!("it names topic {topic_id}, the metadata {expected}")))
+            }
+            Err(error) => {
+                if bytes.iter().any(|&byte| byte != 0) {
+                    tracing::warn!("{}: {error}; written anew", path.display());
+                }
+                remove_if_there(&path).await?;
+                Ok(write_metadata(&path, self.place.topic_id).await?)
+            }
+        }
     }
 
     fn path(&self, base: Offset, kind: SegmentFileKind) -> PathBuf {
@@ -430,20 +505,26 @@ impl Loading<'_> {
         Ok(())
     }
 
-    async fn write_indexes(&self, loader: &mut LogLoader) -> Result<(), DiskError> {
+    async fn write_indexes(&self, loader: &mut LogLoader, files: &Files) -> Result<(), DiskError> {
         let rebuilt = loader.take_rebuilt().expect("the step names rebuilt indexes");
         let parts = [
             (SegmentFileKind::OffsetIndex, rebuilt.indexes.offsets.encode_from(0)),
             (SegmentFileKind::TimeIndex, rebuilt.indexes.times.encode_from(0)),
             (SegmentFileKind::TransactionIndex, rebuilt.indexes.aborted.encode_from(0)),
         ];
+        // The next checkpoint syncs those of the active segment, and before it they are made anew; most are empty.
+        let is_active = files.segments.last().is_some_and(|last| last.base_offset == rebuilt.segment_base);
         for (kind, bytes) in parts {
             let path = self.path(rebuilt.segment_base, kind);
-            if bytes.is_empty() && kind == SegmentFileKind::TransactionIndex {
-                remove_if_there(&path).await?;
-                continue;
+            if bytes.is_empty() && (is_active || kind == SegmentFileKind::TransactionIndex) {
+                if files.index_bytes.contains_key(&(rebuilt.segment_base, kind)) {
+                    remove_if_there(&path).await?;
+                }
+            } else if is_active || self.synced == Synced::Together {
+                write_unsynced(&path, &bytes).await?;
+            } else {
+                patient::write_whole_durably(&path, &bytes).await?;
             }
-            patient::write_whole_durably(&path, &bytes).await?;
         }
         Ok(())
     }
@@ -470,7 +551,8 @@ impl Loading<'_> {
             remove_if_there(&self.path(offset, SegmentFileKind::ProducerSnapshot)).await?;
         }
         let is_changed = !loaded.cuts.is_empty() || !loaded.remove_segments.is_empty();
-        if is_changed || loaded.log.log_end_offset() > found.recovery_point {
+        let relies_on_more = is_changed || loaded.log.log_end_offset() > found.recovery_point;
+        if relies_on_more && self.synced == Synced::OneByOne {
             self.sync(loaded).await?;
         }
         Ok(())

@@ -33,6 +33,8 @@ pub struct DiskSettings {
     pub full_retry: Duration,
     /// Partitions that are loaded at once.
     pub loads_in_flight_max: usize,
+    /// Partitions that are created, checkpointed, closed or deleted at once.
+    pub together_max: usize,
 }
 
 impl Default for DiskSettings {
@@ -51,6 +53,7 @@ impl Default for DiskSettings {
             relaxed_flush: Duration::from_secs(1),
             full_retry: Duration::from_secs(1),
             loads_in_flight_max: 64,
+            together_max: 64,
         }
     }
 }

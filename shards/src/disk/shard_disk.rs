@@ -19,6 +19,9 @@ use super::settings::DiskSettings;
 use super::tail::MemoryGauge;
 use crate::host::sync::Semaphore;
 
+/// New segments whose names are made durable at a time; the kernel has fewer workers for that.
+const NAMED_TOGETHER: usize = 8;
+
 /// What the partitions of one shard share.
 pub struct ShardDisk {
     pub(super) settings: DiskSettings,
@@ -35,6 +38,8 @@ pub struct ShardDisk {
     pub(super) zeroed: Rc<ZeroBudget>,
     pub(super) checkpoints: Checkpoints,
     pub(super) loads: Rc<Semaphore>,
+    /// Whose new segment's name is being made durable.
+    pub(super) naming: Rc<Semaphore>,
     partitions: RefCell<BTreeMap<u32, Weak<Partition>>>,
     next_number: Cell<u32>,
 }
@@ -56,6 +61,7 @@ impl ShardDisk {
             zeroed: ZeroBudget::new(settings.zeroed_bytes_max),
             checkpoints: Checkpoints::default(),
             loads: Semaphore::new(settings.loads_in_flight_max),
+            naming: Semaphore::new(NAMED_TOGETHER),
             partitions: RefCell::default(),
             next_number: Cell::new(0),
             settings,
@@ -67,6 +73,12 @@ impl ShardDisk {
     #[must_use]
     pub fn dirs(&self) -> &LogDirs {
         &self.dirs
+    }
+
+    /// How many partitions are worked on at a time where all of them need work.
+    #[must_use]
+    pub fn together_max(&self) -> usize {
+        self.settings.together_max
     }
 
     /// Bytes that are appended and not on disk, over all partitions.

@@ -3,6 +3,7 @@
 mod crash;
 mod kafka;
 mod limits;
+mod many;
 mod order;
 mod support;
 mod whole;

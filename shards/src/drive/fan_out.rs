@@ -1,7 +1,9 @@
 //! Questions for several owner shards at once: parts grouped by owner, all asked before the first answer is awaited.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use ottla::ids::{ShardId, TopicIdPartition};
@@ -9,7 +11,7 @@ use ottla::placement::owner;
 
 use crate::drive::Shard;
 use crate::drive::messages::{Answer, Query};
-use crate::host::LocalBoxFuture;
+use crate::host::{LocalBoxFuture, spawn};
 
 /// Groups `parts` by the shard that owns the partition of each, in the order of first mention.
 pub fn by_owner<P>(
@@ -42,7 +44,35 @@ pub async fn ask_everyone(shard: &Shard, query: impl Fn() -> Query) -> Vec<Answe
     ask_all(shard, (0..shard.shards).map(|to| (ShardId(to), query())).collect()).await
 }
 
-/// Awaits all futures, polling each at once.
+/// Does `work` for each of very many `items`, on `at_once` of them at a time, and returns when all is done: each step of
+/// one costs the others nothing, and what one item takes is bounded by `at_once`.
+pub async fn for_each_of<T: 'static, F>(
+    items: Vec<T>,
+    at_once: usize,
+    work: impl Fn(T) -> F + Clone + 'static,
+) where
+    F: Future<Output = ()> + 'static,
+{
+    let workers = at_once.min(items.len());
+    let items = Rc::new(RefCell::new(items.into_iter()));
+    let tasks: Vec<_> = (0..workers)
+        .map(|_| {
+            let (items, work) = (Rc::clone(&items), work.clone());
+            spawn(async move {
+                loop {
+                    let next = items.borrow_mut().next();
+                    let Some(item) = next else { break };
+                    work(item).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await;
+    }
+}
+
+/// Awaits a few futures, polling each at once.
 pub async fn join_all<T>(mut futures: Vec<LocalBoxFuture<T>>) -> Vec<T> {
     let mut outputs: Vec<Option<T>> = futures.iter().map(|_| None).collect();
     poll_fn(|context| {

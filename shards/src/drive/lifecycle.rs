@@ -5,6 +5,7 @@
 //! topic is gone is deleted in the background; at the end nothing is closed while a request that needs it is in
 //! flight.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
@@ -17,47 +18,119 @@ use ottla::controller::image::{ConfigResource, ConfigResourceType, Image, TopicI
 use ottla::controller::names::CONSUMER_OFFSETS;
 use ottla::errors::ErrorCode;
 use ottla::group::DeletedTopic;
-use ottla::ids::{LeaderEpoch, TopicIdPartition, TopicPartition};
+use ottla::ids::{LeaderEpoch, TopicId, TopicIdPartition, TopicPartition};
 use ottla::placement::owner;
 use ottla::request::describe_log_dirs::{LogDirUsage, PartitionUsage};
+use ottla::time::Monotonic;
 
-use crate::disk::{DiskError, Found, LogDir, OpenWith};
-use crate::drive::fan_out::join_all;
+use crate::disk::{DiskError, Found, LogDir, OpenWith, Synced};
+use crate::drive::fan_out::for_each_of;
 use crate::drive::{Hosted, Shard};
-use crate::host::{LocalBoxFuture, Queue, sleep, spawn_in, timeout};
+use crate::host::{Queue, now, sleep, spawn_in, timeout};
 
 /// How long requests in flight may take to be answered when the broker stops.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Logs of a shard whose files are synced one by one at the start and at the end. More of them wait for one sync of the file system, which
+/// is dearer where others write much to it.
+const SYNCED_ONE_BY_ONE_MAX: usize = 100;
+/// How often a long start says how far it is.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+/// The configurations of topics, each made once for all its partitions on this shard.
+type TopicConfigs = BTreeMap<TopicId, Rc<TopicConfig>>;
+
 /// Opens the partitions that are on disk, creates the owned ones that are not, and loads the groups among them.
 pub async fn open_found(shard: &Rc<Shard>, found: Vec<(TopicIdPartition, usize, Found)>) {
     let image = shard.image();
-    let loads = found.into_iter().map(|(id, dir, found)| -> LocalBoxFuture<()> {
-        let (shard, image) = (Rc::clone(shard), Arc::clone(&image));
-        Box::pin(async move {
-            let dir = Arc::clone(&shard.disk.dirs().all()[dir]);
-            let topic = image.topics.by_id(id.topic_id).expect("it was found for a topic of the image");
-            let config = topic_config(&shard, &image, topic);
-            let name = found.partition.clone();
-            match shard.disk.load(&dir, found, open_with(&shard, id, &config)).await {
-                Ok(loaded) => {
-                    if loaded.scanned_bytes > 0 {
-                        tracing::info!(partition = %name, scanned_bytes = loaded.scanned_bytes, "recovered");
-                    }
-                    host(&shard, &image, Hosted::new(loaded.partition, config)).await;
-                }
-                Err(error) => {
-                    tracing::error!(partition = %name, %error, "cannot be opened and is offline");
-                    shard.offline.borrow_mut().insert(id);
-                }
-            }
-        })
-    });
-    join_all(loads.collect()).await;
+    let configs = Rc::new(topic_configs(shard, &image, found.iter().map(|(id, ..)| *id)));
+    let to_read = found.iter().filter(|(_, _, found)| found.clean.is_none()).count();
+    let synced = if to_read > SYNCED_ONE_BY_ONE_MAX { Synced::Together } else { Synced::OneByOne };
+    let progress = Rc::new(Progress::new(found.len()));
+    let (of, image_of, told) = (Rc::clone(shard), Arc::clone(&image), Rc::clone(&progress));
+    for_each_of(found, shard.disk.together_max(), move |(id, dir, found)| {
+        let (shard, image, progress) = (Rc::clone(&of), Arc::clone(&image_of), Rc::clone(&told));
+        let (dir, config) = (Arc::clone(&shard.disk.dirs().all()[dir]), Rc::clone(&configs[&id.topic_id]));
+        async move {
+            let scanned = open(&shard, &image, Opening { id, synced, dir, found, config }).await;
+            progress.opened(scanned);
+        }
+    })
+    .await;
+    if synced == Synced::Together {
+        shard.disk.sync_loaded().await;
+    }
+    progress.done();
     let owned = image.topics.iter().flat_map(|topic| topic.partition_keys());
     let missing: Vec<_> = owned.filter(|id| is_missing(shard, *id)).collect();
     create_all(shard, &image, missing).await;
     load_groups(shard, &image).await;
+}
+
+/// A partition that is to be opened.
+struct Opening {
+    id: TopicIdPartition,
+    synced: Synced,
+    dir: Arc<LogDir>,
+    found: Found,
+    config: Rc<TopicConfig>,
+}
+
+/// How far the opening of many partitions is; said in the log when it takes long, and at its end when files were read.
+struct Progress {
+    partitions: usize,
+    opened: Cell<usize>,
+    recovered: Cell<usize>,
+    scanned_bytes: Cell<u64>,
+    begun: Monotonic,
+    told: Cell<Monotonic>,
+}
+
+impl Progress {
+    fn new(partitions: usize) -> Self {
+        let (begun, told) = (now(), Cell::new(now()));
+        let (opened, recovered, scanned_bytes) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        Self { partitions, opened, recovered, scanned_bytes, begun, told }
+    }
+
+    fn opened(&self, scanned_bytes: u64) {
+        self.opened.set(self.opened.get() + 1);
+        self.recovered.set(self.recovered.get() + usize::from(scanned_bytes > 0));
+        self.scanned_bytes.set(self.scanned_bytes.get() + scanned_bytes);
+        if now().since(self.told.get()) >= PROGRESS {
+            self.told.set(now());
+            let (opened, mib) = (self.opened.get(), self.scanned_bytes.get() >> 20);
+            tracing::info!("opened {opened} of {} partitions, {mib} MiB scanned", self.partitions);
+        }
+    }
+
+    fn done(&self) {
+        let (recovered, bytes) = (self.recovered.get(), self.scanned_bytes.get());
+        if recovered > 0 {
+            let took = now().since(self.begun);
+            tracing::info!("recovered {recovered} partitions: {bytes} bytes scanned in {took:?}");
+        }
+    }
+}
+
+/// Opens a partition and returns how many bytes had to be scanned for that.
+async fn open(shard: &Shard, image: &Image, opening: Opening) -> u64 {
+    let Opening { id, synced, dir, found, config } = opening;
+    let name = found.partition.clone();
+    match shard.disk.load_synced(&dir, found, open_with(shard, id, &config), synced).await {
+        Ok(loaded) => {
+            if loaded.scanned_bytes > 0 {
+                tracing::debug!(partition = %name, scanned_bytes = loaded.scanned_bytes, "recovered");
+            }
+            host(shard, image, Hosted::new(loaded.partition, config)).await;
+            loaded.scanned_bytes
+        }
+        Err(error) => {
+            tracing::error!(partition = %name, %error, "cannot be opened and is offline");
+            shard.offline.borrow_mut().insert(id);
+            0
+        }
+    }
 }
 
 fn is_missing(shard: &Shard, id: TopicIdPartition) -> bool {
@@ -67,7 +140,7 @@ fn is_missing(shard: &Shard, id: TopicIdPartition) -> bool {
 /// Takes the image that the controller publishes.
 pub async fn apply(shard: &Rc<Shard>, image: Arc<Image>, delta: &ImageDelta) {
     shard.image.replace(Arc::clone(&image));
-    remove_topics(shard, delta);
+    remove_topics(shard, delta).await;
     let added: Vec<_> = delta.partitions_added.iter().copied().filter(|id| is_missing(shard, *id)).collect();
     let has_offsets = added.iter().any(|id| is_offsets(&image, *id));
     create_all(shard, &image, added).await;
@@ -90,26 +163,49 @@ fn is_offsets(image: &Image, id: TopicIdPartition) -> bool {
 
 /// Creates logs, each in the directory that holds the fewest.
 async fn create_all(shard: &Rc<Shard>, image: &Arc<Image>, ids: Vec<TopicIdPartition>) {
-    let creations = ids.into_iter().map(|id| -> LocalBoxFuture<()> {
-        let (shard, image) = (Rc::clone(shard), Arc::clone(image));
-        Box::pin(async move {
-            let topic = image.topics.by_id(id.topic_id).expect("the image names it");
-            let config = topic_config(&shard, &image, topic);
-            let name = TopicPartition { topic: Arc::clone(&topic.name), partition: id.partition };
-            let Some(dir) = emptiest_dir(&shard) else {
-                tracing::error!(partition = %name, "no log directory is online");
-                return;
-            };
-            match shard.disk.create(&dir, &name, open_with(&shard, id, &config)).await {
-                Ok(partition) => host(&shard, &image, Hosted::new(partition, config)).await,
-                Err(error) => {
-                    tracing::error!(partition = %name, %error, "cannot be created and is offline");
-                    shard.offline.borrow_mut().insert(id);
-                }
-            }
-        })
-    });
-    join_all(creations.collect()).await;
+    let configs = topic_configs(shard, image, ids.iter().copied());
+    let mut dirs = dirs_by_load(shard);
+    let mut creations = Vec::with_capacity(ids.len());
+    for id in ids {
+        let topic = image.topics.by_id(id.topic_id).expect("the image names it");
+        let name = TopicPartition { topic: Arc::clone(&topic.name), partition: id.partition };
+        let Some((dir, load)) = dirs.iter_mut().min_by_key(|(_, load)| *load) else {
+            tracing::error!(partition = %name, "no log directory is online");
+            continue;
+        };
+        *load += 1;
+        creations.push(Creation {
+            id,
+            name,
+            dir: Arc::clone(dir),
+            config: Rc::clone(&configs[&id.topic_id]),
+        });
+    }
+    let (shard, image, together) = (Rc::clone(shard), Arc::clone(image), shard.disk.together_max());
+    for_each_of(creations, together, move |creation| {
+        let (shard, image) = (Rc::clone(&shard), Arc::clone(&image));
+        async move { create(&shard, &image, creation).await }
+    })
+    .await;
+}
+
+/// A partition that is to be created.
+struct Creation {
+    id: TopicIdPartition,
+    name: TopicPartition,
+    dir: Arc<LogDir>,
+    config: Rc<TopicConfig>,
+}
+
+async fn create(shard: &Shard, image: &Image, creation: Creation) {
+    let Creation { id, name, dir, config } = creation;
+    match shard.disk.create(&dir, &name, open_with(shard, id, &config)).await {
+        Ok(partition) => host(shard, image, Hosted::new(partition, config)).await,
+        Err(error) => {
+            tracing::error!(partition = %name, %error, "cannot be created and is offline");
+            shard.offline.borrow_mut().insert(id);
+        }
+    }
 }
 
 fn open_with(shard: &Shard, id: TopicIdPartition, config: &TopicConfig) -> OpenWith {
@@ -129,13 +225,23 @@ async fn host(shard: &Shard, image: &Image, hosted: Rc<Hosted>) {
     shard.hosted.borrow_mut().insert(id, hosted);
 }
 
-/// The online directory with the fewest partitions of this shard.
-fn emptiest_dir(shard: &Shard) -> Option<Arc<LogDir>> {
+/// The online directories, with how many partitions of this shard each holds.
+fn dirs_by_load(shard: &Shard) -> Vec<(Arc<LogDir>, usize)> {
     let hosted = shard.hosted.borrow();
-    let load = |dir: &&Arc<LogDir>| {
-        hosted.values().filter(|hosted| Arc::ptr_eq(hosted.partition.dir(), dir)).count()
-    };
-    shard.disk.dirs().all().iter().filter(|dir| !dir.is_offline()).min_by_key(load).cloned()
+    let load =
+        |dir: &Arc<LogDir>| hosted.values().filter(|hosted| Arc::ptr_eq(hosted.partition.dir(), dir)).count();
+    let online = shard.disk.dirs().all().iter().filter(|dir| !dir.is_offline());
+    online.map(|dir| (Arc::clone(dir), load(dir))).collect()
+}
+
+/// The configurations of the topics of `ids`.
+fn topic_configs(shard: &Shard, image: &Image, ids: impl Iterator<Item = TopicIdPartition>) -> TopicConfigs {
+    let mut configs = TopicConfigs::new();
+    for id in ids {
+        let topic = image.topics.by_id(id.topic_id).expect("the image names it");
+        configs.entry(id.topic_id).or_insert_with(|| topic_config(shard, image, topic));
+    }
+    configs
 }
 
 /// What holds for a topic: its overrides over the broker's settings.
@@ -165,7 +271,7 @@ fn take_broker_config(shard: &Shard, image: &Image) {
 
 /// Gives the logs of topics that `is_changed` their new settings.
 fn reconfigure(shard: &Shard, image: &Image, is_changed: impl Fn(&TopicImage) -> bool) {
-    let mut configs: BTreeMap<ottla::ids::TopicId, Option<Rc<TopicConfig>>> = BTreeMap::new();
+    let mut configs: BTreeMap<TopicId, Option<Rc<TopicConfig>>> = BTreeMap::new();
     let broker = shard.config();
     for (id, hosted) in shard.hosted.borrow().iter() {
         let Some(topic) = image.topics.by_id(id.topic_id) else { continue };
@@ -178,11 +284,13 @@ fn reconfigure(shard: &Shard, image: &Image, is_changed: impl Fn(&TopicImage) ->
     }
 }
 
-/// Deletes the logs of topics that are gone, and their groups' offsets.
-fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
+/// Deletes the logs of topics that are gone, and their groups' offsets. When this returns, a topic of the same name may be
+/// made: the directories have other names, and their bytes go in the background.
+async fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
     if delta.topics_removed.is_empty() {
         return;
     }
+    let mut removed = Vec::new();
     for topic in delta.topics_removed.values() {
         for id in topic.partition_keys() {
             shard.offline.borrow_mut().remove(&id);
@@ -190,30 +298,32 @@ fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
             if &*topic.name == CONSUMER_OFFSETS {
                 shard.groups.unload(shard, id.partition);
             }
-            let delay =
-                Duration::from_millis(u64::try_from(hosted.config().file_delete_delay_ms).unwrap_or(0));
-            drop(spawn_in(Queue::Background, async move {
-                if let Err(error) = hosted.partition.delete(delay).await {
-                    tracing::warn!(partition = %hosted.partition.name(), %error, "its files could not be removed");
-                }
-            }));
+            removed.push(hosted);
         }
     }
     let deleted = delta.topics_removed.values();
     let deleted: Vec<_> =
         deleted.map(|topic| DeletedTopic { name: topic.name.to_string(), topic_id: topic.id }).collect();
     shard.groups.topics_deleted(shard, &deleted);
+    for_each_of(removed, shard.disk.together_max(), |hosted| async move {
+        let delay = Duration::from_millis(u64::try_from(hosted.config().file_delete_delay_ms).unwrap_or(0));
+        if let Err(error) = hosted.partition.delete(delay).await {
+            tracing::warn!(partition = %hosted.partition.name(), %error, "its files could not be removed");
+        }
+    })
+    .await;
 }
 
 /// Loads the groups of every partition of the offsets topic that this shard has and does not coordinate yet.
 async fn load_groups(shard: &Rc<Shard>, image: &Image) {
     let Some(topic) = image.topics.by_name(CONSUMER_OFFSETS) else { return };
-    let loads =
-        topic.partition_keys().filter_map(|id| shard.hosted(id)).map(|hosted| -> LocalBoxFuture<()> {
-            let shard = Rc::clone(shard);
-            Box::pin(async move { shard.groups.load(&shard, &hosted.partition).await })
-        });
-    join_all(loads.collect()).await;
+    let hosted: Vec<_> = topic.partition_keys().filter_map(|id| shard.hosted(id)).collect();
+    let (shard, together) = (Rc::clone(shard), shard.disk.together_max());
+    for_each_of(hosted, together, move |hosted| {
+        let shard = Rc::clone(&shard);
+        async move { shard.groups.load(&shard, &hosted.partition).await }
+    })
+    .await;
 }
 
 /// Retention and the like, as long as the shard runs.
@@ -282,14 +392,17 @@ pub async fn quiesce(shard: &Rc<Shard>) {
 
 /// Closes every log: trimmed, synced, noted as clean.
 pub async fn close(shard: &Rc<Shard>) {
-    let hosted = std::mem::take(&mut *shard.hosted.borrow_mut());
-    let closes = hosted.into_values().map(|hosted| -> LocalBoxFuture<()> {
-        Box::pin(async move {
-            let closed: Result<(), DiskError> = hosted.partition.close().await;
-            if let Err(error) = closed {
-                tracing::error!(partition = %hosted.partition.name(), %error, "is not closed cleanly");
-            }
-        })
-    });
-    join_all(closes.collect()).await;
+    let hosted: Vec<_> = std::mem::take(&mut *shard.hosted.borrow_mut()).into_values().collect();
+    let are_many =
+        hosted.iter().filter(|hosted| !hosted.partition.is_as_left()).count() > SYNCED_ONE_BY_ONE_MAX;
+    for_each_of(hosted, shard.disk.together_max(), move |hosted| async move {
+        let closed: Result<(), DiskError> = match are_many {
+            true => hosted.partition.close_with_others().await,
+            false => hosted.partition.close().await,
+        };
+        if let Err(error) = closed {
+            tracing::error!(partition = %hosted.partition.name(), %error, "is not closed cleanly");
+        }
+    })
+    .await;
 }

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use ottla::ids::Offset;
 use ottla::log::producer_snapshot::encode_snapshot;
 use ottla::log::{ActiveSegment, ClosedSegment, TimestampOffset};
 
@@ -22,7 +23,9 @@ impl Partition {
     pub async fn close(self: &Rc<Self>) -> Result<(), DiskError> {
         self.check()?;
         let turn = self.turn.acquire(1).await;
-        self.checkpoint().await?;
+        if !self.is_as_left() {
+            self.checkpoint().await?;
+        }
         {
             let mut state = self.state.borrow_mut();
             assert_eq!(state.pending_bytes(), 0, "whoever appends has the turn");
@@ -30,7 +33,7 @@ impl Partition {
         }
         drop(turn);
         self.wait_idle().await;
-        let result = self.trim().await;
+        let result = if self.is_as_left() { Ok(()) } else { self.trim().await };
         if let Err(DiskError::Io(failure)) = &result {
             self.housekeeping_failed(failure);
         }
@@ -43,6 +46,29 @@ impl Partition {
         }
         self.dir.remove_open();
         Ok(())
+    }
+
+    /// Like [`close`](Partition::close), for one of very many: its files are durable only when
+    /// [`LogDir::finish_clean`](crate::disk::LogDir::finish_clean) has synced the whole file system, and no checkpoint
+    /// relies on them before.
+    ///
+    /// # Errors
+    /// Those of [`close`](Partition::close).
+    pub async fn close_with_others(self: &Rc<Self>) -> Result<(), DiskError> {
+        self.dir.sync_at_finish();
+        self.synced_together.set(true);
+        let result = self.close().await;
+        self.synced_together.set(result.is_ok());
+        result
+    }
+
+    /// Whether a clean stop has nothing to do to its files: nothing was written, rolled or pending since they were left so.
+    pub fn is_as_left(&self) -> bool {
+        let state = self.state.borrow();
+        self.untouched.get()
+            && state.log.log_end_offset() == state.log.recovery_point()
+            && state.unfinished.is_empty()
+            && (!state.epochs_dirty || state.log.log_end_offset() == Offset::ZERO)
     }
 
     /// Cuts the active segment to its bytes.
@@ -59,7 +85,7 @@ impl Partition {
             let file = self.block_file(base).await?;
             if file.len().await.at("examine", &path)? != bytes {
                 file.set_len(bytes).await.at("cut", &path)?;
-                file.sync_data().await.at("sync", &path)?;
+                self.sync_file(&file, &path).await?;
             }
         }
         self.write_active_indexes(IndexWrite::Synced).await?;

@@ -41,6 +41,7 @@ impl Partition {
             return Ok(0);
         }
         let Retired { segments, snapshots, roll, epochs_changed } = retired;
+        self.untouched.set(false);
         let (start, active) = {
             let mut state = self.state.borrow_mut();
             if let Some(roll) = roll {

@@ -19,6 +19,7 @@ use super::{IndexFiles, Partition};
 use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::fds::{FdKey, Use};
 use crate::disk::patient;
+use crate::host::sync::Permit;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
 
 impl Partition {
@@ -32,23 +33,48 @@ impl Partition {
         self.file_path(base, SegmentFileKind::Log)
     }
 
-    /// A segment's file for reads and writes of whole blocks, created if the segment is new.
+    /// A segment's file for reads and writes of whole blocks, created if the segment is new; its name is durable.
     pub(in crate::disk) async fn block_file(&self, base: Offset) -> Result<File, IoFailure> {
-        let key = FdKey { partition: self.number, base_offset: base, purpose: Use::Blocks };
-        let created = self.state.borrow_mut().tail_of(base).is_none_or(|segment| segment.created);
-        if created && let Some(file) = self.disk.fds.peek(key) {
-            return Ok(file);
-        }
-        let path = self.segment_path(base);
-        let how = OpenHow { create: !created, ..self.dir.open_blocks() };
-        let file = self.disk.fds.open(key, &path, how).await?;
-        if !created {
-            patient::sync_dir(&self.path).await?;
-            if let Some(segment) = self.state.borrow_mut().tail_of(base) {
-                segment.created = true;
-            }
+        let (file, unnamed) = self.open_blocks(base).await?;
+        if let Some(turn) = unnamed {
+            self.name_segment(base, turn).await?;
         }
         Ok(file)
+    }
+
+    /// A segment's file for reads and writes of whole blocks, created if the segment is new. With a turn its name is not
+    /// durable, and so nothing in it, before [`name_segment`](Partition::name_segment).
+    pub(in crate::disk) async fn open_blocks(
+        &self,
+        base: Offset,
+    ) -> Result<(File, Option<Permit>), IoFailure> {
+        let key = FdKey { partition: self.number, base_offset: base, purpose: Use::Blocks };
+        // Who has made a file needs another descriptor for its directory: few at a time may hold one and want one.
+        let turn = if self.is_created(base) { None } else { Some(self.disk.naming.acquire(1).await) };
+        let turn = turn.filter(|_| !self.is_created(base));
+        if turn.is_none()
+            && let Some(file) = self.disk.fds.peek(key)
+        {
+            return Ok((file, None));
+        }
+        let path = self.segment_path(base);
+        let how = OpenHow { create: turn.is_some(), ..self.dir.open_blocks() };
+        let file = self.disk.fds.open(key, &path, how).await?;
+        Ok((file, turn))
+    }
+
+    fn is_created(&self, base: Offset) -> bool {
+        self.state.borrow_mut().tail_of(base).is_none_or(|segment| segment.created)
+    }
+
+    /// Makes the name of a new segment's file durable.
+    pub(in crate::disk) async fn name_segment(&self, base: Offset, turn: Permit) -> Result<(), IoFailure> {
+        patient::sync_dir(&self.path).await?;
+        if let Some(segment) = self.state.borrow_mut().tail_of(base) {
+            segment.created = true;
+        }
+        drop(turn);
+        Ok(())
     }
 
     /// A segment's file for readers.
@@ -102,7 +128,7 @@ impl Partition {
         }
         match how {
             IndexWrite::Spilled => Ok(()),
-            IndexWrite::Synced | IndexWrite::Finished => file.sync_data().await.at("sync", path),
+            IndexWrite::Synced | IndexWrite::Finished => self.sync_file(&file, path).await,
         }
     }
 
@@ -114,6 +140,23 @@ impl Partition {
         if !bytes.is_empty() {
             let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
             file.write_at(slices, 0, Durability::None).await.at("write", path)?;
+        }
+        self.sync_file(&file, path).await
+    }
+
+    /// Replaces a small file: after the end of this process it is the old or the new one.
+    async fn replace_small(&self, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        self.write_small(&temporary, bytes).await?;
+        host::rename(&temporary, path).await.at("rename", &temporary)
+    }
+
+    /// Makes a small file's bytes durable, here or with those of many other partitions.
+    pub(in crate::disk) async fn sync_file(&self, file: &File, path: &Path) -> Result<(), IoFailure> {
+        if self.synced_together.get() {
+            return Ok(());
         }
         file.sync_data().await.at("sync", path)
     }
@@ -128,7 +171,10 @@ impl Partition {
             state.log.epochs().encode()
         };
         let path = self.path.join(LEADER_EPOCH_CHECKPOINT);
-        let result = patient::write_whole_durably(&path, text.as_bytes()).await;
+        let result = match self.synced_together.get() {
+            true => self.replace_small(&path, text.as_bytes()).await,
+            false => patient::write_whole_durably(&path, text.as_bytes()).await,
+        };
         if let Err(failure) = &result {
             self.state.borrow_mut().epochs_dirty = true;
             self.housekeeping_failed(failure);
@@ -147,6 +193,9 @@ impl Partition {
 
     /// Makes the names in the partition's directory durable.
     pub(in crate::disk) async fn sync_names(&self) -> Result<(), IoFailure> {
+        if self.synced_together.get() {
+            return Ok(());
+        }
         patient::sync_dir(&self.path).await
     }
 }

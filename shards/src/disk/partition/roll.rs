@@ -104,7 +104,7 @@ impl Partition {
             let file = self.block_file(base).await?;
             file.set_len(bytes).await.at("cut", &path)?;
             self.write_indexes(base, &entries, IndexWrite::Finished).await?;
-            file.sync_data().await.at("sync", &path)?;
+            self.sync_file(&file, &path).await?;
         }
         let snapshot_path = self.file_path(new_base, SegmentFileKind::ProducerSnapshot);
         self.write_small(&snapshot_path, &snapshot).await?;

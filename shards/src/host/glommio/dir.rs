@@ -1,6 +1,7 @@
 //! Names in directories: through the ring where the kernel has the call, else on a blocking thread.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -15,6 +16,21 @@ use crate::host::buffer::{AlignedBuf, WriteSlice};
 use crate::host::types::{Durability, OpenHow};
 
 const HERE: types::Fd = types::Fd(libc::AT_FDCWD);
+
+/// Creates the directory `path` in one that is there. Nothing is synced.
+///
+/// # Errors
+/// `AlreadyExists` when the name is taken.
+pub async fn create_dir(path: impl AsRef<Path>) -> io::Result<()> {
+    if !driver::current().ring.supports(opcode::MkDirAt::CODE) {
+        let path = path.as_ref().to_path_buf();
+        return spawn_blocking(move || std::fs::create_dir(path)).await;
+    }
+    let path = c_path(path.as_ref())?;
+    let entry = opcode::MkDirAt::new(HERE, path.as_ptr()).mode(0o777).build();
+    Op::begin(entry, Hold::Path(path)).result().await?;
+    Ok(())
+}
 
 /// Creates `path` and the directories above it; those that are there stay as they are. Nothing is synced.
 pub async fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
@@ -98,11 +114,27 @@ pub async fn sync_dir(path: impl AsRef<Path>) -> io::Result<()> {
     directory.sync_all().await
 }
 
+/// Makes everything durable that was written before on the filesystem of directory `path`, by anybody: one wait for very
+/// many files.
+pub async fn sync_file_system(path: impl AsRef<Path>) -> io::Result<()> {
+    let directory = File::open(path, OpenHow { read: true, ..OpenHow::default() }).await?.shared_fd();
+    spawn_blocking(move || {
+        // SAFETY: no pointers are passed and the descriptor is open.
+        checked(unsafe { libc::syncfs(directory.as_raw_fd()) }).map(|_| ())
+    })
+    .await
+}
+
 /// Whether `path` names anything.
 pub async fn exists(path: impl AsRef<Path>) -> io::Result<bool> {
     let path = path.as_ref().to_path_buf();
     spawn_blocking(move || path.try_exists()).await
 }
+
+/// Bytes that are asked for first of a whole file: most are small.
+const WHOLE_BYTES_FIRST: usize = 4 << 10;
+/// Bytes that are asked for at a time after that.
+const WHOLE_BYTES: usize = 1 << 20;
 
 /// The whole of a file.
 ///
@@ -111,18 +143,18 @@ pub async fn exists(path: impl AsRef<Path>) -> io::Result<bool> {
 pub async fn read_whole(path: impl AsRef<Path>, limit: usize) -> io::Result<Vec<u8>> {
     let file = File::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;
     let mut whole = Vec::new();
-    let expected = usize::try_from(file.len().await?).unwrap_or(usize::MAX);
-    let mut step = expected.clamp(1, 1 << 20);
+    let mut step = WHOLE_BYTES_FIRST;
     loop {
         let piece = file.read_at(whole.len() as u64, step).await?;
         if whole.len() + piece.len() > limit {
             return Err(io::Error::from(io::ErrorKind::FileTooLarge));
         }
-        if piece.is_empty() {
+        whole.extend_from_slice(&piece);
+        // A read of a file is short at its end alone.
+        if piece.len() < step {
             return Ok(whole);
         }
-        whole.extend_from_slice(&piece);
-        step = expected.saturating_sub(whole.len()).clamp(1, 1 << 20);
+        step = WHOLE_BYTES;
     }
 }
 

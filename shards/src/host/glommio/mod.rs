@@ -26,8 +26,8 @@ mod tests;
 pub use bell::{Bell, Doorbell};
 pub use blocking::spawn_blocking;
 pub use dir::{
-    DirEntry, DiskSpace, create_dir_all, disk_space, exists, read_dir, read_whole, remove_dir_all,
-    remove_file, rename, sync_dir, write_whole_durably,
+    DirEntry, DiskSpace, create_dir, create_dir_all, disk_space, exists, read_dir, read_whole,
+    remove_dir_all, remove_file, rename, sync_dir, sync_file_system, write_whole_durably,
 };
 pub use executor::{
     JoinHandle, ShardStats, StartError, available_cpus, run_local, run_shards, shard_id, shard_stats, spawn,
