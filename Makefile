@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check clients bench fmt
+.PHONY: help run test check sim crash bench clients fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,18 @@ check: ## what CI runs: format, clippy, tidy and every test
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test -p ottla-tools --test tidy
 	$(CARGO) test --workspace
+
+# Cases of each property: far more than a plain test run takes.
+CASES ?= 5000
+
+sim: ## the cores' models in virtual time with many more cases (CASES=n)
+	PROPTEST_CASES=$(CASES) $(CARGO) test -p ottla
+
+# Rounds of kill -9 under load.
+ROUNDS ?= 200
+
+crash: ## kill -9 at random moments under load, many rounds (ROUNDS=n)
+	OTTLA_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test -p ottla-tests --test crash -- --nocapture
 
 bench: ## measure: start, memory, CPU, throughput beside the real Kafka (after `make clients`)
 	$(CARGO) build --release -p ottla-shards
