@@ -5,7 +5,7 @@
 //! not all meet on the first shard. Nothing of it is on disk: a restart with another number of shards moves the
 //! partitions, not their files.
 
-use crate::ids::{ShardId, TopicId, TopicIdPartition};
+use crate::ids::{LeaderEpoch, ShardId, TopicId, TopicIdPartition};
 use crate::limits::SHARDS_MAX;
 
 /// Kafka's fixed id of `__cluster_metadata`.
@@ -14,6 +14,10 @@ pub const CLUSTER_METADATA_TOPIC_ID: TopicId = {
     id[15] = 1;
     ottla_wire::Uuid(id)
 };
+
+/// The leader epoch of the metadata log while this node is its whole quorum: the one that DescribeQuorum reports and
+/// that the log's batches carry, as after a first election.
+pub const CLUSTER_METADATA_LEADER_EPOCH: LeaderEpoch = LeaderEpoch(1);
 
 /// The shard that holds the metadata log and decides changes of the metadata.
 pub const CONTROLLER_SHARD: ShardId = ShardId(0);

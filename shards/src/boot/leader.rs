@@ -13,7 +13,7 @@ use ottla::controller::registration::Registration;
 use ottla::ids::{ShardId, TopicIdPartition, TopicPartition};
 use ottla::limits::SEGMENT_BYTES_MAX;
 use ottla::log::LogConfig;
-use ottla::placement::{CLUSTER_METADATA_TOPIC_ID, owner};
+use ottla::placement::{CLUSTER_METADATA_LEADER_EPOCH, CLUSTER_METADATA_TOPIC_ID, owner};
 
 use super::banner::{Banner, DirLine};
 use super::identity::{self, Identity, new_id};
@@ -99,7 +99,10 @@ async fn metadata_log(
             disk.create(dir, &name, with).await
         }
     };
-    opened.unwrap_or_else(|error| give_up(&format!("the metadata log cannot be opened: {error}")))
+    let refuse = |error| -> ! { give_up(&format!("the metadata log cannot be opened: {error}")) };
+    let log = opened.unwrap_or_else(|error| refuse(error));
+    log.become_leader(CLUSTER_METADATA_LEADER_EPOCH).await.unwrap_or_else(|error| refuse(error));
+    log
 }
 
 async fn load_metadata(

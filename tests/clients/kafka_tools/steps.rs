@@ -1,5 +1,6 @@
 //! The walk through Kafka's tools, in order: later steps rely on what earlier ones left behind. Arguments are words
-//! between spaces; a last `@` stands for the broker's address, `@FILE` stands for a file that holds the step's input, a `+` inside a word for a space.
+//! between spaces; a last `@` stands for the broker's address, `@FILE` for a file that holds the step's input, a `+`
+//! inside a word for a space.
 
 use super::{Check, Step};
 
