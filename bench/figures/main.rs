@@ -1,8 +1,8 @@
 //! `make bench`: what a broker costs and how fast it is, beside the real Kafka on the same machine in the same run.
 //!
 //! Nothing here passes or fails; the table is for tuning.md. Each figure is a median of several runs. Kafka's own
-//! producer-perf-test is the load where both brokers are measured, so that neither is favoured by our client. Words on the
-//! command line choose among `start`, `footprint` and `throughput`.
+//! producer-perf-test is the load where both brokers are measured, so that neither is favoured by our client.
+//! Words on the command line choose among `start`, `footprint` and `throughput`.
 
 use comfy_table::{Table, presets};
 use ottla_tests::broker::{Broker, Options};

@@ -417,8 +417,9 @@ impl LogDir {
         Ok(found.collect())
     }
 
-    /// Removes a partition that no topic has any more: it has another name when this returns, so that a topic of its name
-    /// may be made, and its bytes go in the background. What a crash leaves of it is found again by the next scan.
+    /// Removes a partition that no topic has any more: it has another name when this returns, so that a topic of
+    /// its name may be made, and its bytes go in the background. What a crash leaves of it is found again by the
+    /// next scan.
     ///
     /// # Errors
     /// When it cannot be renamed.

@@ -5,8 +5,8 @@
 //! as it is; every other failure is the caller's. One line in the log says so, and another one a while later if it goes
 //! on.
 //!
-//! A call that waits here while it holds a descriptor must not be one of as many as there are descriptors, or all of them
-//! wait for each other: `DiskSettings::together_max` bounds them.
+//! A call that waits here while it holds a descriptor must not be one of as many as there are descriptors, or
+//! all of them wait for each other: `DiskSettings::together_max` bounds them.
 
 use std::cell::RefCell;
 use std::future::Future;

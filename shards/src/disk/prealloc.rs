@@ -1,9 +1,10 @@
 //! Zeroing ahead of the log's end, so that a small durable write costs no journal commit of the file system.
 //!
 //! Owned by one segment of one partition on its owner shard; the writes run in the background queue. A synced write
-//! into space that was never written has to make its extent durable too, which costs about as much again as the write
-//! (tuning.md has the figures); into zeroed space it does not. Zeroing writes every byte twice, so it pays for small flushes only:
-//! a partition that flushes rarely takes just its blocks, one that flushes large pieces extends the file as it goes.
+//! into space that was never written has to make its extent durable too, which costs about as much again as the
+//! write (tuning.md has the figures); into zeroed space it does not. Zeroing writes every byte twice, so it pays
+//! for small flushes only: a partition that flushes rarely takes just its blocks, one that flushes large pieces
+//! extends the file as it goes.
 //!
 //! Invariants:
 //! - A piece that is being zeroed lies wholly behind every byte that was appended when the piece was begun, and a

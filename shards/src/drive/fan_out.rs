@@ -44,8 +44,8 @@ pub async fn ask_everyone(shard: &Shard, query: impl Fn() -> Query) -> Vec<Answe
     ask_all(shard, (0..shard.shards).map(|to| (ShardId(to), query())).collect()).await
 }
 
-/// Does `work` for each of very many `items`, on `at_once` of them at a time, and returns when all is done: each step of
-/// one costs the others nothing, and what one item takes is bounded by `at_once`.
+/// Does `work` for each of very many `items`, on `at_once` of them at a time, and returns when all is done: each
+/// step of one costs the others nothing, and what one item takes is bounded by `at_once`.
 pub async fn for_each_of<T: 'static, F>(
     items: Vec<T>,
     at_once: usize,

@@ -31,8 +31,8 @@ use crate::host::{Queue, now, sleep, spawn_in, timeout};
 /// How long requests in flight may take to be answered when the broker stops.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Logs of a shard whose files are synced one by one at the start and at the end. More of them wait for one sync of the file system, which
-/// is dearer where others write much to it.
+/// Logs of a shard whose files are synced one by one at the start and at the end. More of them wait for one sync
+/// of the file system, which is dearer where others write much to it.
 const SYNCED_ONE_BY_ONE_MAX: usize = 100;
 /// How often a long start says how far it is.
 const PROGRESS: Duration = Duration::from_secs(2);
@@ -284,8 +284,8 @@ fn reconfigure(shard: &Shard, image: &Image, is_changed: impl Fn(&TopicImage) ->
     }
 }
 
-/// Deletes the logs of topics that are gone, and their groups' offsets. When this returns, a topic of the same name may be
-/// made: the directories have other names, and their bytes go in the background.
+/// Deletes the logs of topics that are gone, and their groups' offsets. When this returns, a topic of the same
+/// name may be made: the directories have other names, and their bytes go in the background.
 async fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
     if delta.topics_removed.is_empty() {
         return;

@@ -62,7 +62,8 @@ impl Partition {
         result
     }
 
-    /// Whether a clean stop has nothing to do to its files: nothing was written, rolled or pending since they were left so.
+    /// Whether a clean stop has nothing to do to its files: nothing was written, rolled or pending since they
+    /// were left so.
     pub fn is_as_left(&self) -> bool {
         let state = self.state.borrow();
         self.untouched.get()

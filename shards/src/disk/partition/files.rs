@@ -42,8 +42,8 @@ impl Partition {
         Ok(file)
     }
 
-    /// A segment's file for reads and writes of whole blocks, created if the segment is new. With a turn its name is not
-    /// durable, and so nothing in it, before [`name_segment`](Partition::name_segment).
+    /// A segment's file for reads and writes of whole blocks, created if the segment is new. With a turn its
+    /// name is not durable, and so nothing in it, before [`name_segment`](Partition::name_segment).
     pub(in crate::disk) async fn open_blocks(
         &self,
         base: Offset,

@@ -145,7 +145,8 @@ pub struct Partition {
     pub(super) cached: Cell<bool>,
     /// Whether a checkpoint will look at it.
     pub(super) checkpoint_due: Cell<bool>,
-    /// Its files are as a clean stop leaves them: nothing was written since it was made or restored from the note of one.
+    /// Its files are as a clean stop leaves them: nothing was written since it was made or restored from the
+    /// note of one.
     pub(super) untouched: Cell<bool>,
     /// It is being closed with many others: its files are synced by one sync of the file system, before anything relies
     /// on them.

@@ -114,8 +114,8 @@ pub async fn sync_dir(path: impl AsRef<Path>) -> io::Result<()> {
     directory.sync_all().await
 }
 
-/// Makes everything durable that was written before on the filesystem of directory `path`, by anybody: one wait for very
-/// many files.
+/// Makes everything durable that was written before on the filesystem of directory `path`, by anybody: one wait
+/// for very many files.
 pub async fn sync_file_system(path: impl AsRef<Path>) -> io::Result<()> {
     let directory = File::open(path, OpenHow { read: true, ..OpenHow::default() }).await?.shared_fd();
     spawn_blocking(move || {
