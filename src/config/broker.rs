@@ -61,28 +61,10 @@ pub struct StorageConfig {
     pub metadata_log_dir: String,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval_ms: i64,
-    /// `log.flush.scheduler.interval.ms`; `i64::MAX` for never.
-    pub flush_check_interval_ms: i64,
     /// `log.flush.offset.checkpoint.interval.ms`.
     pub recovery_point_checkpoint_interval_ms: i64,
-    /// `log.flush.start.offset.checkpoint.interval.ms`.
-    pub start_offset_checkpoint_interval_ms: i64,
-    /// `replica.high.watermark.checkpoint.interval.ms`.
-    pub high_watermark_checkpoint_interval_ms: i64,
-    /// `log.initial.task.delay.ms`.
-    pub initial_task_delay_ms: i64,
     /// `metadata.log.segment.bytes`.
     pub metadata_segment_bytes: u32,
-    /// `metadata.log.segment.ms`.
-    pub metadata_segment_ms: i64,
-    /// `metadata.log.max.record.bytes.between.snapshots`.
-    pub metadata_bytes_between_snapshots: i64,
-    /// `metadata.log.max.snapshot.interval.ms`; 0 for no limit.
-    pub metadata_snapshot_interval_ms: i64,
-    /// `metadata.max.retention.bytes`; negative for no limit.
-    pub metadata_retention_bytes: i64,
-    /// `metadata.max.retention.ms`; negative for no limit.
-    pub metadata_retention_ms: i64,
 }
 
 /// Sockets and connections.
@@ -100,8 +82,6 @@ pub struct NetworkConfig {
     pub connections_per_ip_max: u32,
     /// `max.connections.per.ip.overrides`: host or address, and its limit.
     pub connections_per_ip_overrides: Vec<(String, u32)>,
-    /// `socket.listen.backlog.size`.
-    pub listen_backlog: i32,
     /// `socket.send.buffer.bytes`; `None` leaves it to the system.
     pub send_buffer_bytes: Option<u32>,
     /// `socket.receive.buffer.bytes`; `None` leaves it to the system.
@@ -176,8 +156,6 @@ pub struct OffsetsConfig {
     pub retention_check_interval_ms: i64,
     /// `offset.metadata.max.bytes`.
     pub metadata_bytes_max: i32,
-    /// `offsets.commit.timeout.ms`.
-    pub commit_timeout_ms: i32,
 }
 
 /// What is remembered about idempotent producers.
@@ -185,8 +163,6 @@ pub struct OffsetsConfig {
 pub struct ProducersConfig {
     /// `producer.id.expiration.ms`.
     pub expiration_ms: i64,
-    /// `producer.id.expiration.check.interval.ms`.
-    pub expiration_check_interval_ms: i64,
 }
 
 /// Transactions and their topic.
@@ -328,17 +304,8 @@ fn storage(read: Reader<'_>) -> Result<StorageConfig, ConfigError> {
         metadata_log_dir: metadata_log_dir.unwrap_or_else(|| log_dirs[0].clone()),
         log_dirs,
         retention_check_interval_ms: read.long("log.retention.check.interval.ms")?,
-        flush_check_interval_ms: read.long("log.flush.scheduler.interval.ms")?,
         recovery_point_checkpoint_interval_ms: read.long("log.flush.offset.checkpoint.interval.ms")?,
-        start_offset_checkpoint_interval_ms: read.long("log.flush.start.offset.checkpoint.interval.ms")?,
-        high_watermark_checkpoint_interval_ms: read.long("replica.high.watermark.checkpoint.interval.ms")?,
-        initial_task_delay_ms: read.long("log.initial.task.delay.ms")?,
         metadata_segment_bytes: unsigned(read, "metadata.log.segment.bytes")?,
-        metadata_segment_ms: read.long("metadata.log.segment.ms")?,
-        metadata_bytes_between_snapshots: read.long("metadata.log.max.record.bytes.between.snapshots")?,
-        metadata_snapshot_interval_ms: read.long("metadata.log.max.snapshot.interval.ms")?,
-        metadata_retention_bytes: read.long("metadata.max.retention.bytes")?,
-        metadata_retention_ms: read.long("metadata.max.retention.ms")?,
     })
 }
 
@@ -361,7 +328,6 @@ fn network(read: Reader<'_>) -> Result<NetworkConfig, ConfigError> {
         connections_max: unsigned(read, "max.connections")?,
         connections_per_ip_max: unsigned(read, "max.connections.per.ip")?,
         connections_per_ip_overrides: checks::per_ip_overrides(read)?,
-        listen_backlog: read.int("socket.listen.backlog.size")?,
         send_buffer_bytes: or_system(read.long("socket.send.buffer.bytes")?),
         receive_buffer_bytes: or_system(read.long("socket.receive.buffer.bytes")?),
     })
@@ -401,15 +367,11 @@ fn offsets(read: Reader<'_>) -> Result<OffsetsConfig, ConfigError> {
         retention_ms: read.long("offsets.retention.minutes")? * 60_000,
         retention_check_interval_ms: read.long("offsets.retention.check.interval.ms")?,
         metadata_bytes_max: read.int("offset.metadata.max.bytes")?,
-        commit_timeout_ms: read.int("offsets.commit.timeout.ms")?,
     })
 }
 
 fn producers(read: Reader<'_>) -> Result<ProducersConfig, ConfigError> {
-    Ok(ProducersConfig {
-        expiration_ms: read.long("producer.id.expiration.ms")?,
-        expiration_check_interval_ms: read.long("producer.id.expiration.check.interval.ms")?,
-    })
+    Ok(ProducersConfig { expiration_ms: read.long("producer.id.expiration.ms")? })
 }
 
 fn transactions(read: Reader<'_>) -> Result<TransactionsConfig, ConfigError> {

@@ -104,12 +104,12 @@ impl Listeners {
         let controller_names: Vec<String> =
             settings.controller_names.iter().map(|name| name.to_uppercase()).collect();
         let map = protocol_map(settings, &controller_names)?;
-        let parse = |entries: &[String]| parse_all(entries, &map, &controller_names);
-        let bound = parse(&settings.listeners)?;
+        let parse = |key: &str, entries: &[String]| parse_all(key, entries, &map, &controller_names);
+        let bound = parse("listeners", &settings.listeners)?;
         check_ports(&bound, &settings.listeners)?;
-        refuse_security("listeners", &bound)?;
+        refuse_security(&bound, &settings.listeners)?;
         let mut advertised = match &settings.advertised {
-            Some(entries) => parse(entries)?,
+            Some(entries) => parse("advertised.listeners", entries)?,
             None => bound.clone(),
         };
         advertised.retain(|listener| !listener.is_controller);
@@ -219,20 +219,24 @@ fn inter_broker_name(settings: &ListenerSettings<'_>, map: &ProtocolMap) -> Resu
 }
 
 fn parse_all(
+    key: &str,
     entries: &[String],
     map: &ProtocolMap,
     controller_names: &[String],
 ) -> Result<Vec<Listener>, ConfigError> {
     let creating = |why: String| {
-        ConfigError::rule(format!("Error creating broker listeners from '{}': {why}", entries.join(",")))
+        let all = entries.join(",");
+        ConfigError::rule(format!("Error creating broker listeners from '{all}': {why} (see {key})"))
     };
     let mut listeners: Vec<Listener> = Vec::with_capacity(entries.len());
     for entry in entries {
-        let (name, host, port) = parse_entry(entry)
-            .ok_or_else(|| creating(format!("Unable to parse {entry} to a broker endpoint")))?;
-        let protocol = *map
-            .get(&name)
-            .ok_or_else(|| creating(format!("No security protocol defined for listener {name}")))?;
+        let (name, host, port) = parse_entry(entry).ok_or_else(|| {
+            creating(format!("Unable to parse {entry} to a broker endpoint; NAME://host:port is allowed"))
+        })?;
+        let protocol = *map.get(&name).ok_or_else(|| {
+            let what = format!("No security protocol defined for listener {name}");
+            creating(format!("{what}; listener.security.protocol.map is to name it"))
+        })?;
         if listeners.iter().any(|other| other.name == name) {
             let all = entries.join(",");
             return Err(creating(format!("Each listener must have a different name, listeners: {all}")));
@@ -310,12 +314,14 @@ fn is_ipv6(host: &str) -> bool {
     host.parse::<Ipv6Addr>().is_ok()
 }
 
-fn refuse_security(key: &str, listeners: &[Listener]) -> Result<(), ConfigError> {
-    match listeners.iter().find(|listener| listener.protocol != SecurityProtocol::Plaintext) {
+/// Refuses what is not spoken here; `entries` are the texts of `listeners`.
+fn refuse_security(listeners: &[Listener], entries: &[String]) -> Result<(), ConfigError> {
+    let mut both = listeners.iter().zip(entries);
+    match both.find(|(listener, _)| listener.protocol != SecurityProtocol::Plaintext) {
         None => Ok(()),
-        Some(listener) => Err(ConfigError::invalid(
-            key,
-            format!("{}://…:{}", listener.name, listener.port),
+        Some((listener, entry)) => Err(ConfigError::invalid(
+            "listeners",
+            entry,
             format!(
                 "its security protocol is {}, and TLS and SASL are not here yet; PLAINTEXT is allowed",
                 listener.protocol.name()

@@ -77,7 +77,7 @@ pub static KEYS: &[ConfigKey] = &[
         .or("5000")
         .at_least(1)
         .high()
-        .acts("How long an offset commit may wait for its replicas, in milliseconds."),
+        .not_yet("How long an offset commit may wait for its replicas, in milliseconds."),
     int("offset.metadata.max.bytes")
         .or("4096")
         .high()

@@ -104,10 +104,9 @@ pub static KEYS: &[ConfigKey] = &[
         .cluster_wide()
         .from(FLUSH_INTERVAL)
         .acts("The longest that a written record waits for its sync, in milliseconds."),
-    long("log.flush.scheduler.interval.ms")
-        .or("9223372036854775807")
-        .high()
-        .acts("How often partitions are looked at for log.flush.interval.ms, in milliseconds."),
+    long("log.flush.scheduler.interval.ms").or("9223372036854775807").high().without_effect(
+        "How often partitions are looked at for log.flush.interval.ms; here each has a timer.",
+    ),
     int("log.flush.offset.checkpoint.interval.ms")
         .or("60000")
         .at_least(0)
@@ -117,7 +116,7 @@ pub static KEYS: &[ConfigKey] = &[
         .or("60000")
         .at_least(0)
         .high()
-        .acts("How often log start offsets are written down, in milliseconds."),
+        .without_effect("How often log start offsets are written down; here with the recovery points."),
     long("log.segment.delete.delay.ms")
         .or("60000")
         .at_least(0)
@@ -128,12 +127,9 @@ pub static KEYS: &[ConfigKey] = &[
         .or("false")
         .cluster_wide()
         .without_effect("Reserves a segment's space when it is made; always done here."),
-    long("log.initial.task.delay.ms")
-        .or("30000")
-        .at_least(0)
-        .low()
-        .internal()
-        .acts("How long after the start the log's periodic work begins, in milliseconds."),
+    long("log.initial.task.delay.ms").or("30000").at_least(0).low().internal().without_effect(
+        "How long after the start the log's periodic work begins; here each has its interval alone.",
+    ),
     int("min.insync.replicas")
         .or("1")
         .at_least(1)

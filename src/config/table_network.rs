@@ -48,7 +48,7 @@ pub static KEYS: &[ConfigKey] = &[
     int("socket.listen.backlog.size")
         .or("50")
         .at_least(1)
-        .acts("How many connections may wait to be accepted."),
+        .without_effect("How many connections may wait to be accepted; here the system's own limit does."),
     int("max.connections")
         .or("2147483647")
         .at_least(0)

@@ -79,25 +79,25 @@ pub static KEYS: &[ConfigKey] = &[
     long("metadata.log.segment.ms")
         .or("604800000")
         .high()
-        .acts("The age at which the metadata log begins a new segment, in milliseconds."),
+        .not_yet("The age at which the metadata log begins a new segment, in milliseconds."),
     long("metadata.log.max.record.bytes.between.snapshots")
         .or("20971520")
         .at_least(1)
         .high()
-        .acts("Bytes of metadata records after which a snapshot is written."),
+        .not_yet("Bytes of metadata records after which a snapshot is written."),
     long("metadata.log.max.snapshot.interval.ms")
         .or("3600000")
         .at_least(0)
         .high()
-        .acts("The longest time between two snapshots while records arrive; 0 for no limit."),
+        .not_yet("The longest time between two snapshots while records arrive; 0 for no limit."),
     long("metadata.max.retention.bytes")
         .or("104857600")
         .high()
-        .acts("How many bytes of metadata log and snapshots are kept."),
+        .not_yet("How many bytes of metadata log and snapshots are kept."),
     long("metadata.max.retention.ms")
         .or("604800000")
         .high()
-        .acts("How long metadata log and snapshots are kept, in milliseconds."),
+        .not_yet("How long metadata log and snapshots are kept, in milliseconds."),
     int("metadata.max.idle.interval.ms")
         .or("500")
         .at_least(0)

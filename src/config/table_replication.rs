@@ -46,7 +46,7 @@ pub static KEYS: &[ConfigKey] =
         long("replica.high.watermark.checkpoint.interval.ms")
             .or("5000")
             .high()
-            .acts("How often high watermarks are written down, in milliseconds."),
+            .without_effect("How often high watermarks are written down; here with the recovery points."),
         string("replica.selector.class").not_yet("A class that sends consumers to a nearby follower."),
         boolean("follower.fetch.last.tiered.offset.enable")
             .or("false")

@@ -13,12 +13,9 @@ pub static KEYS: &[ConfigKey] = &[
         .low()
         .cluster_wide()
         .acts("How long an idle producer's sequence numbers are remembered, in milliseconds."),
-    int("producer.id.expiration.check.interval.ms")
-        .or("600000")
-        .at_least(1)
-        .low()
-        .internal()
-        .acts("How often forgotten producers are looked for, in milliseconds."),
+    int("producer.id.expiration.check.interval.ms").or("600000").at_least(1).low().internal().without_effect(
+        "How often forgotten producers are looked for; here with log.retention.check.interval.ms.",
+    ),
     int("transactional.id.expiration.ms")
         .or("604800000")
         .at_least(1)

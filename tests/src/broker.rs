@@ -94,6 +94,15 @@ impl Broker {
             command.args(["--override", setting]);
         }
         command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+        Self::run(command)
+    }
+
+    /// Runs a command that starts a broker, and waits until it says where it listens.
+    ///
+    /// # Panics
+    /// When it ends or stays silent instead; the message carries what it printed.
+    #[must_use]
+    pub fn run(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary was just built");
         let output = Arc::new(Mutex::new(String::new()));
@@ -107,6 +116,15 @@ impl Broker {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Every listener's name with each address that it has, in the order of the settings.
+    ///
+    /// # Panics
+    /// When the broker's words about them are not understood.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
+        listeners_in(&self.output())
     }
 
     /// Its process id.
@@ -148,9 +166,25 @@ impl Broker {
     ///
     /// # Panics
     /// When it does not end in time or by a signal; the message carries what it printed.
-    pub fn stop(mut self) -> i32 {
-        let pid = libc::pid_t::try_from(self.pid()).expect("a pid fits");
-        terminate(pid);
+    pub fn stop(self) -> i32 {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Sends it a signal, by name, through the shell's own command, so that this crate needs no unsafe code.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        assert!(status.expect("kill is there").success(), "the broker takes a signal");
+    }
+
+    /// Waits until it has ended, which it was told to, and returns its exit code.
+    ///
+    /// # Panics
+    /// When it does not end in time or by a signal; the message carries what it printed.
+    pub fn wait(mut self) -> i32 {
         let deadline = Instant::now() + STOP_PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
@@ -201,10 +235,14 @@ pub fn proc_status(pid: u32, field: &str) -> u64 {
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// Sends SIGTERM through the shell's own command, so that this crate needs no unsafe code.
-fn terminate(pid: libc::pid_t) {
-    let status = Command::new("kill").arg("-TERM").arg(pid.to_string()).status();
-    assert!(status.expect("kill is there").success(), "the broker takes a signal");
+/// The listeners in a start's words: `listening  PLAINTEXT://127.0.0.1:43211, PLAINTEXT://[::1]:43211`.
+fn listeners_in(text: &str) -> Vec<(String, SocketAddr)> {
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("listening"));
+    let listeners = line.expect("the listeners are named").split(',').map(|listener| {
+        let (name, address) = listener.trim().split_once("://").expect("a name and an address");
+        (name.to_owned(), address.parse().expect("a bound address"))
+    });
+    listeners.collect()
 }
 
 fn gather(stream: impl std::io::Read + Send + 'static, output: &Arc<Mutex<String>>) {
@@ -218,16 +256,13 @@ fn gather(stream: impl std::io::Read + Send + 'static, output: &Arc<Mutex<String
     });
 }
 
-/// Waits for the line that names the listener: `PLAINTEXT://127.0.0.1:43211`.
+/// Waits for the lines of a start that is done, and takes the first listener's address.
 fn wait_for_address(child: &mut Child, output: &Arc<Mutex<String>>) -> SocketAddr {
     let deadline = Instant::now() + START_PATIENCE;
     loop {
         let text = output.lock().expect("gathering does not panic").clone();
         if text.contains("ready in") {
-            let start = text.find("PLAINTEXT://").expect("the listener is named") + "PLAINTEXT://".len();
-            let address =
-                text[start..].split(|c: char| c.is_whitespace() || c == ',').next().expect("not empty");
-            return address.parse().expect("a listener of a test is an address and a port");
+            return listeners_in(&text)[0].1;
         }
         if let Ok(Some(status)) = child.try_wait() {
             std::thread::sleep(Duration::from_millis(50));

@@ -22,10 +22,10 @@ const FILE_BYTES_MAX: usize = 64 << 10;
 pub struct Identity {
     /// The cluster's id.
     pub cluster_id: Arc<str>,
-    /// Each directory's own id, in the order of the settings.
-    pub directory_ids: Vec<Uuid>,
-    /// Whether any directory was new.
-    pub is_new: bool,
+    /// The own ids of the directories that are for topics, in the order of `log.dirs`.
+    pub log_dir_ids: Vec<Uuid>,
+    /// Whether this start made each directory this node's, in the order of [`LogDirs::all`].
+    pub is_new: Vec<bool>,
 }
 
 /// Why the directories cannot be this node's.
@@ -65,15 +65,16 @@ pub async fn establish(
     let known = found.iter().flatten().find_map(|meta| meta.cluster_id.clone());
     let cluster_id = known.or_else(|| cluster_id.map(str::to_owned)).unwrap_or_else(|| new_id().to_string());
 
-    let mut directory_ids = Vec::with_capacity(found.len());
-    let is_new = found.iter().any(Option::is_none);
+    let mut log_dir_ids = Vec::with_capacity(found.len());
+    let is_new = found.iter().map(Option::is_none).collect();
     for (dir, meta) in dirs.all().iter().zip(found) {
-        directory_ids.push(match meta.as_ref().and_then(|meta| meta.directory_id) {
+        log_dir_ids.push(match meta.as_ref().and_then(|meta| meta.directory_id) {
             Some(id) => id,
             None => write(dir.path(), &cluster_id, node_id).await?,
         });
     }
-    Ok(Identity { cluster_id: Arc::from(cluster_id), directory_ids, is_new })
+    log_dir_ids.truncate(dirs.for_topics().len());
+    Ok(Identity { cluster_id: Arc::from(cluster_id), log_dir_ids, is_new })
 }
 
 async fn read(dir: &Path) -> Result<Option<MetaProperties>, IdentityError> {

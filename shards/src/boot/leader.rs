@@ -50,14 +50,14 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
 }
 
 async fn open_dirs(config: &BrokerConfig) -> LogDirs {
-    let mut paths: Vec<PathBuf> = config.storage.log_dirs.iter().map(PathBuf::from).collect();
+    let paths: Vec<PathBuf> = config.storage.log_dirs.iter().map(PathBuf::from).collect();
     let metadata = PathBuf::from(&config.storage.metadata_log_dir);
-    if !paths.contains(&metadata) {
-        paths.push(metadata);
-    }
-    let dirs = LogDirs::open(&paths).await.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
+    let apart = Some(&metadata).filter(|metadata| !paths.contains(metadata));
+    let setting = if apart.is_some() { "log.dirs or metadata.log.dir" } else { "log.dirs" };
+    let opened = LogDirs::open_with_metadata(&paths, apart).await;
+    let dirs = opened.unwrap_or_else(|error| give_up(&format!("{setting}: {error}")));
     dirs.hold_locks()
-        .unwrap_or_else(|error| give_up(&format!("log.dirs: the locks cannot be held: {error}")));
+        .unwrap_or_else(|error| give_up(&format!("{setting}: the locks cannot be held: {error}")));
     dirs
 }
 
@@ -115,7 +115,7 @@ async fn load_metadata(
         incarnation_id: new_id(),
         endpoints,
         rack: config.rack.as_deref().map(Arc::from),
-        log_dirs: identity.directory_ids.clone(),
+        log_dirs: identity.log_dir_ids.clone(),
     };
     let empty = Image::empty(&identity.cluster_id, config.node_id);
     Controller::load(log, &empty, &node).await.unwrap_or_else(|error| give_up(&error))
@@ -167,7 +167,12 @@ fn print_banner(plan: &Plan, dirs: &LogDirs, identity: &Identity, image: &Image,
         listeners: &lines,
         cpus: &plan.cpus,
         shards: plan.shards,
-        dirs: &dirs.all().iter().map(|dir| dir_line(dir, identity.is_new)).collect::<Vec<_>>(),
+        dirs: &dirs
+            .all()
+            .iter()
+            .zip(&identity.is_new)
+            .map(|(dir, is_new)| dir_line(dir, *is_new))
+            .collect::<Vec<_>>(),
         cluster_id: &identity.cluster_id,
         topics: image.topics.len(),
         partitions: image.topics.partition_count(),

@@ -98,28 +98,28 @@ struct Plan {
     cpus: Vec<usize>,
 }
 
-/// How many shards, and where: `cpus` where it is set, else the process's own CPUs in turn. More shards than CPUs
-/// are not
-/// pinned.
+/// How many shards, and where: on the CPUs of `cpus` in turn where it is set, else on the process's own. More shards
+/// than CPUs of its own are not pinned.
 fn shard_specs(config: &BrokerConfig) -> Result<Vec<ShardSpec>, String> {
-    let cpus = match config.runtime.cpus.as_slice() {
-        [] => available_cpus(),
-        cpus => cpus.to_vec(),
-    };
+    let named = config.runtime.cpus.as_slice();
+    let cpus = if named.is_empty() { available_cpus() } else { named.to_vec() };
     let wanted = config.runtime.shards.map_or(cpus.len(), |shards| shards as usize);
     if wanted == 0 || wanted > usize::from(SHARDS_MAX) {
         return Err(format!(
             "Invalid value {wanted} for configuration shards: 1 to {SHARDS_MAX} are allowed"
         ));
     }
-    let is_pinned = wanted <= cpus.len();
+    let is_pinned = !named.is_empty() || wanted <= cpus.len();
     let spec = |index: usize| ShardSpec {
         shard: ShardId(u16::try_from(index).expect("bounded by SHARDS_MAX")),
-        cpu: is_pinned.then(|| cpus[index]),
+        cpu: is_pinned.then(|| cpus[index % cpus.len()]),
     };
     Ok((0..wanted).map(spec).collect())
 }
 
 fn cpus_of(specs: &[ShardSpec]) -> Vec<usize> {
-    specs.iter().filter_map(|spec| spec.cpu).collect()
+    let mut cpus: Vec<usize> = specs.iter().filter_map(|spec| spec.cpu).collect();
+    cpus.sort_unstable();
+    cpus.dedup();
+    cpus
 }

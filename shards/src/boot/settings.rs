@@ -74,10 +74,11 @@ pub fn gather(args: &StartArgs) -> Result<Start, SettingsError> {
         command_line.insert("log.dirs".to_owned(), DATA_DEFAULT.to_owned());
     }
     for setting in &args.overrides {
-        let Some((key, value)) = setting.split_once('=') else {
+        let pair = setting.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+        let Some((key, value)) = pair.filter(|(key, _)| !key.is_empty()) else {
             return Err(SettingsError(format!("--override {setting}: it takes key=value")));
         };
-        command_line.insert(key.trim().to_owned(), value.trim().to_owned());
+        command_line.insert(key.to_owned(), value.to_owned());
     }
     let layers = Layers { file, environment: environment.settings, command_line };
     Ok(Start { config: BrokerConfig::new(&layers)?, cluster_id: environment.cluster_id })
@@ -110,9 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn an_override_without_a_value_is_refused_by_name() {
-        let error = gather(&args(&["num.partitions"])).expect_err("it has no value");
-        assert!(error.to_string().contains("num.partitions"), "{error}");
+    fn an_override_without_a_key_or_a_value_is_refused_by_name() {
+        for bad in ["num.partitions", "=3"] {
+            let error = gather(&args(&[bad])).expect_err("a key or a value is missing");
+            assert_eq!(error.to_string(), format!("--override {bad}: it takes key=value"));
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub enum OpenError {
     #[error("log.dirs names {0} twice")]
     Twice(PathBuf),
     /// The system refuses.
-    #[error("log directory is unusable: {0} (see log.dirs)")]
+    #[error("log directory is unusable: {0}; a directory is needed that this process may create and write")]
     Io(#[from] IoFailure),
 }
 
@@ -188,13 +188,6 @@ impl LogDir {
             Err(error) if is_unsupported(&error) => false,
             Err(error) => return Err(IoFailure::new("write to", path, &error).into()),
         };
-        if !direct {
-            let kind = indirect.unwrap_or("its file system");
-            tracing::info!(
-                "{}: {kind} has no direct I/O; writing through the page cache, synced",
-                path.display()
-            );
-        }
         Ok(LogDir::assemble(path, direct, lock))
     }
 
@@ -552,6 +545,12 @@ impl LogDir {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many partitions are open here, on all shards together.
+    #[must_use]
+    pub fn open_partitions(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// Takes one off that was closed in order or deleted.
     pub(super) fn remove_open(&self) {
         let before = self.open.fetch_sub(1, Ordering::Relaxed);
@@ -639,6 +638,8 @@ impl Drop for SyncTurn<'_> {
 #[derive(Clone, Debug)]
 pub struct LogDirs {
     dirs: Vec<Arc<LogDir>>,
+    /// The first so many are for partitions of topics.
+    for_topics: usize,
 }
 
 impl LogDirs {
@@ -657,10 +658,21 @@ impl LogDirs {
     /// # Errors
     /// The first that cannot be used.
     pub async fn open(paths: &[PathBuf]) -> Result<LogDirs, OpenError> {
+        LogDirs::open_with_metadata(paths, None).await
+    }
+
+    /// Opens every directory, and one more that is for the metadata log alone.
+    ///
+    /// # Errors
+    /// The first that cannot be used.
+    pub async fn open_with_metadata(
+        paths: &[PathBuf],
+        metadata: Option<&PathBuf>,
+    ) -> Result<LogDirs, OpenError> {
         assert!(!paths.is_empty(), "a broker has at least one log dir");
         let mut dirs: Vec<Arc<LogDir>> = Vec::with_capacity(paths.len());
         let mut canonical: Vec<PathBuf> = Vec::with_capacity(paths.len());
-        for path in paths {
+        for path in paths.iter().chain(metadata) {
             create_with_parents(path).await?;
             let real = path.canonicalize().at("resolve", path)?;
             if canonical.contains(&real) {
@@ -669,13 +681,19 @@ impl LogDirs {
             canonical.push(real);
             dirs.push(Arc::new(LogDir::open(path).await?));
         }
-        Ok(LogDirs { dirs })
+        Ok(LogDirs { dirs, for_topics: paths.len() })
     }
 
     /// The directories.
     #[must_use]
     pub fn all(&self) -> &[Arc<LogDir>] {
         &self.dirs
+    }
+
+    /// Those of `log.dirs`: all but the one that is for the metadata log alone.
+    #[must_use]
+    pub fn for_topics(&self) -> &[Arc<LogDir>] {
+        &self.dirs[..self.for_topics]
     }
 }
 
@@ -686,13 +704,11 @@ async fn create_with_parents(path: &Path) -> Result<(), IoFailure> {
     }
     host::create_dir_all(path).await.at("create", path)?;
     // How many of the directories above are new is not known; syncing one that is not costs little, once.
-    let mut above = path.parent();
-    while let Some(directory) = above {
+    for directory in path.ancestors().skip(1) {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         if host::sync_dir(directory).await.is_err() {
             break;
         }
-        above = directory.parent();
     }
     Ok(())
 }

@@ -40,9 +40,11 @@ const PROGRESS: Duration = Duration::from_secs(2);
 /// The configurations of topics, each made once for all its partitions on this shard.
 type TopicConfigs = BTreeMap<TopicId, Rc<TopicConfig>>;
 
-/// Opens the partitions that are on disk, creates the owned ones that are not, and loads the groups among them.
+/// Takes the settings that were made at run time, opens the partitions that are on disk, creates the owned ones that
+/// are not, and loads the groups among them.
 pub async fn open_found(shard: &Rc<Shard>, found: Vec<(TopicIdPartition, usize, Found)>) {
     let image = shard.image();
+    take_broker_config(shard, &image);
     let configs = Rc::new(topic_configs(shard, &image, found.iter().map(|(id, ..)| *id)));
     let to_read = found.iter().filter(|(_, _, found)| found.clean.is_none()).count();
     let synced = if to_read > SYNCED_ONE_BY_ONE_MAX { Synced::Together } else { Synced::OneByOne };
@@ -225,13 +227,10 @@ async fn host(shard: &Shard, image: &Image, hosted: Rc<Hosted>) {
     shard.hosted.borrow_mut().insert(id, hosted);
 }
 
-/// The online directories, with how many partitions of this shard each holds.
+/// The online directories for topics, with how many partitions of all shards each holds.
 fn dirs_by_load(shard: &Shard) -> Vec<(Arc<LogDir>, usize)> {
-    let hosted = shard.hosted.borrow();
-    let load =
-        |dir: &Arc<LogDir>| hosted.values().filter(|hosted| Arc::ptr_eq(hosted.partition.dir(), dir)).count();
-    let online = shard.disk.dirs().all().iter().filter(|dir| !dir.is_offline());
-    online.map(|dir| (Arc::clone(dir), load(dir))).collect()
+    let online = shard.disk.dirs().for_topics().iter().filter(|dir| !dir.is_offline());
+    online.map(|dir| (Arc::clone(dir), dir.open_partitions())).collect()
 }
 
 /// The configurations of the topics of `ids`.
@@ -368,7 +367,7 @@ pub fn log_dirs(shard: &Shard) -> Vec<LogDirUsage> {
             partitions: partitions.collect(),
         }
     };
-    shard.disk.dirs().all().iter().map(usage).collect()
+    shard.disk.dirs().for_topics().iter().map(usage).collect()
 }
 
 /// Answers what is in flight and takes nothing more: long polls end, parked group members are sent to look for another

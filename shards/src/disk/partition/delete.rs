@@ -21,12 +21,14 @@ use crate::host::{self, Queue};
 
 impl Partition {
     /// Lets go of the segments that `retention.ms`, `retention.bytes` and the log start offset no longer keep; their
-    /// files are removed `delay` (`file.delete.delay.ms`) later. Returns how many segments went.
+    /// files are removed `delay` (`file.delete.delay.ms`) later. Idle producers are forgotten on the way
+    /// (`producer.id.expiration.ms`). Returns how many segments went.
     ///
     /// # Errors
     /// The disk's failures.
     pub async fn enforce_retention(self: &Rc<Self>, delay: Duration) -> Result<usize, DiskError> {
         self.check()?;
+        self.state.borrow_mut().log.expire_producers(host::now());
         loop {
             let retention = self.state.borrow_mut().log.enforce_retention(host::now(), host::wall_ms());
             match retention {

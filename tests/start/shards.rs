@@ -1,0 +1,148 @@
+//! Shards and directories: any number of shards over the same data, several directories, one without direct I/O.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use ottla_tests::broker::{Broker, Options};
+use ottla_tests::topics::create_topic;
+use ottla_tools::client::Client;
+use ottla_wire::ApiKey;
+use ottla_wire::describe_log_dirs_request::DescribeLogDirsRequest;
+use ottla_wire::describe_log_dirs_response::DescribeLogDirsResponse;
+
+use crate::support::{FREE, count, line_of, produce, refusal, start_with};
+
+/// Partitions of the topic that these tests fill.
+const PARTITIONS: i32 = 4;
+
+fn fill(address: SocketAddr, producer: &str, records: i64) {
+    for partition in 0..PARTITIONS {
+        produce(address, "t", partition, producer, records);
+    }
+}
+
+fn counts(address: SocketAddr) -> Vec<usize> {
+    (0..PARTITIONS).map(|partition| count(address, "t", partition)).collect()
+}
+
+#[test]
+fn another_number_of_shards_finds_all_data() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut expected = 0;
+    for (round, shards) in [1, 2, 5, 3, 1].into_iter().enumerate() {
+        let overrides = [FREE, &format!("shards={shards}")];
+        let broker = Broker::run(start_with(directory.path(), &overrides));
+        assert!(line_of(&broker, "shards").starts_with(&format!("{shards}")), "{}", broker.output());
+        if round == 0 {
+            create_topic(broker.address(), "t", PARTITIONS, &[]);
+        }
+        assert_eq!(counts(broker.address()), vec![expected; 4], "{shards} shards");
+        fill(broker.address(), &format!("p{round}"), 20);
+        expected += 20;
+        assert_eq!(counts(broker.address()), vec![expected; 4], "{shards} shards");
+        assert!(!broker.output().contains("recovered"), "{}", broker.output());
+        // A crash and a clean stop in turn: data moves to other shards after both.
+        if round % 2 == 0 {
+            assert_eq!(broker.stop(), 0);
+        } else {
+            broker.kill();
+            let same = Broker::run(start_with(directory.path(), &overrides));
+            assert_eq!(same.stop(), 0);
+        }
+    }
+}
+
+#[test]
+fn cpus_that_are_named_are_shared_by_more_shards() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let broker = Broker::run(start_with(directory.path(), &[FREE, "shards=3", "cpus=0"]));
+    assert_eq!(line_of(&broker, "shards"), "3 on cpu 0");
+    create_topic(broker.address(), "t", PARTITIONS, &[]);
+    fill(broker.address(), "p", 5);
+    assert_eq!(counts(broker.address()), vec![5; 4]);
+    assert_eq!(broker.stop(), 0);
+}
+
+/// Each directory with its partitions, as DescribeLogDirs tells.
+fn described(address: SocketAddr) -> Vec<(String, usize)> {
+    let mut client = Client::connect(address, "tests").expect("the broker listens");
+    let reply: DescribeLogDirsResponse<'_> = client
+        .call(ApiKey::DescribeLogDirs, 4, &DescribeLogDirsRequest { topics: None })
+        .expect("the broker answers");
+    assert_eq!(reply.error_code, 0);
+    let dir = |result: &ottla_wire::describe_log_dirs_response::DescribeLogDirsResult<'_>| {
+        assert_eq!(result.error_code, 0);
+        assert!(result.total_bytes > 0 && result.usable_bytes > 0);
+        (result.log_dir.to_string(), result.topics.iter().map(|topic| topic.partitions.len()).sum())
+    };
+    let mut all: Vec<_> = reply.results.iter().map(dir).collect();
+    all.sort();
+    all
+}
+
+fn has(directory: &Path, name: &str) -> bool {
+    directory.join(name).exists()
+}
+
+#[test]
+fn partitions_spread_over_directories_and_metadata_has_its_own() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dir = |name: &str| directory.path().join(name);
+    let dirs = ["a", "b", "c"].map(|name| dir(name).display().to_string());
+    let log_dirs = format!("log.dirs={}", dirs.join(","));
+    let metadata = format!("metadata.log.dir={}", dir("meta").display());
+    let overrides = [FREE, &log_dirs, &metadata, "shards=2"];
+    let broker = Broker::run(start_with(directory.path(), &overrides));
+    let address = broker.address();
+    create_topic(address, "t", 6, &[]);
+    for name in ["one", "two", "three"] {
+        create_topic(address, name, 1, &[]);
+    }
+    for partition in 0..6 {
+        produce(address, "t", partition, "p", 3);
+    }
+    let expected: Vec<_> = dirs.iter().map(|dir| (dir.clone(), 3)).collect();
+    assert_eq!(described(address), expected, "each of three directories has a third of nine partitions");
+    assert!(has(&dir("meta"), "__cluster_metadata-0") && has(&dir("meta"), "meta.properties"));
+    assert!(["a", "b", "c"].iter().all(|name| !has(&dir(name), "__cluster_metadata-0")));
+    assert_eq!(broker.output().matches(", new)").count(), 4, "{}", broker.output());
+    assert_eq!(broker.stop(), 0);
+
+    // One more directory: it alone is new, takes what comes, and nothing moves.
+    let more = format!("{log_dirs},{}", dir("d").display());
+    let broker = Broker::run(start_with(directory.path(), &[FREE, &more, &metadata]));
+    assert_eq!(broker.output().matches(", new)").count(), 1, "{}", broker.output());
+    create_topic(broker.address(), "late", 1, &[]);
+    assert!(has(&dir("d"), "late-0"));
+    assert!((0..6).all(|partition| count(broker.address(), "t", partition) == 3));
+    assert_eq!(broker.stop(), 0);
+}
+
+#[test]
+fn a_directory_in_memory_is_named_and_survives_a_kill() {
+    let memory = Path::new("/dev/shm");
+    if !memory.is_dir() {
+        eprintln!("skipped: no tmpfs at /dev/shm");
+        return;
+    }
+    let directory = tempfile::tempdir_in(memory).expect("a temporary directory");
+    let options = Options::new(directory.path());
+    let broker = Broker::start(&options);
+    let output = broker.output();
+    assert_eq!(output.matches("direct I/O").count(), 1, "one line is enough:\n{output}");
+    assert!(line_of(&broker, "log dir").contains("no direct I/O"), "{output}");
+    create_topic(broker.address(), "t", PARTITIONS, &[]);
+    fill(broker.address(), "p", 50);
+    broker.kill();
+    let broker = Broker::start(&options);
+    assert_eq!(counts(broker.address()), vec![50; 4]);
+    fill(broker.address(), "q", 50);
+    assert_eq!(broker.stop(), 0);
+    let broker = Broker::start(&options);
+    assert_eq!(counts(broker.address()), vec![100; 4]);
+    assert!(!broker.output().contains("recovered"), "{}", broker.output());
+    let held =
+        refusal(start_with(directory.path(), &[FREE, &format!("log.dirs={}", directory.path().display())]));
+    assert!(held.contains("in use by another broker"), "{held}");
+    assert_eq!(broker.stop(), 0);
+}
