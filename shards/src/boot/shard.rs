@@ -104,6 +104,7 @@ impl Starting {
         let disk = self.disk(begin.dirs);
         let shard = self.assemble(disk, begin.image, begin.listeners);
         lifecycle::open_found(&shard, begin.found).await;
+        lifecycle::watch_dirs(&shard);
         lifecycle::run_background(&shard);
         let set = self.shard.set(shard);
         assert!(set.is_ok(), "a shard begins once");

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ottla::config::TopicConfig;
 use ottla::controller::ImageDelta;
+use ottla::controller::effective::{self, EffectiveConfig};
 use ottla::controller::image::{ConfigResource, ConfigResourceType, Image, TopicImage};
 use ottla::controller::names::CONSUMER_OFFSETS;
 use ottla::errors::ErrorCode;
@@ -26,7 +27,7 @@ use ottla::time::Monotonic;
 use crate::disk::{DiskError, Found, LogDir, OpenWith, Synced};
 use crate::drive::fan_out::for_each_of;
 use crate::drive::{Hosted, Shard};
-use crate::host::{Queue, now, sleep, spawn_in, timeout};
+use crate::host::{Doorbell, Queue, now, sleep, spawn_detached, spawn_in, timeout};
 
 /// How long requests in flight may take to be answered when the broker stops.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -245,9 +246,8 @@ fn topic_configs(shard: &Shard, image: &Image, ids: impl Iterator<Item = TopicId
 
 /// What holds for a topic: its overrides over the broker's settings.
 fn topic_config(shard: &Shard, image: &Image, topic: &TopicImage) -> Rc<TopicConfig> {
-    let overrides = image.configs.of_or_empty(&ConfigResource::topic(&topic.name));
     let config = shard.config();
-    Rc::new(TopicConfig::new(config.settings(), &overrides).unwrap_or_else(|error| {
+    Rc::new(effective::topic_config(image, &config, &topic.name).unwrap_or_else(|error| {
         // Overrides are checked when they are made; a later release may have made these.
         tracing::warn!(topic = %topic.name, %error, "its overrides are not used");
         config.log.clone()
@@ -256,16 +256,11 @@ fn topic_config(shard: &Shard, image: &Image, topic: &TopicImage) -> Rc<TopicCon
 
 /// Takes over dynamic settings of the broker. What cannot be used is named and left out.
 fn take_broker_config(shard: &Shard, image: &Image) {
-    let own = ConfigResource::new(ConfigResourceType::Broker, &image.node_id.to_string());
-    let cluster = image.configs.of_or_empty(&ConfigResource::all_brokers());
-    let broker = image.configs.of_or_empty(&own);
-    let config = shard.config();
-    match config.with_dynamic((*cluster).clone(), (*broker).clone()) {
-        Ok(config) => {
-            shard.config.replace(Arc::new(config));
-        }
-        Err(error) => tracing::warn!(%error, "dynamic settings of the broker are not used"),
+    let EffectiveConfig { config, ignored } = effective::broker_config(image, &shard.config());
+    if !ignored.is_empty() {
+        tracing::warn!(settings = ignored.join(", "), "dynamic settings of the broker are not used");
     }
+    shard.config.replace(Arc::new(config));
 }
 
 /// Gives the logs of topics that `is_changed` their new settings.
@@ -323,6 +318,26 @@ async fn load_groups(shard: &Rc<Shard>, image: &Image) {
         async move { shard.groups.load(&shard, &hosted.partition).await }
     })
     .await;
+}
+
+/// Ends the waits on partitions of a directory that has gone offline, whichever shard's write failed.
+pub fn watch_dirs(shard: &Rc<Shard>) {
+    let doorbell = Doorbell::new();
+    for dir in shard.disk.dirs().all() {
+        let bell = doorbell.bell();
+        dir.on_offline(move || bell.ring());
+    }
+    let shard = Rc::clone(shard);
+    spawn_detached(async move {
+        loop {
+            doorbell.rung().await;
+            let offline = shard.disk.end_offline();
+            tracing::error!(
+                partitions = offline.len(),
+                "partitions of an offline log directory take no more records"
+            );
+        }
+    });
 }
 
 /// Retention and the like, as long as the shard runs.
