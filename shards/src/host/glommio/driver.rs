@@ -32,7 +32,7 @@ use super::ring::{Ring, new_eventfd};
 use super::timer::{Timers, now};
 
 /// How long the driver looks for work before it sleeps, when looking has paid lately.
-const SPIN: Duration = Duration::from_micros(40);
+const SPIN: Duration = Duration::from_micros(4);
 /// The best score of spinning; each catch adds two, each miss takes one.
 const SPIN_SCORE_MAX: u32 = 16;
 /// At score zero, one in so many sleeps is preceded by a spin all the same, to notice that traffic has come.
