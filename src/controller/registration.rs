@@ -6,6 +6,7 @@
 //! that is online, and has no leader otherwise: a directory that comes back brings the leader back with a higher epoch.
 //! Decided on the controller shard.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_wire::MetadataRecord;
@@ -16,8 +17,10 @@ use ottla_wire::register_broker_record::{BrokerEndpoint, BrokerFeature, Register
 
 use super::features::{METADATA_VERSION, METADATA_VERSION_MAX, SUPPORTED};
 use super::image::{BrokerImage, Endpoint, Image, PartitionImage};
-use crate::ids::{NodeId, Offset, Uuid};
+use crate::ids::{NodeId, Offset, TopicPartition, Uuid};
 
+/// `PartitionChangeRecord`'s word for a leader that stays.
+const LEADER_UNCHANGED: i32 = -2;
 /// `BrokerRegistrationChangeRecord`'s word for "no longer fenced".
 const UNFENCE: i8 = -1;
 
@@ -32,6 +35,8 @@ pub struct Registration {
     pub rack: Option<Arc<str>>,
     /// The ids of the log directories that are online; at least one.
     pub log_dirs: Vec<Uuid>,
+    /// The log directory in which each partition was found on disk.
+    pub found: BTreeMap<TopicPartition, Uuid>,
 }
 
 /// The records that a start needs before it may serve, `next_offset` being the first one's; none when all is as it was.
@@ -51,7 +56,7 @@ pub fn activate(image: &Image, node: &Registration, next_offset: Offset) -> Vec<
         let records_before = i64::try_from(records.len()).expect("it is at most one");
         register(image.node_id, node, next_offset.plus(records_before), &mut records);
     }
-    records.extend(leaderships(image, &node.log_dirs));
+    records.extend(leaderships(image, &node.log_dirs, &node.found));
     records
 }
 
@@ -69,7 +74,7 @@ pub fn log_dirs_changed(image: &Image, online: &[Uuid]) -> Vec<MetadataRecord<'s
             ..Default::default()
         }));
     }
-    records.extend(leaderships(image, online));
+    records.extend(leaderships(image, online, &BTreeMap::new()));
     records
 }
 
@@ -115,27 +120,49 @@ fn register(id: NodeId, node: &Registration, offset: Offset, records: &mut Vec<M
     }));
 }
 
-/// Takes this broker's leadership from partitions whose directory is not online, and gives it back to the others.
-fn leaderships<'a>(
-    image: &'a Image,
-    online: &'a [Uuid],
-) -> impl Iterator<Item = MetadataRecord<'static>> + 'a {
-    let node = image.node_id;
-    image.topics.iter().flat_map(move |topic| {
-        (0..).zip(&topic.partitions).filter_map(move |(partition_id, partition)| {
-            Some(MetadataRecord::PartitionChangeRecord(PartitionChangeRecord {
+/// Takes this broker's leadership from partitions whose directory is not online, and gives it back to the others. A
+/// partition that somebody moved to another directory is there from now on (as by Kafka's `AssignReplicasToDirs`).
+fn leaderships(
+    image: &Image,
+    online: &[Uuid],
+    found: &BTreeMap<TopicPartition, Uuid>,
+) -> Vec<MetadataRecord<'static>> {
+    let mut records = Vec::new();
+    for topic in image.topics.iter() {
+        for (partition_id, partition) in (0..).zip(&topic.partitions) {
+            let name = TopicPartition { topic: Arc::clone(&topic.name), partition: partition_id };
+            let known = partition.directory_of(image.node_id);
+            let moved_to = found.get(&name).copied().filter(|dir| known.is_some_and(|known| known != *dir));
+            let leader = next_leader(partition, image.node_id, moved_to.or(known), online);
+            if moved_to.is_none() && leader.is_none() {
+                continue;
+            }
+            records.push(MetadataRecord::PartitionChangeRecord(PartitionChangeRecord {
                 partition_id,
                 topic_id: topic.id,
-                leader: next_leader(partition, node, online)?.0,
+                leader: leader.map_or(LEADER_UNCHANGED, |leader| leader.0),
+                directories: moved_to.map(|dir| with_directory(partition, image.node_id, dir)),
                 ..Default::default()
-            }))
-        })
-    })
+            }));
+        }
+    }
+    records
 }
 
-/// The other leader that a partition is to have; `None` if it is to keep the one it has.
-fn next_leader(partition: &PartitionImage, node: NodeId, online: &[Uuid]) -> Option<NodeId> {
-    let can_lead = partition.directory_of(node).is_some_and(|dir| online.contains(&dir));
+/// The directories of a partition's replicas with that of `node` replaced.
+fn with_directory(partition: &PartitionImage, node: NodeId, dir: Uuid) -> Vec<Uuid> {
+    let both = partition.replicas.iter().zip(&partition.directories);
+    both.map(|(replica, known)| if *replica == node { dir } else { *known }).collect()
+}
+
+/// The other leader that a partition, which this node has in `dir`, is to have; `None` if it is to keep the one it has.
+fn next_leader(
+    partition: &PartitionImage,
+    node: NodeId,
+    dir: Option<Uuid>,
+    online: &[Uuid],
+) -> Option<NodeId> {
+    let can_lead = dir.is_some_and(|dir| online.contains(&dir));
     match partition.leader {
         NodeId(-1) if can_lead && partition.isr.contains(&node) => Some(node),
         leader if leader == node && !can_lead => Some(NodeId(-1)),

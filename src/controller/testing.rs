@@ -2,6 +2,8 @@
 //!
 //! Compiled for tests alone.
 
+use std::collections::BTreeMap;
+
 use ottla_wire::MetadataRecord;
 use ottla_wire::config_record::ConfigRecord;
 use ottla_wire::partition_record::PartitionRecord;
@@ -44,6 +46,7 @@ pub(crate) fn registration() -> Registration {
         endpoints: vec![endpoint("PLAINTEXT", "inside", 9092), endpoint("EXTERNAL", "outside", 19092)],
         rack: Some("r1".into()),
         log_dirs: vec![DIR],
+        found: BTreeMap::new(),
     }
 }
 

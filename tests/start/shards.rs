@@ -9,6 +9,8 @@ use ottla_tools::client::Client;
 use ottla_wire::ApiKey;
 use ottla_wire::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_wire::describe_log_dirs_response::DescribeLogDirsResponse;
+use ottla_wire::metadata_request::MetadataRequest;
+use ottla_wire::metadata_response::MetadataResponse;
 
 use crate::support::{FREE, count, line_of, produce, refusal, start_with};
 
@@ -116,6 +118,77 @@ fn partitions_spread_over_directories_and_metadata_has_its_own() {
     assert!(has(&dir("d"), "late-0"));
     assert!((0..6).all(|partition| count(broker.address(), "t", partition) == 3));
     assert_eq!(broker.stop(), 0);
+}
+
+/// The counts of `one` to `four`, which have a record each, or `None` for a partition that is offline.
+fn available(address: SocketAddr) -> Vec<Option<usize>> {
+    let mut client = Client::connect(address, "tests").expect("the broker listens");
+    let reply: MetadataResponse<'_> = client
+        .call(ApiKey::Metadata, 9, &MetadataRequest { topics: None, ..Default::default() })
+        .expect("the broker answers");
+    let mut leaders: Vec<_> = reply
+        .topics
+        .iter()
+        .map(|topic| {
+            let name = topic.name.as_deref().expect("it has a name").to_owned();
+            (name, topic.partitions[0].leader_id)
+        })
+        .collect();
+    leaders.sort();
+    leaders.iter().map(|(name, leader)| (*leader >= 0).then(|| count(address, name, 0))).collect()
+}
+
+#[test]
+fn a_directory_that_is_missing_takes_its_partitions_offline_and_brings_them_back() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dir = |name: &str| directory.path().join(name);
+    let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=a,b"]));
+    for name in ["one", "two", "three", "four"] {
+        create_topic(broker.address(), name, 1, &[]);
+        produce(broker.address(), name, 0, "p", 1);
+    }
+    assert_eq!(broker.stop(), 0);
+    let of_b = ["four", "one", "three", "two"].map(|name| has(&dir("b"), &format!("{name}-0")));
+    assert_eq!(of_b.iter().filter(|is_there| **is_there).count(), 2);
+
+    let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=a"]));
+    let expected: Vec<_> = of_b.iter().map(|is_there| (!is_there).then_some(1)).collect();
+    assert_eq!(available(broker.address()), expected);
+    assert!(broker.output().contains("its log directory is not here"), "{}", broker.output());
+    assert_eq!(broker.stop(), 0);
+    let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=b,a"]));
+    assert_eq!(available(broker.address()), vec![Some(1); 4]);
+    assert_eq!(broker.stop(), 0);
+
+    // Without the metadata's directory there is no start that would take the others' partitions for strays.
+    let line = refusal(start_with(directory.path(), &[FREE, "log.dirs=b"]));
+    assert!(line.contains("there is no metadata log in b, but b has "), "{line}");
+    let line = refusal(start_with(directory.path(), &[FREE, "log.dirs=c,b"]));
+    assert!(line.contains("there is no metadata log in c, but b has "), "{line}");
+    std::fs::remove_dir_all(dir("c")).expect("the refused start made it");
+    let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=a,b"]));
+    assert_eq!(available(broker.address()), vec![Some(1); 4]);
+    assert_eq!(broker.stop(), 0);
+}
+
+#[test]
+fn a_partition_may_be_moved_between_starts_and_not_be_in_two_places() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dir = |name: &str| directory.path().join(name);
+    let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=a"]));
+    create_topic(broker.address(), "one", 1, &[]);
+    produce(broker.address(), "one", 0, "p", 5);
+    assert_eq!(broker.stop(), 0);
+    std::fs::create_dir_all(dir("b")).expect("the directory is the test's own");
+    std::fs::rename(dir("a").join("one-0"), dir("b").join("one-0")).expect("it is there");
+    for dirs in ["log.dirs=a,b", "log.dirs=b,a"] {
+        let broker = Broker::run(start_with(directory.path(), &[FREE, dirs]));
+        assert_eq!(available(broker.address()), vec![Some(5)]);
+        assert_eq!(broker.stop(), 0);
+    }
+    std::fs::create_dir_all(dir("a").join("one-0")).expect("the directory is the test's own");
+    let line = refusal(start_with(directory.path(), &[FREE, "log.dirs=a,b"]));
+    assert_eq!(line, "log.dirs: one-0 is both in a and in b; move one of them away");
 }
 
 #[test]

@@ -68,10 +68,12 @@ pub async fn establish(
     let mut log_dir_ids = Vec::with_capacity(found.len());
     let is_new = found.iter().map(Option::is_none).collect();
     for (dir, meta) in dirs.all().iter().zip(found) {
-        log_dir_ids.push(match meta.as_ref().and_then(|meta| meta.directory_id) {
+        let id = match meta.as_ref().and_then(|meta| meta.directory_id) {
             Some(id) => id,
             None => write(dir.path(), &cluster_id, node_id).await?,
-        });
+        };
+        dir.set_id(id);
+        log_dir_ids.push(id);
     }
     log_dir_ids.truncate(dirs.for_topics().len());
     Ok(Identity { cluster_id: Arc::from(cluster_id), log_dir_ids, is_new })

@@ -1,16 +1,17 @@
 //! Shard 0 leads the start and the end: directories, sockets, identity, metadata; then every shard; then clients. At a
 //! signal the same in reverse.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla::config::BrokerConfig;
-use ottla::controller::image::{Endpoint, Image};
+use ottla::controller::image::Image;
 use ottla::controller::names::CLUSTER_METADATA;
 use ottla::controller::registration::Registration;
-use ottla::ids::{ShardId, TopicIdPartition, TopicPartition};
+use ottla::ids::{ShardId, TopicIdPartition, TopicPartition, Uuid};
 use ottla::limits::SEGMENT_BYTES_MAX;
 use ottla::log::LogConfig;
 use ottla::placement::{CLUSTER_METADATA_LEADER_EPOCH, CLUSTER_METADATA_TOPIC_ID, owner};
@@ -37,7 +38,16 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
     let endpoints = listeners::advertised(&config, &bound);
     let mut found = scan(&dirs).await;
     let log = metadata_log(starting, &dirs, &config, &mut found).await;
-    let (controller, image) = load_metadata(&config, &identity, endpoints, log).await;
+    let node = Registration {
+        incarnation_id: new_id(),
+        endpoints,
+        rack: config.rack.as_deref().map(Arc::from),
+        log_dirs: identity.log_dir_ids.clone(),
+        found: places(&dirs, &found),
+    };
+    let empty = Image::empty(&identity.cluster_id, config.node_id);
+    let (controller, image) =
+        Controller::load(log, &empty, &node).await.unwrap_or_else(|error| give_up(&error));
 
     let image = Arc::new(image);
     let names: Arc<[Arc<str>]> = bound.iter().map(|bound| Arc::clone(&bound.name)).collect();
@@ -61,12 +71,20 @@ async fn open_dirs(config: &BrokerConfig) -> LogDirs {
     dirs
 }
 
-/// Every partition on disk, with the index of its directory.
+/// Every partition on disk, with the index of its directory. None is there twice.
 async fn scan(dirs: &LogDirs) -> Vec<(usize, Found)> {
     let mut all = Vec::new();
+    let mut seen = BTreeMap::new();
     for (index, dir) in dirs.all().iter().enumerate() {
         let found = dir.scan().await.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
-        all.extend(found.into_iter().map(|found| (index, found)));
+        for found in found {
+            if let Some(other) = seen.insert(found.partition.clone(), dir) {
+                let (one, two) = (other.path().display(), dir.path().display());
+                let name = &found.partition;
+                give_up(&format!("log.dirs: {name} is both in {one} and in {two}; move one of them away"));
+            }
+            all.push((index, found));
+        }
     }
     all
 }
@@ -94,6 +112,7 @@ async fn metadata_log(
         Some((dir, found)) => disk.load(&dirs.all()[dir], found, with).await.map(|loaded| loaded.partition),
         None => {
             let path = PathBuf::from(&config.storage.metadata_log_dir);
+            refuse_without_metadata(dirs, found, &path);
             let dir =
                 dirs.all().iter().find(|dir| dir.path() == path).expect("it was opened with the others");
             disk.create(dir, &name, with).await
@@ -105,20 +124,23 @@ async fn metadata_log(
     log
 }
 
-async fn load_metadata(
-    config: &BrokerConfig,
-    identity: &Identity,
-    endpoints: Vec<Endpoint>,
-    log: Rc<Partition>,
-) -> (Controller, Image) {
-    let node = Registration {
-        incarnation_id: new_id(),
-        endpoints,
-        rack: config.rack.as_deref().map(Arc::from),
-        log_dirs: identity.log_dir_ids.clone(),
-    };
-    let empty = Image::empty(&identity.cluster_id, config.node_id);
-    Controller::load(log, &empty, &node).await.unwrap_or_else(|error| give_up(&error))
+/// A metadata log that is not there would be begun anew, without a topic, and every partition be a stray that goes.
+fn refuse_without_metadata(dirs: &LogDirs, found: &[(usize, Found)], path: &Path) {
+    let Some((dir, first)) = found.first() else { return };
+    give_up(&format!(
+        "metadata.log.dir: there is no metadata log in {}, but {} has {}; start with the directory that has it, or \
+         move the data of topics away",
+        path.display(),
+        dirs.all()[*dir].path().display(),
+        first.partition
+    ));
+}
+
+/// The id of the directory in which each partition is.
+fn places(dirs: &LogDirs, found: &[(usize, Found)]) -> BTreeMap<TopicPartition, Uuid> {
+    let place =
+        |(dir, found): &(usize, Found)| Some((found.partition.clone(), dirs.for_topics().get(*dir)?.id()?));
+    found.iter().filter_map(place).collect()
 }
 
 /// Begins every shard with the partitions that it owns. Directories of topics that are gone are removed.

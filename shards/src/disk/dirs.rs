@@ -118,6 +118,8 @@ type Listener = Box<dyn Fn() + Send + Sync>;
 /// One log dir of this process.
 pub struct LogDir {
     path: PathBuf,
+    /// The id in its `meta.properties`, once that is known.
+    id: OnceLock<Uuid>,
     direct: bool,
     lock: SharedFd,
     offline: AtomicBool,
@@ -194,6 +196,7 @@ impl LogDir {
     fn assemble(path: &Path, direct: bool, lock: SharedFd) -> LogDir {
         LogDir {
             path: path.to_owned(),
+            id: OnceLock::new(),
             direct,
             lock,
             offline: AtomicBool::new(false),
@@ -212,6 +215,17 @@ impl LogDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The id by which the metadata knows the directory; `None` before the start has read it.
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
+        self.id.get().copied()
+    }
+
+    /// Says the id; once.
+    pub fn set_id(&self, id: Uuid) {
+        assert!(self.id.set(id).is_ok(), "a directory has one id");
     }
 
     /// Whether segments are written past the page cache here.
@@ -543,12 +557,6 @@ impl LogDir {
     /// Counts a partition that is open on some shard.
     pub(super) fn add_open(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many partitions are open here, on all shards together.
-    #[must_use]
-    pub fn open_partitions(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
     }
 
     /// Takes one off that was closed in order or deleted.

@@ -164,25 +164,20 @@ fn is_offsets(image: &Image, id: TopicIdPartition) -> bool {
     image.topics.by_id(id.topic_id).is_some_and(|topic| &*topic.name == CONSUMER_OFFSETS)
 }
 
-/// Creates logs, each in the directory that holds the fewest.
+/// Creates logs, each in the directory that the metadata says. One whose directory is not here may have data there: it
+/// is offline until the directory is back.
 async fn create_all(shard: &Rc<Shard>, image: &Arc<Image>, ids: Vec<TopicIdPartition>) {
     let configs = topic_configs(shard, image, ids.iter().copied());
-    let mut dirs = dirs_by_load(shard);
     let mut creations = Vec::with_capacity(ids.len());
     for id in ids {
         let topic = image.topics.by_id(id.topic_id).expect("the image names it");
         let name = TopicPartition { topic: Arc::clone(&topic.name), partition: id.partition };
-        let Some((dir, load)) = dirs.iter_mut().min_by_key(|(_, load)| *load) else {
-            tracing::error!(partition = %name, "no log directory is online");
+        let Some(dir) = dir_of(shard, image, id) else {
+            tracing::error!(partition = %name, "its log directory is not here, and it is offline");
+            shard.offline.borrow_mut().insert(id);
             continue;
         };
-        *load += 1;
-        creations.push(Creation {
-            id,
-            name,
-            dir: Arc::clone(dir),
-            config: Rc::clone(&configs[&id.topic_id]),
-        });
+        creations.push(Creation { id, name, dir, config: Rc::clone(&configs[&id.topic_id]) });
     }
     let (shard, image, together) = (Rc::clone(shard), Arc::clone(image), shard.disk.together_max());
     for_each_of(creations, together, move |creation| {
@@ -228,10 +223,11 @@ async fn host(shard: &Shard, image: &Image, hosted: Rc<Hosted>) {
     shard.hosted.borrow_mut().insert(id, hosted);
 }
 
-/// The online directories for topics, with how many partitions of all shards each holds.
-fn dirs_by_load(shard: &Shard) -> Vec<(Arc<LogDir>, usize)> {
-    let online = shard.disk.dirs().for_topics().iter().filter(|dir| !dir.is_offline());
-    online.map(|dir| (Arc::clone(dir), dir.open_partitions())).collect()
+/// The directory that the metadata gives a partition; `None` when this start does not have it or it is offline.
+fn dir_of(shard: &Shard, image: &Image, id: TopicIdPartition) -> Option<Arc<LogDir>> {
+    let wanted = image.topics.partition(id)?.directory_of(image.node_id);
+    let mut dirs = shard.disk.dirs().for_topics().iter();
+    dirs.find(|dir| dir.id() == wanted && !dir.is_offline()).map(Arc::clone)
 }
 
 /// The configurations of the topics of `ids`.

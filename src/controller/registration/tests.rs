@@ -67,6 +67,28 @@ fn leader_epochs_stay_over_a_restart_and_rise_over_a_lost_directory() {
 }
 
 #[test]
+fn a_partition_that_was_moved_is_led_from_where_it_is() {
+    let name = |partition| TopicPartition { topic: "t".into(), partition };
+    let both = Registration { log_dirs: vec![DIR, OTHER_DIR], ..registration() };
+    let (image, _) = replayed(&image_with(&[topic("t", 1, 2)]), &activate(&image(), &both, Offset(3)));
+    let as_known = Registration { found: [(name(0), DIR), (name(1), DIR)].into(), ..both.clone() };
+    assert!(activate(&image, &as_known, Offset(10)).is_empty());
+    let moved = Registration { found: [(name(0), DIR), (name(1), OTHER_DIR)].into(), ..both };
+    let records = activate(&image, &moved, Offset(10));
+    assert_eq!(names(&records), ["PartitionChangeRecord"]);
+    let (after, _) = replayed(&image, &records);
+    let partitions = &after.topics.by_name("t").expect("it exists").partitions;
+    assert_eq!((&*partitions[0].directories, &*partitions[1].directories), (&[DIR][..], &[OTHER_DIR][..]));
+    assert_eq!((partitions[1].leader, partitions[1].leader_epoch), (NodeId(1), LeaderEpoch(0)));
+    assert!(activate(&after, &moved, Offset(20)).is_empty());
+    // Its old directory is of no matter to it any more; its new one is.
+    let records = log_dirs_changed(&after, &[OTHER_DIR]);
+    let (lost, _) = replayed(&after, &records);
+    let leaders = &lost.topics.by_name("t").expect("it exists").partitions;
+    assert_eq!((leaders[0].leader, leaders[1].leader), (NodeId(-1), NodeId(1)));
+}
+
+#[test]
 fn a_directory_that_fails_takes_its_leaders_with_it() {
     let both = Registration { log_dirs: vec![DIR, OTHER_DIR], ..registration() };
     let (image, _) = replayed(&image(), &activate(&image(), &both, Offset(3)));
