@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla::controller::image::Image;
-use ottla::controller::registration::{Registration, activate};
+use ottla::controller::registration::{Registration, activate, log_dirs_changed};
 use ottla::controller::{
     Decision, ImageBuilder, ReplayError, configs, delete, partitions, producer_ids as ids, record_version,
     topics,
@@ -242,6 +242,16 @@ pub async fn producer_ids(shard: &Rc<Shard>) -> Result<(i64, i64), ErrorCode> {
     let decision = ids::next_block(&image, image.node_id)?;
     commit(shard, &decision.records).await?;
     Ok((decision.reply.first.0, decision.reply.count))
+}
+
+/// Takes the leadership from partitions whose directory has gone offline, so that clients hear of it in Metadata.
+pub async fn dirs_changed(shard: &Rc<Shard>) {
+    let _turn = shard.controller().turn.acquire(1).await;
+    let dirs = shard.disk.dirs().for_topics().iter().filter(|dir| !dir.is_offline());
+    let online: Vec<_> = dirs.filter_map(|dir| dir.id()).collect();
+    if let Err(error) = commit(shard, &log_dirs_changed(&shard.image(), &online)).await {
+        tracing::error!(%error, "the metadata could not say which log directories are online");
+    }
 }
 
 /// Sixteen random bytes, for an id.

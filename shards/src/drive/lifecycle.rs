@@ -26,7 +26,7 @@ use ottla::time::Monotonic;
 
 use crate::disk::{DiskError, Found, LogDir, OpenWith, Synced};
 use crate::drive::fan_out::for_each_of;
-use crate::drive::{Hosted, Shard};
+use crate::drive::{CONTROLLER_SHARD, Hosted, Shard, control};
 use crate::host::{Doorbell, Queue, now, sleep, spawn_detached, spawn_in, timeout};
 
 /// How long requests in flight may take to be answered when the broker stops.
@@ -332,6 +332,9 @@ pub fn watch_dirs(shard: &Rc<Shard>) {
                 partitions = offline.len(),
                 "partitions of an offline log directory take no more records"
             );
+            if shard.id == CONTROLLER_SHARD {
+                control::dirs_changed(&shard).await;
+            }
         }
     });
 }
