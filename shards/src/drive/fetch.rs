@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use ottla::ids::{Offset, TopicIdPartition};
 use ottla::request::RequestContext;
-use ottla::request::fetch::{FetchPlan, FetchQuestion, refusal};
+use ottla::request::fetch::{FetchParams, FetchPlan, FetchQuestion, refusal};
 use ottla::time::Monotonic;
 use ottla_wire::fetch_request::FetchRequest;
 use ottla_wire::fetch_response::FetchResponse;
@@ -61,12 +61,12 @@ async fn read_until_due(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>, de
 
 /// Asks every owner once and returns each partition with the high watermark that it had.
 async fn read(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>) -> Vec<(TopicIdPartition, Offset)> {
-    let (read_committed, max_bytes) = (fetch.params.read_committed, fetch.params.max_bytes);
+    let FetchParams { read_committed, zstd_allowed, max_bytes, .. } = fetch.params;
     let parts = fetch.parts();
     let partitions: Vec<_> = parts.iter().map(|part| (part.slot, part.partition)).collect();
-    let queries = by_owner(parts, shard.shards, |part| part.partition)
-        .into_iter()
-        .map(|(owner, parts)| (owner, Query::Read(ReadQuery { read_committed, max_bytes, parts })));
+    let queries = by_owner(parts, shard.shards, |part| part.partition).into_iter().map(|(owner, parts)| {
+        (owner, Query::Read(ReadQuery { read_committed, zstd_allowed, max_bytes, parts }))
+    });
     let mut seen = Vec::with_capacity(partitions.len());
     for answer in ask_all(shard, queries.collect()).await {
         let Answer::Read(outcomes) = answer else { unreachable!("a read is answered by a read") };

@@ -114,6 +114,8 @@ pub struct AppendQuery {
 pub struct ReadQuery {
     /// Whether only decided records may be seen.
     pub read_committed: bool,
+    /// Whether the client understands zstd.
+    pub zstd_allowed: bool,
     /// The most bytes of records over all parts.
     pub max_bytes: i32,
     /// The parts, in the request's order.

@@ -107,6 +107,9 @@ async fn read_parts(shard: &Rc<Shard>, query: ReadQuery) -> Vec<(u32, FetchOutco
     let mut is_first = true;
     for FetchPart { slot, partition, wanted } in query.parts {
         let outcome = match shard.hosted(partition) {
+            Some(hosted) if hosted.insists_on_zstd() && !query.zstd_allowed => {
+                FetchOutcome::refused(ErrorCode::UnsupportedCompressionType)
+            }
             Some(hosted) => {
                 let room = if is_first { None } else { Some(left) };
                 read::read(&hosted.partition, wanted, query.read_committed, room).await
