@@ -13,7 +13,7 @@ use crate::disk::{DiskSettings, Found, LogDirs, ShardDisk};
 use crate::drive::messages::{Answer, Query};
 use crate::drive::{CONTROLLER_SHARD, Parts, Shard, lifecycle};
 use crate::host::sync::Notify;
-use crate::host::{LocalBoxFuture, spawn_detached};
+use crate::host::{LocalBoxFuture, release_held, spawn_detached};
 use crate::mesh::{Mesh, Seat};
 use crate::net::{Connections, NetConfig};
 
@@ -55,6 +55,10 @@ pub(super) async fn run(seat: Seat<Query, Answer>, plan: Arc<Plan>) {
         leader::lead(&starting).await;
     } else {
         starting.stopped.notified().await;
+    }
+    // Everything is closed: the next broker need not wait until the kernel has taken this shard's ring apart.
+    if let Err(error) = release_held() {
+        tracing::debug!(%error, "the directories stay locked a moment longer");
     }
 }
 

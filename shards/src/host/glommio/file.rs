@@ -47,6 +47,14 @@ pub fn hold_until_the_end(files: &[SharedFd]) -> io::Result<()> {
     driver::current().ring.hold_files(&fds)
 }
 
+/// Lets go of the files of [`hold_until_the_end`], on a shard that has awaited everything it began.
+///
+/// # Errors
+/// The system's.
+pub fn release_held() -> io::Result<()> {
+    driver::current().ring.release_files()
+}
+
 /// `path` as the kernel takes it.
 pub(super) fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))

@@ -33,7 +33,7 @@ pub use executor::{
     JoinHandle, ShardStats, StartError, available_cpus, run_local, run_shards, shard_id, shard_stats, spawn,
     spawn_detached, spawn_in, yield_now,
 };
-pub use file::{File, SharedFd, hold_until_the_end};
+pub use file::{File, SharedFd, hold_until_the_end, release_held};
 pub use listener::Listener;
 pub use probe::{ProbeError, probe, raise_descriptor_limit, refuse_huge_pages};
 pub use signal::{Signal, catch_signals, stop_signal};

@@ -154,6 +154,11 @@ impl Ring {
         self.io.borrow().submitter().register_files(fds)
     }
 
+    /// Lets go of what [`Ring::hold_files`] holds.
+    pub(super) fn release_files(&self) -> io::Result<()> {
+        self.io.borrow().submitter().unregister_files()
+    }
+
     /// Whether the kernel knows the operation.
     pub(super) fn supports(&self, code: u8) -> bool {
         self.probe.is_supported(code)
