@@ -167,7 +167,8 @@ pub const RECORDS: &[Step] = &[
     ),
     same("get-offsets", "--topic one", "one:0:3"),
     same("get-offsets", "--topic one --time -2", "one:0:0"),
-    same("get-offsets", "--topic one --time -3", "one:0:"),
+    // Which record has the largest timestamp depends on the milliseconds in which the producer made them.
+    differs("get-offsets", "--topic one --time -3", "one:0:"),
     same("get-offsets", "--topic one --time -4", "one:0:0"),
     same("get-offsets", "--exclude-internal-topics --topic-partitions one:0,walk:1-3", "walk:2:0"),
 ];
