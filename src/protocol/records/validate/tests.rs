@@ -381,6 +381,10 @@ proptest! {
             .and_then(Codec::from_id)
             .map(|codec| Recompression { codec, level: None });
         let policy = ValidationPolicy { compression, compacted, ..policy(NOW) };
+        // Of a batch that claims the broker's time Kafka checks that one time alone, and clears the claim: what the
+        // records themselves say is then seen for the first time.
+        let claims_append_time = BatchHeader::parse(&batch)
+            .is_ok_and(|header| header.attributes.timestamp_type() == TimestampType::LogAppendTime);
         if let Ok(validated) = check(&policy, &batch) {
             let kept = match validated.rewritten.clone() {
                 Some(bytes) => bytes,
@@ -390,8 +394,10 @@ proptest! {
                 }
             };
             prop_assert!(crc_is_valid(&kept));
-            let again = check(&policy, &kept);
-            prop_assert_eq!(again, Ok(Validated { rewritten: None, ..validated }));
+            if !claims_append_time {
+                let again = check(&policy, &kept);
+                prop_assert_eq!(again, Ok(Validated { rewritten: None, ..validated }));
+            }
         }
     }
 }
