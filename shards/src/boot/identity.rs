@@ -12,7 +12,7 @@ use ottla::config::meta_properties::{self, FILE_NAME, MetaProperties, random_uui
 use ottla::ids::{NodeId, Uuid};
 
 use crate::disk::LogDirs;
-use crate::host::{self, random_u64, read_whole, write_whole_durably};
+use crate::host::{self, random_bytes, read_whole, write_whole_durably};
 
 /// The most bytes of a `meta.properties`.
 const FILE_BYTES_MAX: usize = 64 << 10;
@@ -101,10 +101,7 @@ async fn write(dir: &Path, cluster_id: &str, node_id: NodeId) -> Result<Uuid, Id
 /// A new random id, as Kafka draws them.
 pub fn new_id() -> Uuid {
     loop {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&random_u64().to_be_bytes());
-        bytes[8..].copy_from_slice(&random_u64().to_be_bytes());
-        if let Some(id) = random_uuid(bytes) {
+        if let Some(id) = random_uuid(random_bytes()) {
             return id;
         }
     }

@@ -33,7 +33,7 @@ use crate::drive::messages::{ControlQuery, Query};
 use crate::drive::replay::{ReplayFailure, replay_records};
 use crate::drive::{CONTROLLER_SHARD, Shard};
 use crate::host::sync::Semaphore;
-use crate::host::{now, random_u64, wall_ms};
+use crate::host::{now, random_bytes, wall_ms};
 use crate::logs;
 
 /// What the controller's shard has besides what every shard has.
@@ -175,7 +175,8 @@ pub async fn decide(shard: &Rc<Shard>, query: ControlQuery) -> Option<Bytes> {
     match context.api {
         ApiKey::CreateTopics => {
             let request = decode(body, version)?;
-            answer(shard, &context, topics::create(&image, &config, version, &request, &mut random_id)).await
+            answer(shard, &context, topics::create(&image, &config, version, &request, &mut random_bytes))
+                .await
         }
         ApiKey::DeleteTopics => {
             let request = decode(body, version)?;
@@ -225,7 +226,7 @@ pub async fn auto_create(shard: &Rc<Shard>, names: Vec<String>) {
     let _turn = shard.controller().turn.acquire(1).await;
     let image = shard.image();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let decision = topics::auto_create(&image, &shard.config(), &names, &mut random_id);
+    let decision = topics::auto_create(&image, &shard.config(), &names, &mut random_bytes);
     for topic in decision.reply.topics.iter().filter(|topic| topic.error_code != 0) {
         let error = ErrorCode::from_code(topic.error_code).map_or("UNKNOWN", ErrorCode::name);
         tracing::debug!(topic = %topic.name, error, "not created");
@@ -252,12 +253,4 @@ pub async fn dirs_changed(shard: &Rc<Shard>) {
     if let Err(error) = commit(shard, &log_dirs_changed(&shard.image(), &online)).await {
         tracing::error!(%error, "the metadata could not say which log directories are online");
     }
-}
-
-/// Sixteen random bytes, for an id.
-fn random_id() -> [u8; 16] {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&random_u64().to_be_bytes());
-    id[8..].copy_from_slice(&random_u64().to_be_bytes());
-    id
 }

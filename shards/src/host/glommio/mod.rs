@@ -38,4 +38,4 @@ pub use listener::Listener;
 pub use probe::{ProbeError, probe, raise_descriptor_limit, refuse_huge_pages};
 pub use signal::{Signal, catch_signals, stop_signal};
 pub use socket::{Ready, Shutdown, Stream, StreamSeed};
-pub use timer::{Sleep, Timeout, now, random_u64, sleep, sleep_until, timeout, wall_ms};
+pub use timer::{Sleep, Timeout, now, random_bytes, random_u64, sleep, sleep_until, timeout, wall_ms};

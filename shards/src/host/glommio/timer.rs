@@ -68,6 +68,15 @@ pub fn random_u64() -> u64 {
     number
 }
 
+/// Sixteen random bytes, for an id.
+#[must_use]
+pub fn random_bytes() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&random_u64().to_be_bytes());
+    bytes[8..].copy_from_slice(&random_u64().to_be_bytes());
+    bytes
+}
+
 /// The timers of one shard.
 #[derive(Default)]
 pub(super) struct Timers {
