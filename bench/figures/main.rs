@@ -2,7 +2,7 @@
 //!
 //! Nothing here passes or fails; the table is for tuning.md. Each figure is a median of several runs. Kafka's own
 //! producer-perf-test is the load where both brokers are measured, so that neither is favoured by our client.
-//! Words on the command line choose among `start`, `footprint`, `throughput` and `isolation`.
+//! Words on the command line choose among `start`, `footprint`, `throughput`, `isolation` and `recovery`.
 
 use comfy_table::{Table, presets};
 use ottla_tests::broker::{Broker, Options};
@@ -10,6 +10,7 @@ use ottla_tests::broker::{Broker, Options};
 mod footprint;
 mod isolation;
 mod live;
+mod recovery;
 mod start;
 mod throughput;
 
@@ -46,6 +47,10 @@ fn main() {
     if is_chosen("isolation") {
         eprintln!("isolation: a live load beside a consumer of cold records …");
         figures.extend(isolation::measure());
+    }
+    if is_chosen("recovery") {
+        eprintln!("recovery: starts over a lot of data …");
+        figures.extend(recovery::measure());
     }
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN).set_header(["figure", "Ottla", "Apache Kafka"]);
