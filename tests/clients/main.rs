@@ -6,4 +6,5 @@
 mod kafka_tools;
 mod kcat_and_python;
 mod librdkafka;
+mod round_trip;
 mod segments;
