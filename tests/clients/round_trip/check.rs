@@ -58,19 +58,27 @@ impl View {
     }
 }
 
+/// A topic's name and a partition.
+type At = (String, i32);
+
 /// Looks at these topics and groups.
 pub fn view(address: &str, topics: &[(&str, i32)], groups: &[(&str, &[&str])]) -> View {
     let mut view = View::default();
-    let watcher: BaseConsumer = reader(address, "watcher");
-    for (topic, partitions) in topics {
+    let places: Vec<(&str, i32)> =
+        topics.iter().flat_map(|(topic, partitions)| (0..*partitions).map(|index| (*topic, index))).collect();
+    for (topic, _) in topics {
         view.topic_ids.insert((*topic).to_owned(), topic_id(address, topic));
-        for partition in 0..*partitions {
-            let watermarks = watcher.fetch_watermarks(topic, partition, PATIENCE).expect("a leader");
-            let records = rows(address, topic, partition, "read_uncommitted");
-            let committed = rows(address, topic, partition, "read_committed");
-            let place = ((*topic).to_owned(), partition);
-            view.partitions.insert(place, PartitionView { watermarks, records, committed });
-        }
+    }
+    let watcher = consumer(address, "read_uncommitted");
+    let watermarks: Vec<_> =
+        places.iter().map(|(topic, index)| watermarks(&watcher, topic, *index)).collect();
+    let mut records = rows(address, &places, "read_uncommitted");
+    let mut committed = rows(address, &places, "read_committed");
+    for ((topic, partition), watermarks) in places.iter().zip(watermarks) {
+        let place = ((*topic).to_owned(), *partition);
+        let [records, committed] = [&mut records, &mut committed].map(|all| all.remove(&place));
+        let (records, committed) = (records.unwrap_or_default(), committed.unwrap_or_default());
+        view.partitions.insert(place, PartitionView { watermarks, records, committed });
     }
     for (group, topics) in groups {
         let consumer = reader(address, group);
@@ -86,26 +94,49 @@ pub fn view(address: &str, topics: &[(&str, i32)], groups: &[(&str, &[&str])]) -
     view
 }
 
-/// The records of a partition from its start to its end.
-pub fn rows(address: &str, topic: &str, partition: i32, isolation: &str) -> Vec<Row> {
+/// First and next offset. A broker that has just started may not lead yet.
+fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+            Ok(watermarks) => return watermarks,
+            Err(error) => assert!(Instant::now() < deadline, "{topic}-{partition}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn consumer(address: &str, isolation: &str) -> BaseConsumer {
     let mut config = client(address);
     config.set("group.id", "watcher").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
     config.set("isolation.level", isolation).set("fetch.wait.max.ms", "10").set("check.crcs", "true");
-    let consumer: BaseConsumer = config.create().expect("the configuration is valid");
+    config.create().expect("the configuration is valid")
+}
+
+/// The records of partitions from their starts to their ends.
+pub fn rows(address: &str, places: &[(&str, i32)], isolation: &str) -> BTreeMap<At, Vec<Row>> {
+    let consumer = consumer(address, isolation);
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
+    for (topic, partition) in places {
+        list.add_partition_offset(topic, *partition, Offset::Beginning).expect("a valid offset");
+    }
     consumer.assign(&list).expect("an assignment");
     let deadline = Instant::now() + PATIENCE;
-    let mut rows = Vec::new();
-    loop {
-        assert!(Instant::now() < deadline, "{topic}-{partition} does not end after {} records", rows.len());
+    let mut rows: BTreeMap<At, Vec<Row>> = BTreeMap::new();
+    let mut ended = 0;
+    while ended < places.len() {
+        assert!(Instant::now() < deadline, "{ended} of {places:?} have ended, with {isolation}");
         match consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => rows.push(row(&message)),
-            Some(Err(KafkaError::PartitionEOF(_))) => return rows,
-            Some(Err(error)) => eprintln!("{topic}-{partition}: {error}"),
+            Some(Ok(message)) => {
+                let at = (message.topic().to_owned(), message.partition());
+                rows.entry(at).or_default().push(row(&message));
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+            Some(Err(error)) => eprintln!("{error}"),
             None => {}
         }
     }
+    rows
 }
 
 fn row<M: Message>(message: &M) -> Row {

@@ -130,13 +130,14 @@ pub fn compacted(address: &str) {
         for key in ["a", "b", "c"] {
             let value = format!("{key} {round}");
             let record = BaseRecord::to("compacted").partition(0).key(key);
-            send(&producer, if key == "c" && round % 4 == 3 { record } else { record.payload(value.as_str()) });
+            send(
+                &producer,
+                if key == "c" && round % 4 == 3 { record } else { record.payload(value.as_str()) },
+            );
         }
         producer.flush(PATIENCE).expect("everything is acknowledged");
-        let offsets: Vec<i64> = super::check::rows(address, "compacted", 0, "read_uncommitted")
-            .iter()
-            .map(|row| row.offset)
-            .collect();
+        let rows = super::check::rows(address, &[("compacted", 0)], "read_uncommitted");
+        let offsets: Vec<i64> = rows.values().flatten().map(|row| row.offset).collect();
         let has_gap = offsets.windows(2).any(|pair| pair[1] != pair[0] + 1) || offsets[0] > 0;
         if round > 8 && has_gap {
             break;
