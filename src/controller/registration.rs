@@ -170,7 +170,9 @@ fn next_leader(
 ) -> Option<NodeId> {
     let can_lead = dir.is_some_and(|dir| online.contains(&dir));
     match partition.leader {
-        NodeId(-1) if can_lead && (partition.isr.contains(&node) || *partition.replicas == [node]) => Some(node),
+        NodeId(-1) if can_lead && (partition.isr.contains(&node) || *partition.replicas == [node]) => {
+            Some(node)
+        }
         leader if leader == node && !can_lead => Some(NodeId(-1)),
         _ => None,
     }

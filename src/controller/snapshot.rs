@@ -31,9 +31,8 @@ impl SnapshotId {
     #[must_use]
     pub fn parse(name: &str) -> Option<SnapshotId> {
         let (end, epoch) = name.strip_suffix(SUFFIX)?.split_once('-')?;
-        let is_number = |text: &str, digits| {
-            text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit())
-        };
+        let is_number =
+            |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
         if !is_number(end, OFFSET_DIGITS) || !is_number(epoch, EPOCH_DIGITS) {
             return None;
         }

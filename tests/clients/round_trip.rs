@@ -7,12 +7,13 @@
 mod check;
 mod load;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use check::{View, view};
 use load::{PATIENCE, client};
 use ottla_tests::broker::{Broker, Options};
-use ottla_tests::kafka::{RealKafka, kafka_jars};
+use ottla_tests::kafka::{RealKafka, kafka_jars, run, tool};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
@@ -194,4 +195,122 @@ fn kafkas_directory_goes_there_and_back_after_clean_stops() {
 #[test]
 fn kafkas_directory_goes_there_and_back_over_crashes() {
     there_and_back(false);
+}
+
+/// The other way round: this broker writes first, and Kafka opens what it has never formatted.
+#[test]
+fn a_directory_of_ours_goes_to_kafka_and_back() {
+    let Some(jars) = kafka_jars() else { return };
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dir = directory.path();
+    let broker = ours(dir);
+    let address = broker.address().to_string();
+    create(&address, &TOPICS[..6]);
+    load::codecs(&address, "first");
+    load::segments(&address);
+    load::commit(&address, "readers", 7);
+    let groups = &GROUPS[..1];
+    let written = view(&address, &TOPICS[..6], groups);
+    assert_eq!(broker.stop(), 0);
+
+    let kafka = RealKafka::open(&jars, dir, &[SETTINGS, NOT_CLEANING].concat());
+    let address = kafka.address();
+    written.assert_same(&view(&address, &TOPICS[..6], groups), "opened by Kafka");
+    create(&address, &TOPICS[6..]);
+    load::codecs(&address, "second");
+    load::transactions(&address, "t1");
+    load::commit(&address, "readers", 42);
+    let added = view(&address, TOPICS, GROUPS);
+    kafka.stop();
+    assert_nothing_mended(dir);
+
+    let broker = ours(dir);
+    added.assert_same(&view(&broker.address().to_string(), TOPICS, GROUPS), "opened by this broker again");
+    assert_eq!(broker.stop(), 0);
+}
+
+/// Settings with which Kafka makes a snapshot of its metadata after every record.
+const SNAPSHOTS: &[&str] = &["metadata.log.max.record.bytes.between.snapshots=1"];
+
+/// Leaves of a metadata log what is behind its newest snapshot that records follow, as Kafka does when the log has
+/// grown: the segments before are gone, and the first that is left begins where the snapshot ends.
+fn forget_beginning(log: &Path) {
+    let bytes = std::fs::read(log.join("00000000000000000000.log")).expect("it is there");
+    let (batches, end) = batches(&bytes);
+    let names =
+        std::fs::read_dir(log).expect("it is there").map(|entry| entry.expect("an entry").file_name());
+    let names = names.filter_map(|name| name.into_string().ok());
+    let mut snapshots: Vec<_> =
+        names.filter(|name| name.ends_with(".checkpoint") && name.starts_with('0')).collect();
+    snapshots.sort_unstable();
+    let (base, from) = loop {
+        let newest = snapshots.pop().expect("a snapshot that records follow");
+        let offset: i64 = newest[..20].parse().expect("an offset");
+        match batches.get(&offset) {
+            Some(position) => break (offset, *position),
+            None => std::fs::remove_file(log.join(newest)).expect("it was there"),
+        }
+    };
+    assert!(from > 0, "something is forgotten");
+    for suffix in ["log", "index", "timeindex"] {
+        std::fs::remove_file(log.join(format!("00000000000000000000.{suffix}"))).expect("it was there");
+    }
+    std::fs::write(log.join(format!("{base:020}.log")), &bytes[from..end]).expect("it can be written");
+}
+
+/// Where the batch of each base offset begins, and where the last one ends.
+fn batches(bytes: &[u8]) -> (BTreeMap<i64, usize>, usize) {
+    let (mut batches, mut at) = (BTreeMap::new(), 0);
+    while let Some(header) = bytes.get(at..at + 12) {
+        let length = u32::from_be_bytes(header[8..].try_into().expect("4 bytes"));
+        if length == 0 {
+            break;
+        }
+        batches.insert(i64::from_be_bytes(header[..8].try_into().expect("8 bytes")), at);
+        at += 12 + length as usize;
+    }
+    (batches, at)
+}
+
+#[test]
+fn a_metadata_log_without_its_beginning_is_read_from_the_snapshot() {
+    let Some(jars) = kafka_jars() else { return };
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dir = directory.path();
+    let kafka = RealKafka::open(&jars, dir, &[SETTINGS, SNAPSHOTS].concat());
+    let address = kafka.address();
+    create(&address, &TOPICS[..6]);
+    load::commit(&address, "readers", 7);
+    let alter = |entity: &[&str], add: &str| {
+        let mut configs = tool(&jars, "configs");
+        configs.args(["--bootstrap-server", &address, "--alter", "--add-config", add]).args(entity);
+        let _ = run(&mut configs, b"").success();
+    };
+    alter(&["--entity-type", "users", "--entity-name", "u"], "SCRAM-SHA-256=[iterations=4096,password=p]");
+    alter(&["--entity-type", "clients", "--entity-name", "c"], "producer_byte_rate=1000000");
+    load::codecs(&address, "first");
+    let groups = &GROUPS[..1];
+    let written = view(&address, &TOPICS[..6], groups);
+    kafka.stop();
+    forget_beginning(&dir.join("data/__cluster_metadata-0"));
+
+    let broker = ours(dir);
+    let address = broker.address().to_string();
+    for kept in ["UserScramCredentialRecord", "ClientQuotaRecord"] {
+        assert!(broker.output().contains(kept), "{}", broker.output());
+    }
+    written.assert_same(&view(&address, &TOPICS[..6], groups), "opened by this broker");
+    create(&address, &TOPICS[8..]);
+    load::codecs(&address, "ours");
+    let added = view(&address, &TOPICS[..6], groups);
+    assert_eq!(broker.stop(), 0);
+
+    let kafka = RealKafka::open(&jars, dir, &[SETTINGS, SNAPSHOTS].concat());
+    let address = kafka.address();
+    added.assert_same(&view(&address, &TOPICS[..6], groups), "opened by Kafka again");
+    let mut describe = tool(&jars, "configs");
+    describe.args(["--bootstrap-server", &address, "--describe", "--entity-type", "clients"]);
+    let quotas = run(&mut describe, b"").success();
+    assert!(quotas.contains("producer_byte_rate=1000000"), "what has no effect here is kept: {quotas}");
+    kafka.stop();
 }

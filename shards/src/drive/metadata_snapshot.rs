@@ -61,9 +61,8 @@ pub async fn replay_newest(
 }
 
 fn replay_whole(bytes: &[u8], builder: &mut ImageBuilder) -> Result<(), String> {
-    let mut replayer = Replayer::new(|_, (_, value): super::replay::KeyValue<'_>| {
-        apply(builder, value.unwrap_or_default())
-    });
+    let mut replayer =
+        Replayer::new(|_, (_, value): super::replay::KeyValue<'_>| apply(builder, value.unwrap_or_default()));
     let (mut is_first, mut is_ended) = (true, false);
     for batch in BatchIter::new(bytes) {
         let batch = batch.map_err(|error| error.to_string())?;
@@ -89,4 +88,57 @@ fn control_types(batch: &ottla::protocol::records::Batch<'_>) -> Result<Vec<Cont
         types.extend(record.key.and_then(ControlRecordType::from_key));
     }
     Ok(types)
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla::controller::Image;
+    use ottla::ids::{NodeId, TimestampMs, Uuid};
+    use ottla::protocol::records::{BatchBuilder, NewRecord};
+    use ottla_wire::MetadataRecord;
+    use ottla_wire::topic_record::TopicRecord;
+
+    use super::*;
+
+    fn batch(control: Option<ControlRecordType>, value: &[u8]) -> Vec<u8> {
+        let mut builder = BatchBuilder::new();
+        let key = control.map(ControlRecordType::key);
+        if control.is_some() {
+            builder = builder.control();
+        }
+        let key = key.as_ref().map(|key| &key[..]);
+        builder.append(&NewRecord { timestamp: TimestampMs(1), key, value: Some(value), headers: &[] });
+        builder.build()
+    }
+
+    fn parts() -> [Vec<u8>; 3] {
+        let topic = TopicRecord { name: "t".into(), topic_id: Uuid([1; 16]) };
+        [
+            batch(Some(ControlRecordType::SnapshotHeader), b"header"),
+            batch(None, &MetadataRecord::TopicRecord(topic).encode(0)),
+            batch(Some(ControlRecordType::SnapshotFooter), b"footer"),
+        ]
+    }
+
+    fn replay(bytes: &[u8]) -> Result<usize, String> {
+        let mut builder = ImageBuilder::new(&Image::empty("c", NodeId(1)));
+        replay_whole(bytes, &mut builder)?;
+        Ok(builder.finish(Offset(9)).0.topics.len())
+    }
+
+    #[test]
+    fn a_snapshot_counts_from_its_header_to_its_footer() {
+        let [header, topic, footer] = parts();
+        let whole = [&header[..], &topic, &footer].concat();
+        assert_eq!(replay(&whole), Ok(1));
+        for (bytes, why) in [
+            ([&topic[..], &footer].concat(), "it has no header"),
+            ([&header[..], &topic].concat(), "it has no footer: it was never finished"),
+            (Vec::new(), "it has no footer: it was never finished"),
+            ([&whole[..], &topic].concat(), "batches follow its footer"),
+        ] {
+            assert_eq!(replay(&bytes).expect_err("refused"), why);
+        }
+        assert!(replay(&whole[..whole.len() - 1]).is_err(), "it is cut");
+    }
 }

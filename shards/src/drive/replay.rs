@@ -167,3 +167,74 @@ impl<E: Display, R: FnMut(Offset, KeyValue<'_>) -> Result<(), E>> Replayer<R> {
         (self.replay)(offset, record).map_err(|error| ReplayFailure::Record { offset, error })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla::ids::{LeaderEpoch, ProducerEpoch, ProducerId, TimestampMs};
+    use ottla::protocol::compression::Codec as Compression;
+    use ottla::protocol::records::{BatchBuilder, NewRecord};
+
+    use super::*;
+
+    fn batch(base: i64, producer: Option<i64>, keys: &[&str]) -> Vec<u8> {
+        let mut builder = BatchBuilder::new().base_offset(Offset(base)).leader_epoch(LeaderEpoch(0));
+        if let Some(id) = producer {
+            builder = builder.producer(ProducerId(id), ProducerEpoch(0), 0).transactional();
+        }
+        let mut builder = builder.compression(Compression::Lz4, None);
+        for key in keys {
+            let (timestamp, key) = (TimestampMs(1), Some(key.as_bytes()));
+            builder.append(&NewRecord { timestamp, key, value: None, headers: &[] });
+        }
+        builder.build()
+    }
+
+    fn marker(base: i64, producer: i64, committed: bool) -> Vec<u8> {
+        let builder = BatchBuilder::new().base_offset(Offset(base));
+        let builder = builder.producer(ProducerId(producer), ProducerEpoch(0), -1);
+        let mut builder = builder.transactional().control();
+        builder.append_marker(TimestampMs(1), &EndTransactionMarker { committed, coordinator_epoch: 0 });
+        builder.build()
+    }
+
+    fn replayed(log: &[Vec<u8>]) -> Vec<(i64, String)> {
+        let mut seen = Vec::new();
+        let mut replayer = Replayer::new(|offset: Offset, (key, _): KeyValue<'_>| {
+            let key =
+                String::from_utf8(key.unwrap_or_default().to_vec()).map_err(|error| error.to_string())?;
+            seen.push((offset.0, key));
+            Ok::<(), String>(())
+        });
+        let bytes = log.concat();
+        for batch in BatchIter::new(&bytes) {
+            replayer.batch(&batch.expect("the test's own")).expect("whole");
+        }
+        drop(replayer);
+        seen
+    }
+
+    #[test]
+    fn records_of_a_transaction_count_when_it_is_committed() {
+        let log = [
+            batch(0, Some(1), &["a", "b"]),
+            batch(2, Some(2), &["c"]),
+            batch(3, None, &["d"]),
+            marker(4, 2, false),
+            marker(5, 1, true),
+            batch(6, Some(2), &["e"]),
+            marker(7, 1, true),
+        ];
+        let expected = [(3, "d"), (0, "a"), (1, "b")];
+        assert_eq!(replayed(&log), expected.map(|(offset, key)| (offset, key.to_owned())));
+    }
+
+    #[test]
+    fn a_damaged_batch_is_named() {
+        let mut bytes = batch(7, None, &["a"]);
+        *bytes.last_mut().expect("it has bytes") ^= 1;
+        let batch = BatchIter::new(&bytes).next().expect("one").expect("its header is whole");
+        let error =
+            Replayer::new(|_, _: KeyValue<'_>| Ok::<(), String>(())).batch(&batch).expect_err("damaged");
+        assert_eq!(error.to_string(), "the batch at offset 7 is damaged: its CRC is wrong");
+    }
+}

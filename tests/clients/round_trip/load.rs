@@ -113,12 +113,16 @@ pub fn reader(address: &str, group: &str) -> BaseConsumer {
     config.create().expect("the configuration is valid")
 }
 
-/// Commits offsets of a group, with words beside them.
+/// Commits offsets of a group, with words beside them. Its coordinator may just be coming up.
 pub fn commit(address: &str, group: &str, position: i64) {
     let consumer = reader(address, group);
     for topic in ["codec-zstd", "segments"] {
         let offsets = offsets(topic, 0, position, &format!("at {position}"));
-        consumer.commit(&offsets, CommitMode::Sync).expect("committed");
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = consumer.commit(&offsets, CommitMode::Sync) {
+            assert!(Instant::now() < deadline, "{group}: {error}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 
