@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ottla_bench::BenchArgs;
 use ottla_shards::boot::{self, StartArgs};
+use ottla_tools::log_dump::{self, LogArgs};
 use ottla_tools::storage::{self, StorageArgs};
 
 /// Small objects come from many short requests; mimalloc frees across cores at a fifth of the price.
@@ -27,6 +28,8 @@ enum Command {
     Start(StartArgs),
     /// Format log directories, make ids, show what is there (Kafka's kafka-storage.sh)
     Storage(StorageArgs),
+    /// Print what stands in the files of a log (Kafka's kafka-dump-log.sh)
+    Log(LogArgs),
     /// Put load on a broker and measure it
     Bench(BenchArgs),
 }
@@ -35,6 +38,10 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Start(args) => boot::start(&args),
         Command::Bench(args) => exit(ottla_bench::run(&args, &mut std::io::stdout())),
+        Command::Log(args) => {
+            let output = log_dump::Output { out: std::io::stdout().lock(), err: std::io::stderr().lock() };
+            exit(log_dump::run(&args, output))
+        }
         Command::Storage(args) => exit(storage::run(&args, &mut std::io::stdout().lock())),
     }
 }
