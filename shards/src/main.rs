@@ -35,7 +35,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        // Nobody is there to be told if this cannot be printed.
+        let _ = error.print();
+        std::process::exit(usage_code(error.exit_code()))
+    });
+    match cli.command {
         Command::Start(args) => boot::start(&args),
         Command::Bench(args) => exit(ottla_bench::run(&args, &mut std::io::stdout())),
         Command::Log(args) => {
@@ -44,6 +49,12 @@ fn main() -> ExitCode {
         }
         Command::Storage(args) => exit(storage::run(&args, &mut std::io::stdout().lock())),
     }
+}
+
+/// The exit code for arguments that are not understood: Kafka's dump tool has 1, as for everything else.
+fn usage_code(code: i32) -> i32 {
+    let is_log = std::env::args_os().nth(1).is_some_and(|command| command == "log");
+    if is_log { code.min(1) } else { code }
 }
 
 /// A tool's exit code; what it refuses is one line and 1.

@@ -74,8 +74,8 @@ impl Findings {
                 writeln!(err, "  Index timestamp: {index}, Previously indexed timestamp: {before}")?;
             }
         }
-        for (_, pairs) in self.offsets_not_found.in_order() {
-            writeln!(err, "The following indexed offsets are not found in the log.")?;
+        for (path, pairs) in self.offsets_not_found.in_order() {
+            writeln!(err, "The following indexed offsets are not found in :{path}")?;
             for (index, log) in pairs {
                 writeln!(err, "Indexed offset: {index}, found log offset: {log}")?;
             }
@@ -129,7 +129,7 @@ mod tests {
             "Mismatches in :/i\n  Index offset: 5, log offset: 6\n  Index offset: 1, log offset: 2\n\
              Found timestamp mismatch in :/t\n  Index timestamp: 7, log timestamp: 8\n\
              Found out of order timestamp in :/t\n  Index timestamp: 3, Previously indexed timestamp: 4\n\
-             The following indexed offsets are not found in the log.\nIndexed offset: 9, found log offset: -1\n\
+             The following indexed offsets are not found in :/t\nIndexed offset: 9, found log offset: -1\n\
              Non-consecutive offsets in /l\n  -1 is followed by 3\n  4 is followed by 9\n"
         );
     }

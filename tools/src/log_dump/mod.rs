@@ -39,7 +39,6 @@ pub enum LogCommand {
 
 /// Arguments of `ottla log dump`: Kafka's flags.
 #[derive(Args, Debug, Default)]
-#[command(infer_long_args = true)]
 pub struct DumpArgs {
     /// The files to print, with commas between them; required
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
@@ -57,10 +56,10 @@ pub struct DumpArgs {
     #[arg(long)]
     pub verify_index_only: bool,
     /// Bytes of the largest batch, where an index is compared with its segment
-    #[arg(long, value_name = "BYTES", default_value_t = MESSAGE_BYTES_MAX)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, default_value_t = MESSAGE_BYTES_MAX)]
     pub max_message_size: i32,
     /// Read no more than so many bytes of each segment
-    #[arg(long, value_name = "BYTES", default_value_t = i32::MAX)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, default_value_t = i32::MAX)]
     pub max_bytes: i32,
     /// The keys' decoder: StringDecoder, IntegerDecoder or LongDecoder of org.apache.kafka.tools.api
     #[arg(long, value_name = "CLASS", num_args = 0..=1)]

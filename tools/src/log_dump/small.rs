@@ -77,7 +77,9 @@ fn producers(bytes: &[u8]) -> Result<Vec<Producer>, String> {
     let mut reader = Reader::new(bytes);
     let version = reader.i16().map_err(schema)?;
     if version != SNAPSHOT_VERSION {
-        return Err(format!("Snapshot contained an unknown file version {version}"));
+        return Err(format!(
+            "Snapshot failed schema validation: Snapshot contained an unknown file version {version}"
+        ));
     }
     let stored = reader.u32().map_err(schema)?;
     let count = reader.i32().map_err(schema)?;
