@@ -5,11 +5,12 @@
 //! with both isolation levels; and after a clean stop of this broker Kafka finds nothing to mend.
 
 mod check;
-mod load;
+pub mod load;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::dump::compare_all;
 use check::{View, view};
 use load::{PATIENCE, client};
 use ottla_tests::broker::{Broker, Options};
@@ -78,6 +79,11 @@ fn create(address: &str, topics: &[(&str, i32)]) {
     for result in wait(admin(address).create_topics(&topics, &AdminOptions::new())) {
         result.expect("it is created");
     }
+}
+
+/// Creates the topics that need no transactions.
+pub fn create_some(address: &str) {
+    create(address, &TOPICS[..6]);
 }
 
 /// Lets the real Kafka write everything; some of it in a second life, so that there are leader epochs above 0.
@@ -184,6 +190,8 @@ fn there_and_back(is_clean: bool) {
     kafka.stop();
     if is_clean {
         assert_nothing_mended(dir);
+        let lines = compare_all(&jars, &dir.join("data"));
+        assert!(lines > 20_000, "{lines} lines of both dump tools are the same");
     }
 }
 
@@ -205,7 +213,7 @@ fn a_directory_of_ours_goes_to_kafka_and_back() {
     let dir = directory.path();
     let broker = ours(dir);
     let address = broker.address().to_string();
-    create(&address, &TOPICS[..6]);
+    create_some(&address);
     load::codecs(&address, "first");
     load::segments(&address);
     load::commit(&address, "readers", 7);

@@ -150,3 +150,14 @@ pub fn compacted(address: &str) {
         std::thread::sleep(Duration::from_millis(150));
     }
 }
+
+/// A member of a group that has joined, been assigned something and left its offsets behind.
+pub fn member(address: &str, group: &str) {
+    let consumer = reader(address, group);
+    consumer.subscribe(&["codec-gzip"]).expect("a valid name");
+    let deadline = Instant::now() + PATIENCE;
+    while !matches!(consumer.poll(Duration::from_millis(100)), Some(Ok(_))) {
+        assert!(Instant::now() < deadline, "no record came");
+    }
+    consumer.commit_consumer_state(CommitMode::Sync).expect("committed");
+}
