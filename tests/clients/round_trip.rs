@@ -143,7 +143,7 @@ fn assert_nothing_mended(dir: &Path) {
     let log = std::fs::read_to_string(dir.join("server.log")).expect("it is there");
     for line in log.lines() {
         let lower = line.to_lowercase();
-        let signs = ["corrupt", "rebuil", "recover", "truncat", "could not find", "invalid", "exception"];
+        let signs = ["corrupt", "rebuil", "recover", "truncat", "could not find", "unclean"];
         let found = signs.iter().find(|sign| lower.contains(**sign));
         assert_eq!(found, None, "{line}");
     }

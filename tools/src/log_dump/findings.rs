@@ -6,27 +6,55 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// Pairs that belong to a file, by its absolute path, in the order in which the files were first seen.
-#[derive(Debug, Default)]
-pub struct ByFile(Vec<(String, Vec<(i64, i64)>)>);
+/// Pairs that belong to a file, by its absolute path.
+#[derive(Debug)]
+pub struct ByFile {
+    /// In the order in which the files were first seen.
+    files: Vec<(String, Vec<(i64, i64)>)>,
+    /// Buckets of Java's map so far.
+    buckets: usize,
+}
+
+/// Buckets of a new map.
+const BUCKETS: usize = 16;
+/// Keys in one bucket that make a small map grow.
+const CROWDED: usize = 7;
+/// From so many buckets on, a crowded one does not make the map grow.
+const BUCKETS_CROWDED_MAX: usize = 64;
+
+impl Default for ByFile {
+    fn default() -> Self {
+        ByFile { files: Vec::new(), buckets: BUCKETS }
+    }
+}
 
 impl ByFile {
-    /// Adds a pair.
+    /// Adds a pair, as `computeIfAbsent` does: the map grows before the next call when it has become too full.
     pub fn add(&mut self, path: &str, pair: (i64, i64)) {
-        match self.0.iter_mut().find(|(known, _)| known == path) {
-            Some((_, pairs)) => pairs.push(pair),
-            None => self.0.push((path.to_owned(), vec![pair])),
+        if self.files.len() * 4 > self.buckets * 3 {
+            self.buckets *= 2;
+        }
+        // Most pairs are of the file that is being read.
+        if let Some((_, pairs)) = self.files.iter_mut().rev().find(|(known, _)| known == path) {
+            pairs.push(pair);
+            return;
+        }
+        let bucket = self.bucket(path);
+        let crowd = self.files.iter().filter(|(known, _)| self.bucket(known) == bucket).count();
+        self.files.push((path.to_owned(), vec![pair]));
+        if crowd >= CROWDED && self.buckets < BUCKETS_CROWDED_MAX {
+            self.buckets *= 2;
         }
     }
 
-    /// The files in the order of Java's `HashMap`: by bucket, and by age in one.
+    fn bucket(&self, path: &str) -> usize {
+        java_hash(path) as usize & (self.buckets - 1)
+    }
+
+    /// The files in the order of Java's `HashMap`: by bucket, and in one the newest first.
     fn in_order(&self) -> Vec<&(String, Vec<(i64, i64)>)> {
-        let mut buckets: u32 = 16;
-        while self.0.len() * 4 > buckets as usize * 3 {
-            buckets *= 2;
-        }
-        let mut files: Vec<_> = self.0.iter().collect();
-        files.sort_by_key(|(path, _)| java_hash(path) & (buckets - 1));
+        let mut files: Vec<_> = self.files.iter().rev().collect();
+        files.sort_by_key(|(path, _)| self.bucket(path));
         files
     }
 }
@@ -109,7 +137,14 @@ mod tests {
             files.add(name, (1, 2));
         }
         let names: Vec<_> = files.in_order().into_iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["Aa", "BB", "a", "b"], "buckets 0, 0, 1 and 2 of 16");
+        assert_eq!(names, ["BB", "Aa", "a", "b"], "buckets 0, 0, 1 and 2 of 16");
+        let mut files = ByFile::default();
+        for number in 0..13 {
+            files.add(&format!("{number:02}"), (1, 2));
+        }
+        assert_eq!(files.buckets, 16, "it grows with the next call");
+        files.add("12", (3, 4));
+        assert_eq!((files.buckets, files.files.len()), (32, 13));
     }
 
     #[test]
