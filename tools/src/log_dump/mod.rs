@@ -1,10 +1,10 @@
 //! `ottla log dump`: prints what stands in the files of a log, line for line as Kafka's `DumpLogSegments` does.
 //!
 //! Runs in a process of its own beside a broker or without one; no shard owns it. It only reads: segments, indexes of
-//! offsets, times and transactions, producer snapshots, snapshots of the metadata log. What must hold: for files that Kafka
-//! can read, standard output, findings on standard error and exit code are those of Kafka 4.3; what it cannot read is
-//! one line instead of a stack trace, with the same exit code; memory is bounded by one batch, whatever the files'
-//! size, and by the findings.
+//! offsets, times and transactions, producer snapshots, snapshots of the metadata log. What must hold: for files that
+//! Kafka can read, standard output, findings on standard error and exit code are those of Kafka 4.3; what it cannot
+//! read is one line instead of a stack trace, with the same exit code; memory is bounded by one batch, whatever the
+//! files' size, and by the findings.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
