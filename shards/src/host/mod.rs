@@ -25,12 +25,18 @@
 //! - **A panic** of any task of a shard that [`run_shards`] started ends the process, with its backtrace.
 
 pub mod buffer;
+mod slots;
 pub mod sync;
 mod types;
+mod whole;
 
 mod glommio;
 
 pub use buffer::{AlignedBuf, AppendBuf, WriteSlice};
-pub use types::{Durability, LocalBoxFuture, OpenHow, Queue, ShardSpec, TimedOut};
+pub use types::{
+    DirEntry, DiskSpace, Durability, LocalBoxFuture, OpenHow, Queue, ShardSpec, ShardStats, Shutdown, Signal,
+    TimedOut,
+};
+pub use whole::{read_whole, write_whole_durably};
 
 pub use glommio::*;
