@@ -29,6 +29,8 @@ pub mod sync;
 mod types;
 
 mod glommio;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub use buffer::{AlignedBuf, AppendBuf, WriteSlice};
 pub use types::{Durability, LocalBoxFuture, OpenHow, Queue, ShardSpec, TimedOut};
