@@ -31,6 +31,8 @@ mod types;
 mod whole;
 
 mod glommio;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub use buffer::{AlignedBuf, AppendBuf, WriteSlice};
 pub use types::{
