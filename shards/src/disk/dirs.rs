@@ -681,7 +681,7 @@ impl LogDirs {
         let mut canonical: Vec<PathBuf> = Vec::with_capacity(paths.len());
         for path in paths.iter().chain(metadata) {
             create_with_parents(path).await?;
-            let real = path.canonicalize().at("resolve", path)?;
+            let real = host::canonicalize(path).await.at("resolve", path)?;
             if canonical.contains(&real) {
                 return Err(OpenError::Twice(path.clone()));
             }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use io_uring::{opcode, types};
@@ -115,6 +115,12 @@ pub async fn sync_file_system(path: impl AsRef<Path>) -> io::Result<()> {
 pub async fn exists(path: impl AsRef<Path>) -> io::Result<bool> {
     let path = path.as_ref().to_path_buf();
     spawn_blocking(move || path.try_exists()).await
+}
+
+/// The one absolute path, without links, of what `path` leads to.
+pub async fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
+    let path = path.as_ref().to_path_buf();
+    spawn_blocking(move || std::fs::canonicalize(path)).await
 }
 
 /// The room of the filesystem that `path` lies on.

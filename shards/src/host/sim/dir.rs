@@ -143,6 +143,15 @@ pub async fn exists(path: impl AsRef<Path>) -> io::Result<bool> {
     begin(cost(Op::Lookup, &at), what, move |node, _| node.disk.borrow_mut().exists(&path)).await
 }
 
+/// The one absolute path of what `path` leads to.
+pub async fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
+    let path = path.as_ref().to_path_buf();
+    let name = path.display().to_string();
+    let what = move || format!("resolve {name}");
+    let at = path.clone();
+    begin(cost(Op::Lookup, &at), what, move |node, _| node.disk.borrow().canonicalize(&path)).await
+}
+
 /// The room of the filesystem that `path` lies on.
 pub async fn disk_space(path: impl AsRef<Path>) -> io::Result<DiskSpace> {
     let path = path.as_ref().to_path_buf();

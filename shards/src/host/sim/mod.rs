@@ -42,7 +42,7 @@ pub use self::{
     bell::{Bell, Doorbell},
     blocking::spawn_blocking,
     dir::{
-        create_dir, create_dir_all, disk_space, exists, indirect_file_system, read_dir, remove_dir_all,
+        canonicalize, create_dir, create_dir_all, disk_space, exists, indirect_file_system, read_dir, remove_dir_all,
         remove_file, rename, sync_dir, sync_file_system,
     },
     disk::{CrashModel, Disk},
