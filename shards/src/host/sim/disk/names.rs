@@ -6,9 +6,9 @@
 //! directories that lead to the new name. A rename from one directory to another is durable when both are synced.
 //!
 //! Invariants: what has a durable name that leads to it from the root keeps one until it is removed. An operation
-//! becomes durable only in a tree that it fits: the name it takes leads to its inode, the one it gives is free or leads
-//! to what it replaces, and nothing moves to where nothing leads. An operation that does not fit, because one before it was lost, is
-//! lost too.
+//! becomes durable only in a tree that it fits: the name it takes leads to its inode, the one it gives is free or
+//! leads to what it replaces, and nothing moves to where nothing leads. An operation that does not fit, because one
+//! before it was lost, is lost too.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

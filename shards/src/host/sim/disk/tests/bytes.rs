@@ -225,3 +225,20 @@ fn a_unit_written_after_a_cut_has_nothing_from_before_it() {
     assert!(ends.contains(&(Some(3), Some(0))), "{ends:?}");
     assert!(ends.iter().all(|(_, behind)| matches!(behind, None | Some(0))), "{ends:?}");
 }
+
+#[test]
+fn what_lies_behind_a_torn_length_is_gone() {
+    let (mut disk, file) = disk_with(&[1; 100]);
+    write(&mut disk, file, 100, &[2; 3 * PAGE_BYTES]);
+    for seed in SEEDS {
+        let mut left = disk.fork();
+        left.reseed(seed);
+        left.crash(CrashModel::Torn512);
+        let bytes = left.files()[0].bytes;
+        let file = open(&mut left, "/f");
+        left.set_len(file, 5 * 4096).expect("a hole");
+        let behind = left.peek_at(p("/f"), bytes, 5 * PAGE_BYTES).expect("bytes");
+        assert!(behind.iter().all(|&byte| byte == 0), "behind {bytes}");
+        assert!(left.tree.devices[0].used <= bytes.div_ceil(4096));
+    }
+}
