@@ -218,12 +218,15 @@ impl FileNode {
         let pending = std::mem::take(&mut self.pending);
         let units = units_of(&pending, unit, &self.durable);
         let mut versions = draw_versions(&units, rng);
-        let lengths = rng.below(pending.len() as u64 + 1);
+        let lengths = rng.prefix(pending.len() as u64);
         for (number, (operation, units)) in (0..).zip(pending.iter().zip(&units)) {
             let kept: BTreeSet<u64> =
                 units.iter().copied().filter(|unit| take_one(&mut versions, *unit)).collect();
             for piece in operation.pieces() {
                 put_units(&mut self.durable, piece, unit, &kept);
+            }
+            if let Pending::SetLen(len) = operation {
+                self.cut_newer(*len, unit, &versions);
             }
             match number.cmp(&lengths) {
                 std::cmp::Ordering::Less => self.settle_length(operation),
@@ -232,6 +235,13 @@ impl FileNode {
             }
         }
         self.durable.clear_behind_len();
+    }
+
+    /// Whether or not the cut itself has come through: a unit that was written after it had lost its end by then.
+    fn cut_newer(&mut self, len: u64, unit: u64, left: &BTreeMap<u64, u64>) {
+        for (&number, _) in left.range(len / unit..).filter(|(_, left)| **left > 0) {
+            self.durable.zero(&((number * unit).max(len)..(number + 1) * unit));
+        }
     }
 
     fn settle_length(&mut self, operation: &Pending) {
