@@ -100,7 +100,7 @@ impl FdCache {
     }
 
     /// Puts a file in the place of the one that is cached.
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "sim")))]
     pub(super) fn put_for_test(&self, key: FdKey, file: File) {
         self.insert(key, file);
     }

@@ -33,8 +33,11 @@ pub(super) struct Operation {
     shard: Rc<Shard>,
     /// Keeps the file open.
     _fd: Option<SharedFd>,
-    run: Box<dyn FnOnce(&Engine, Fate)>,
+    run: Run,
 }
+
+/// Lets an operation take place.
+type Run = Box<dyn FnOnce(&Engine, Fate)>;
 
 struct Outcome<T> {
     result: RefCell<Option<io::Result<T>>>,

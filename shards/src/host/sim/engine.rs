@@ -76,6 +76,9 @@ impl Event {
     }
 }
 
+/// A job of `spawn_blocking`, and whose it is.
+type Job = (ProcessId, Box<dyn FnOnce()>);
+
 struct Entry {
     at: u64,
     /// Random, so that events of one moment come in any order.
@@ -134,7 +137,7 @@ pub(super) struct Engine {
     pub(super) timers: Timers,
     pub(super) bells: RefCell<BTreeMap<u64, Rc<BellState>>>,
     pub(super) operations: RefCell<BTreeMap<u64, Operation>>,
-    pub(super) jobs: RefCell<BTreeMap<u64, (ProcessId, Box<dyn FnOnce()>)>>,
+    pub(super) jobs: RefCell<BTreeMap<u64, Job>>,
     pub(super) network: RefCell<Network>,
     numbers: Cell<u64>,
 }

@@ -300,9 +300,9 @@ impl File {
     /// Takes the lock that keeps other processes from a directory (`.lock`); it is held until the file closes. False
     /// when another open file has it.
     pub fn try_lock(&self) -> io::Result<bool> {
-        let process = this_process();
-        let locked = process.node.disk.borrow_mut().try_lock(self.fd.id());
-        locked
+        let node = Rc::clone(&this_process().node);
+        let mut disk = node.disk.borrow_mut();
+        disk.try_lock(self.fd.id())
     }
 }
 
@@ -343,7 +343,7 @@ fn flags(how: OpenHow) -> String {
 
 /// Reads what processes see of a file now, without waiting.
 pub(super) fn read_now(engine: &Engine, fd: &SharedFd, position: u64, into: &mut [u8]) -> io::Result<usize> {
-    let process = engine.process(fd.0.process);
-    let read = process.node.disk.borrow_mut().read(fd.id(), position, into);
-    read
+    let node = Rc::clone(&engine.process(fd.0.process).node);
+    let mut disk = node.disk.borrow_mut();
+    disk.read(fd.id(), position, into)
 }
