@@ -35,7 +35,6 @@ pub mod prealloc;
 pub mod recover;
 pub mod settings;
 pub mod shard_disk;
-pub mod sys;
 pub mod tail;
 pub mod watch;
 
@@ -48,5 +47,5 @@ pub use recover::{LoadedPartition, OpenWith, Synced};
 pub use settings::DiskSettings;
 pub use shard_disk::ShardDisk;
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "sim")))]
 mod tests;

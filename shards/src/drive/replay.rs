@@ -83,7 +83,7 @@ pub async fn replay_records<E: Display>(
         for slice in partition.read(request).await?.slices {
             match slice {
                 Slice::Memory(memory) => bytes.extend_from_slice(&memory),
-                Slice::File { fd, position, bytes: count } => {
+                Slice::File { fd, position, bytes: count, .. } => {
                     let count = usize::try_from(count).expect("a read is bounded");
                     bytes.extend_from_slice(&File::from_shared(fd)?.read_at(position.0, count).await?);
                 }

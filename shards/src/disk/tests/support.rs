@@ -159,7 +159,7 @@ pub fn bytes_of(read: &Read) -> Vec<u8> {
     for slice in &read.slices {
         match slice {
             Slice::Memory(bytes) => all.extend_from_slice(bytes),
-            Slice::File { fd, position, bytes } => {
+            Slice::File { fd, position, bytes, .. } => {
                 let mut piece = vec![0; usize::try_from(*bytes).expect("small")];
                 let at = i64::try_from(position.0).expect("small");
                 // SAFETY: the pointer and length are those of the vector.
