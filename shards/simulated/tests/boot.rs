@@ -9,7 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ottla_shards::host::sim::{CrashModel, ProcessState, World};
+use ottla_shards::host::sim::{CrashModel, NetworkFaults, ProcessState, World};
 use support::{Client, Cluster, LIMIT};
 
 const MODELS: [CrashModel; 5] = [
@@ -149,7 +149,8 @@ fn load_without_end(cluster: &Cluster, acknowledged: &Acknowledged) {
 
 #[test]
 fn acknowledged_records_outlive_an_end_at_any_moment() {
-    for seed in 100..130 {
+    let seeds = std::env::var("SEEDS").map_or(30, |seeds| seeds.parse().expect("a number"));
+    for seed in 100..100 + seeds {
         let mut cluster = Cluster::new(seed);
         cluster.run(|address| async move { Client::connect(address).await.create_topic("topic", 4).await });
         let acknowledged = Acknowledged::default();
@@ -162,15 +163,46 @@ fn acknowledged_records_outlive_an_end_at_any_moment() {
             }
             cluster.start_again();
         }
-        let expected = acknowledged.take();
-        assert!(expected.len() > 50, "{} of seed {seed}", expected.len());
-        cluster.run(|address| async move {
-            let client = Client::connect(address).await;
-            for (partition, offset, value) in expected {
-                let found = client.fetch("topic", partition, offset).await;
-                assert_eq!(found.first(), Some(&value), "{partition} at {offset} of seed {seed}");
-            }
+        verify_all(&cluster, acknowledged.take(), seed);
+    }
+}
+
+/// Asserts that every acknowledged record is where it was acknowledged.
+fn verify_all(cluster: &Cluster, acknowledged: Vec<(i32, i64, Vec<u8>)>, seed: u64) {
+    assert!(acknowledged.len() > 50, "{} of seed {seed}", acknowledged.len());
+    cluster.run(move |address| async move {
+        let client = Client::connect(address).await;
+        for (partition, offset, value) in acknowledged {
+            let found = client.fetch("topic", partition, offset).await;
+            assert_eq!(found.first(), Some(&value), "{partition} at {offset} of seed {seed}");
+        }
+    });
+}
+
+#[test]
+fn a_bad_network_ends_connections_and_no_broker() {
+    for seed in 200..204 {
+        let mut cluster = Cluster::new(seed);
+        cluster.run(|address| async move { Client::connect(address).await.create_topic("topic", 4).await });
+        cluster.world.network().set_faults(NetworkFaults {
+            cut_per_million: 5_000,
+            stall_per_million: 20_000,
+            stall_max: Duration::from_millis(700),
+            refuse_per_million: 100_000,
         });
+        let acknowledged = Acknowledged::default();
+        for _ in 0..8 {
+            load_without_end(&cluster, &acknowledged);
+            cluster.world.run_for(Duration::from_millis(250));
+        }
+        assert_eq!(cluster.world.state(cluster.broker), ProcessState::Running);
+        cluster.world.network().set_faults(NetworkFaults::NONE);
+        let world = cluster.world.clone();
+        world.stop(cluster.broker);
+        assert!(world.run_until(|| world.state(cluster.broker) != ProcessState::Running, LIMIT));
+        assert_eq!(world.state(cluster.broker), ProcessState::Ended);
+        cluster.start_again();
+        verify_all(&cluster, acknowledged.take(), seed);
     }
 }
 

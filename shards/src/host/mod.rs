@@ -2,8 +2,9 @@
 //!
 //! Everything that the shards want from the outside — tasks, timers, files, sockets, the clock, random numbers,
 //! wake-ups between cores — has one name here. `host/glommio` is the real machine: one glommio executor per shard
-//! with an io_uring ring of our own inside it. A simulated machine brings the same names, so that
-//! `use crate::host::{File, Stream, now}` never changes. Nothing outside `host/` may name glommio or io_uring.
+//! with an io_uring ring of our own inside it. `host/sim`, with the feature `sim`, is a world of simulated machines in
+//! one thread that brings the same names, so that `use crate::host::{File, Stream, now}` never changes. Nothing outside
+//! `host/` may name glommio or io_uring, or ask the system for anything.
 //!
 //! # Contract of the seam
 //!
