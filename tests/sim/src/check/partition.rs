@@ -21,6 +21,8 @@ pub(super) struct View {
     pub start_floor: i64,
     /// How many crashes could have taken records before.
     pub crashes: u32,
+    /// How many attempts to append had begun, where every one had been acknowledged or refused.
+    pub settled: Option<u32>,
 }
 
 /// A batch that was sent to the partition.
@@ -100,7 +102,15 @@ impl Partition {
     }
 
     pub(super) fn view(&self) -> View {
-        View { end_floor: self.end_floor, start_floor: self.start_floor, crashes: self.crashes }
+        let Partition { end_floor, start_floor, crashes, .. } = *self;
+        View { end_floor, start_floor, crashes, settled: self.settled() }
+    }
+
+    /// How many attempts to append there were, if each has been acknowledged or refused.
+    pub(super) fn settled(&self) -> Option<u32> {
+        let is_settled = |sent: &Sent| sent.acknowledged.is_some() || sent.attempts == sent.refused;
+        let attempts = self.sent.values().map(|sent| sent.attempts).sum();
+        self.sent.values().all(is_settled).then_some(attempts)
     }
 
     pub(super) fn begin_append(&mut self, batch: &Rc<BatchSpec>) {

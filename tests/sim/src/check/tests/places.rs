@@ -348,6 +348,14 @@ fn offsets_by_time() {
     ask(OffsetQuery::At(103), 2, 103).breaks(Invariant::WrongOffset);
     ask(OffsetQuery::At(108), -1, -1).breaks(Invariant::WrongOffset);
     ask(OffsetQuery::Largest, 7, 107).breaks(Invariant::WrongOffset);
+    ask(OffsetQuery::Largest, -1, -1).breaks(Invariant::WrongOffset);
+    // A newer record on its way hides the others.
+    let (mut tale, place) = Tale::with_topic(&[]);
+    tale.ack(place, &plain(1, 9), 0);
+    tale.begin(Action::Produce(place, plain(2, 1)));
+    let none = Answer::Offset(FoundOffset { offset: -1, timestamp: -1 });
+    tale.done(Action::ListOffset(place, OffsetQuery::Largest), none);
+    tale.is_fine();
 }
 
 #[test]
