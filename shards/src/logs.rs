@@ -4,6 +4,7 @@
 //! whose level is the process's and may change while it runs (`kafka-configs --entity-type broker-loggers`).
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use ottla::controller::loggers::{LogLevel, Logger};
@@ -20,9 +21,6 @@ const ROOT: &str = "root";
 /// The level without a setting.
 const LEVEL_DEFAULT: LogLevel = LogLevel::Info;
 
-/// The level in force, as its place in [`LEVELS`].
-static CURRENT: AtomicU8 = AtomicU8::new(2);
-
 /// log4j's levels, from the quietest, with what they let through here.
 const LEVELS: [(LogLevel, Level); 6] = [
     (LogLevel::Error, Level::ERROR),
@@ -33,13 +31,53 @@ const LEVELS: [(LogLevel, Level); 6] = [
     (LogLevel::Fatal, Level::ERROR),
 ];
 
-/// Starts the logs. They are flushed when the guard is dropped. `OTTLA_LOG` sets the level: error, warn, info, debug
-/// or
-/// trace.
-pub fn start() -> WorkerGuard {
+/// The loggers of one process with their levels; clones share them.
+#[derive(Clone, Debug)]
+pub struct Loggers {
+    /// The level in force, as its place in [`LEVELS`].
+    level: Arc<AtomicU8>,
+}
+
+impl Loggers {
+    /// At the level without a setting.
+    #[must_use]
+    pub fn new() -> Loggers {
+        let loggers = Loggers { level: Arc::default() };
+        loggers.set_level(None);
+        loggers
+    }
+
+    fn current(&self) -> (LogLevel, Level) {
+        LEVELS[usize::from(self.level.load(Ordering::Relaxed))]
+    }
+
+    /// The loggers with their levels.
+    #[must_use]
+    pub fn list(&self) -> Vec<Logger> {
+        vec![Logger { name: ROOT.to_owned(), level: self.current().0 }]
+    }
+
+    /// Changes the level; `None` for the default.
+    pub fn set_level(&self, level: Option<LogLevel>) {
+        let wanted = level.unwrap_or(LEVEL_DEFAULT);
+        let place =
+            LEVELS.iter().position(|(level, _)| *level == wanted).expect("every level is in the table");
+        self.level.store(u8::try_from(place).expect("there are six"), Ordering::Relaxed);
+    }
+}
+
+impl Default for Loggers {
+    fn default() -> Loggers {
+        Loggers::new()
+    }
+}
+
+/// Starts the logs at the levels of `loggers`, for the whole process. They are flushed when the guard is dropped.
+/// `OTTLA_LOG` sets the level: error, warn, info, debug or trace.
+pub fn start(loggers: &Loggers) -> WorkerGuard {
     let wanted = std::env::var("OTTLA_LOG").unwrap_or_default();
     let level = LEVELS.iter().find(|(level, _)| level.name().eq_ignore_ascii_case(&wanted));
-    set_level(level.map(|(level, _)| *level));
+    loggers.set_level(level.map(|(level, _)| *level));
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_MAX)
         .thread_name("logs")
@@ -48,26 +86,10 @@ pub fn start() -> WorkerGuard {
         .with_writer(writer)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal());
+    let loggers = loggers.clone();
     tracing_subscriber::registry()
-        .with(dynamic_filter_fn(|metadata, _| *metadata.level() <= current().1))
+        .with(dynamic_filter_fn(move |metadata, _| *metadata.level() <= loggers.current().1))
         .with(lines)
         .init();
     guard
-}
-
-fn current() -> (LogLevel, Level) {
-    LEVELS[usize::from(CURRENT.load(Ordering::Relaxed))]
-}
-
-/// The loggers of this process with their levels.
-#[must_use]
-pub fn loggers() -> Vec<Logger> {
-    vec![Logger { name: ROOT.to_owned(), level: current().0 }]
-}
-
-/// Changes the level; `None` for the default.
-pub fn set_level(level: Option<LogLevel>) {
-    let wanted = level.unwrap_or(LEVEL_DEFAULT);
-    let place = LEVELS.iter().position(|(level, _)| *level == wanted).expect("every level is in the table");
-    CURRENT.store(u8::try_from(place).expect("there are six"), Ordering::Relaxed);
 }

@@ -16,15 +16,15 @@ use ottla::limits::SEGMENT_BYTES_MAX;
 use ottla::log::LogConfig;
 use ottla::placement::{CLUSTER_METADATA_LEADER_EPOCH, CLUSTER_METADATA_TOPIC_ID, owner};
 
+use super::Plan;
 use super::banner::{Banner, DirLine};
 use super::identity::{self, Identity, new_id};
 use super::listeners::{self, Bound};
 use super::shard::{Begin, Starting};
-use super::{Plan, give_up};
 use crate::disk::{Found, LogDir, LogDirs, OpenWith, Partition};
-use crate::drive::Controller;
 use crate::drive::messages::Query;
-use crate::host::{Signal, spawn_detached, stop_signal};
+use crate::drive::{Controller, lifecycle};
+use crate::host::{self, Signal, exit_start as give_up, now, spawn_detached, stop_signal};
 use crate::net::{AcceptLimits, Accepted, Acceptor};
 
 /// From the first directory to the last.
@@ -53,7 +53,9 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
     let names: Arc<[Arc<str>]> = bound.iter().map(|bound| Arc::clone(&bound.name)).collect();
     begin_all(starting, &dirs, &image, found, &names).await;
     starting.shard().set_controller(controller);
-    print_banner(&plan, &dirs, &identity, &image, &bound);
+    // From here on a directory that fails is told to the controller.
+    lifecycle::watch_dirs(starting.shard());
+    print_banner(&plan, &dirs, &identity, &image, &bound).await;
     let acceptor = accept(starting, &config, bound);
     let signal = stop_signal().await;
     stop(starting, &acceptor, &dirs, signal).await;
@@ -176,7 +178,7 @@ async fn begin_all(
     }
 }
 
-fn print_banner(plan: &Plan, dirs: &LogDirs, identity: &Identity, image: &Image, bound: &[Bound]) {
+async fn print_banner(plan: &Plan, dirs: &LogDirs, identity: &Identity, image: &Image, bound: &[Bound]) {
     let lines: Vec<String> = bound
         .iter()
         .flat_map(|bound| {
@@ -184,30 +186,26 @@ fn print_banner(plan: &Plan, dirs: &LogDirs, identity: &Identity, image: &Image,
             addresses.map(|address| format!("{}://{address}", bound.name))
         })
         .collect();
+    let mut dir_lines = Vec::new();
+    for (dir, is_new) in dirs.all().iter().zip(&identity.is_new) {
+        dir_lines.push(dir_line(dir, *is_new).await);
+    }
     let banner = Banner {
         config: &plan.config,
         listeners: &lines,
         cpus: &plan.cpus,
         shards: plan.shards,
-        dirs: &dirs
-            .all()
-            .iter()
-            .zip(&identity.is_new)
-            .map(|(dir, is_new)| dir_line(dir, *is_new))
-            .collect::<Vec<_>>(),
+        dirs: &dir_lines,
         cluster_id: &identity.cluster_id,
         topics: image.topics.len(),
         partitions: image.topics.partition_count(),
-        took: plan.started.elapsed(),
+        took: now().since(plan.started),
     };
-    use std::io::Write;
-    // A broker whose standard output was closed runs on.
-    let _ = std::io::stdout().write_all(banner.text().as_bytes());
-    let _ = std::io::stdout().flush();
+    host::say(&banner.text());
 }
 
-fn dir_line(dir: &LogDir, is_new: bool) -> DirLine<'_> {
-    let free_bytes = dir.space().ok().map(|space| space.available);
+async fn dir_line(dir: &LogDir, is_new: bool) -> DirLine<'_> {
+    let free_bytes = dir.space().await.ok().map(|space| space.free);
     DirLine { path: dir.path(), free_bytes, is_direct: dir.is_direct(), is_new }
 }
 

@@ -9,7 +9,7 @@ use ottla::config::BrokerConfig;
 use ottla::config::listeners::{Listener as Setting, SecurityProtocol};
 use ottla::controller::image::Endpoint;
 
-use crate::host::{Listener, now, sleep};
+use crate::host::{Listener, host_name, now, sleep};
 
 /// How long a port may stay taken by a process that was killed.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -94,14 +94,5 @@ fn protocol_number(protocol: SecurityProtocol) -> i16 {
         SecurityProtocol::Ssl => 1,
         SecurityProtocol::SaslPlaintext => 2,
         SecurityProtocol::SaslSsl => 3,
-    }
-}
-
-/// This machine's name, as Kafka advertises it where nothing is configured.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "localhost".to_owned(),
-        name => name.to_owned(),
     }
 }

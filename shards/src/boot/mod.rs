@@ -15,9 +15,11 @@ use std::sync::Arc;
 use ottla::config::BrokerConfig;
 use ottla::ids::ShardId;
 use ottla::limits::SHARDS_MAX;
+use ottla::time::Monotonic;
 
 use crate::host::{self, ShardSpec, available_cpus};
-use crate::{logs, mesh};
+use crate::logs::{self, Loggers};
+use crate::mesh;
 
 mod banner;
 mod identity;
@@ -26,8 +28,7 @@ mod listeners;
 mod settings;
 mod shard;
 
-use settings::Start;
-pub use settings::StartArgs;
+pub use settings::{Start, StartArgs};
 pub use shard::Begin;
 
 /// Values that each ring of the mesh holds: enough for the requests of many connections between two turns.
@@ -36,8 +37,8 @@ const MESH_CAPACITY: usize = 256;
 /// `ottla start`: runs the broker until it is told to stop.
 #[must_use]
 pub fn start(args: &StartArgs) -> ExitCode {
-    let started = std::time::Instant::now();
-    match run(args, started) {
+    let started = host::now();
+    match settings::gather(args).map_err(|error| error.to_string()).and_then(|start| run(start, started)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => refuse(&line),
     }
@@ -49,40 +50,61 @@ fn refuse(line: &dyn Display) -> ExitCode {
     ExitCode::from(1)
 }
 
-/// Ends the process from a shard that cannot go on with the start.
-fn give_up(line: &dyn Display) -> ! {
-    eprintln!("ottla: {line}");
-    std::process::exit(1);
+fn run(start: Start, started: Monotonic) -> Result<(), String> {
+    let broker = Broker::prepare(start, started)?;
+    let logs = logs::start(&broker.plan.loggers);
+    let outcome = broker.run();
+    drop(logs);
+    outcome
 }
 
-fn run(args: &StartArgs, started: std::time::Instant) -> Result<(), String> {
-    let Start { config, cluster_id } = settings::gather(args).map_err(|error| error.to_string())?;
-    let specs = shard_specs(&config)?;
-    host::refuse_huge_pages();
-    host::probe(&specs).map_err(|error| error.to_string())?;
-    let descriptors = host::raise_descriptor_limit();
-    host::catch_signals().map_err(|error| format!("signals cannot be taken: {error}"))?;
-    let logs = logs::start();
+/// A broker that is ready to run on this machine.
+pub struct Broker {
+    specs: Vec<ShardSpec>,
+    plan: Arc<Plan>,
+}
 
-    let shards = u16::try_from(specs.len()).expect("bounded by SHARDS_MAX");
-    let plan = Arc::new(Plan {
-        config: Arc::new(config),
-        cluster_id,
-        shards,
-        descriptors,
-        started,
-        cpus: cpus_of(&specs),
-    });
-    let seats = mesh::seats(shards, MESH_CAPACITY).into_iter().map(Some).collect::<Vec<_>>();
-    let seats = Arc::new(std::sync::Mutex::new(seats));
-    let outcome = host::run_shards(specs, move |id: ShardId| {
-        let mut seats = seats.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let seat = seats[usize::from(id.0)].take().expect("a shard starts once");
-        let plan = Arc::clone(&plan);
-        async move { shard::run(seat, plan).await }
-    });
-    drop(logs);
-    outcome.map_err(|error| error.to_string())
+impl Broker {
+    /// Finds out whether the machine lets a broker with these settings run, and takes the signals. Before this the
+    /// process has one thread.
+    ///
+    /// # Errors
+    /// One line that says what is missing.
+    pub fn prepare(start: Start, started: Monotonic) -> Result<Broker, String> {
+        let Start { config, cluster_id } = start;
+        let specs = shard_specs(&config)?;
+        host::refuse_huge_pages();
+        host::probe(&specs).map_err(|error| error.to_string())?;
+        let descriptors = host::raise_descriptor_limit();
+        host::catch_signals().map_err(|error| format!("signals cannot be taken: {error}"))?;
+        let plan = Arc::new(Plan {
+            config: Arc::new(config),
+            cluster_id,
+            shards: u16::try_from(specs.len()).expect("bounded by SHARDS_MAX"),
+            descriptors,
+            started,
+            cpus: cpus_of(&specs),
+            loggers: Loggers::new(),
+        });
+        Ok(Broker { specs, plan })
+    }
+
+    /// Runs every shard until a signal has ended them.
+    ///
+    /// # Errors
+    /// One line that says which shard does not start.
+    pub fn run(self) -> Result<(), String> {
+        let Broker { specs, plan } = self;
+        let seats = mesh::seats(plan.shards, MESH_CAPACITY).into_iter().map(Some).collect::<Vec<_>>();
+        let seats = Arc::new(std::sync::Mutex::new(seats));
+        let outcome = host::run_shards(specs, move |id: ShardId| {
+            let mut seats = seats.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let seat = seats[usize::from(id.0)].take().expect("a shard starts once");
+            let plan = Arc::clone(&plan);
+            async move { shard::run(seat, plan).await }
+        });
+        outcome.map_err(|error| error.to_string())
+    }
 }
 
 /// What every shard knows before it runs.
@@ -93,9 +115,10 @@ struct Plan {
     shards: u16,
     /// The limit of open descriptors of the process.
     descriptors: u64,
-    started: std::time::Instant,
+    started: Monotonic,
     /// The CPUs of the shards, for people; empty where the scheduler places them.
     cpus: Vec<usize>,
+    loggers: Loggers,
 }
 
 /// How many shards, and where: on the CPUs of `cpus` in turn where it is set, else on the process's own. More shards

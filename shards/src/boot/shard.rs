@@ -8,12 +8,12 @@ use std::sync::Arc;
 use ottla::controller::image::Image;
 use ottla::ids::{ShardId, TopicIdPartition};
 
-use super::{Plan, give_up, leader};
+use super::{Plan, leader};
 use crate::disk::{DiskSettings, Found, LogDirs, ShardDisk};
 use crate::drive::messages::{Answer, Query};
 use crate::drive::{CONTROLLER_SHARD, Parts, Shard, lifecycle};
 use crate::host::sync::Notify;
-use crate::host::{LocalBoxFuture, release_held, spawn_detached};
+use crate::host::{LocalBoxFuture, exit_start, release_held, spawn_detached};
 use crate::mesh::{Mesh, Seat};
 use crate::net::{Connections, NetConfig};
 
@@ -103,12 +103,14 @@ impl Starting {
     async fn begin(&self, begin: Begin) {
         if self.mesh.shard() != CONTROLLER_SHARD {
             let held = begin.dirs.hold_locks();
-            held.unwrap_or_else(|error| give_up(&format!("log.dirs: the locks cannot be held: {error}")));
+            held.unwrap_or_else(|error| exit_start(&format!("log.dirs: the locks cannot be held: {error}")));
         }
         let disk = self.disk(begin.dirs);
         let shard = self.assemble(disk, begin.image, begin.listeners);
         lifecycle::open_found(&shard, begin.found).await;
-        lifecycle::watch_dirs(&shard);
+        if self.mesh.shard() != CONTROLLER_SHARD {
+            lifecycle::watch_dirs(&shard);
+        }
         lifecycle::run_background(&shard);
         let set = self.shard.set(shard);
         assert!(set.is_ok(), "a shard begins once");
@@ -122,6 +124,7 @@ impl Starting {
             mesh: Rc::clone(&self.mesh),
             disk,
             listeners,
+            loggers: plan.loggers.clone(),
             config: Arc::clone(&plan.config),
             image,
         });

@@ -27,8 +27,7 @@ use super::clean::{self, CLEAN_FILE, CleanLog, CleanPartition, MARKER_FILE};
 use super::error::{Context as _, DiskError, IoFailure};
 use super::offsets_file::{self, Offsets};
 use super::patient;
-use super::sys;
-use crate::host::{self, AlignedBuf, Durability, File, OpenHow, Queue, SharedFd, WriteSlice};
+use crate::host::{self, AlignedBuf, DiskSpace, Durability, File, OpenHow, Queue, SharedFd, WriteSlice};
 
 /// The lock's file name (`LogManager.scala`).
 const LOCK_FILE: &str = ".lock";
@@ -175,22 +174,22 @@ impl LogDir {
         create_with_parents(path).await?;
         let lock_path = path.join(LOCK_FILE);
         let how = OpenHow { read: true, write: true, create: true, ..OpenHow::default() };
-        let lock = patient::open(&lock_path, how).await?.shared_fd();
+        let lock = patient::open(&lock_path, how).await?;
         let deadline = host::now().after(LOCK_PATIENCE);
-        while !sys::try_lock(&lock).at("lock", &lock_path)? {
+        while !lock.try_lock().at("lock", &lock_path)? {
             if host::now() >= deadline {
                 return Err(OpenError::InUse(path.to_owned()));
             }
             host::sleep(LOCK_RETRY).await;
         }
-        let indirect = sys::indirect_kind(path).at("examine", path)?;
+        let indirect = host::indirect_file_system(path).await.at("examine", path)?;
         let direct = match probe(path).await {
             Ok(()) if indirect == Some("tmpfs") => false,
             Ok(()) => true,
             Err(error) if is_unsupported(&error) => false,
             Err(error) => return Err(IoFailure::new("write to", path, &error).into()),
         };
-        Ok(LogDir::assemble(path, direct, lock))
+        Ok(LogDir::assemble(path, direct, lock.shared_fd()))
     }
 
     fn assemble(path: &Path, direct: bool, lock: SharedFd) -> LogDir {
@@ -238,8 +237,8 @@ impl LogDir {
     ///
     /// # Errors
     /// What the system says.
-    pub fn space(&self) -> Result<sys::Space, IoFailure> {
-        sys::space(&self.path).at("examine", &self.path)
+    pub async fn space(&self) -> Result<DiskSpace, IoFailure> {
+        host::disk_space(&self.path).await.at("examine", &self.path)
     }
 
     /// How a segment's blocks are opened here.
@@ -682,7 +681,7 @@ impl LogDirs {
         let mut canonical: Vec<PathBuf> = Vec::with_capacity(paths.len());
         for path in paths.iter().chain(metadata) {
             create_with_parents(path).await?;
-            let real = path.canonicalize().at("resolve", path)?;
+            let real = host::canonicalize(path).await.at("resolve", path)?;
             if canonical.contains(&real) {
                 return Err(OpenError::Twice(path.clone()));
             }

@@ -35,7 +35,6 @@ pub mod prealloc;
 pub mod recover;
 pub mod settings;
 pub mod shard_disk;
-pub mod sys;
 pub mod tail;
 pub mod watch;
 

@@ -8,12 +8,11 @@
 //! A call that waits here while it holds a descriptor must not be one of as many as there are descriptors, or
 //! all of them wait for each other: `DiskSettings::together_max` bounds them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::rc::{Rc, Weak};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ottla::time::Monotonic;
@@ -25,20 +24,21 @@ use crate::host::{self, DirEntry, File, OpenHow};
 /// How long a call waits before it asks the system again.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// The line about the want of descriptors comes no more often than this, whichever shards want them.
+/// The line about the want of descriptors comes from each shard no more often than this.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
-/// When the line was last written.
-static TOLD: Mutex<Option<Monotonic>> = Mutex::new(None);
-
-thread_local! {
-    /// The cache of this shard that can give descriptors back.
-    static CACHE: RefCell<Weak<FdCache>> = const { RefCell::new(Weak::new()) };
+/// What each shard knows.
+#[derive(Default)]
+struct Patience {
+    /// The cache that can give descriptors back.
+    cache: RefCell<Weak<FdCache>>,
+    /// When the line was last written.
+    told: Cell<Option<Monotonic>>,
 }
 
 /// Names the cache of the calling shard that gives descriptors back.
 pub fn relieve_by(cache: &Rc<FdCache>) {
-    CACHE.with(|known| *known.borrow_mut() = Rc::downgrade(cache));
+    *host::shard_slot::<Patience>().cache.borrow_mut() = Rc::downgrade(cache);
 }
 
 async fn patiently<T, F: Future<Output = io::Result<T>>>(
@@ -55,9 +55,10 @@ async fn patiently<T, F: Future<Output = io::Result<T>>>(
 }
 
 async fn wait(failure: &IoFailure) {
-    let cache = CACHE.with(|known| known.borrow().upgrade());
+    let patience = host::shard_slot::<Patience>();
+    let cache = patience.cache.borrow().upgrade();
     let open = cache.as_ref().map_or(0, |cache| cache.len());
-    if is_to_be_told() {
+    if patience.is_to_be_told() {
         tracing::warn!(
             "{failure}; waiting for a descriptor with {open} segment files open (raise `ulimit -n`)"
         );
@@ -68,14 +69,15 @@ async fn wait(failure: &IoFailure) {
     host::sleep(RETRY).await;
 }
 
-fn is_to_be_told() -> bool {
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = host::now();
-    let is_due = told.is_none_or(|told| now.since(told) >= TELL_EVERY);
-    if is_due {
-        *told = Some(now);
+impl Patience {
+    fn is_to_be_told(&self) -> bool {
+        let now = host::now();
+        let is_due = self.told.get().is_none_or(|told| now.since(told) >= TELL_EVERY);
+        if is_due {
+            self.told.set(Some(now));
+        }
+        is_due
     }
-    is_due
 }
 
 /// Opens a file.

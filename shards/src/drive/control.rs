@@ -34,7 +34,6 @@ use crate::drive::replay::{ReplayFailure, replay_records};
 use crate::drive::{CONTROLLER_SHARD, Shard};
 use crate::host::sync::Semaphore;
 use crate::host::{now, random_bytes, wall_ms};
-use crate::logs;
 
 /// What the controller's shard has besides what every shard has.
 pub struct Controller {
@@ -193,10 +192,10 @@ pub async fn decide(shard: &Rc<Shard>, query: ControlQuery) -> Option<Bytes> {
         ApiKey::IncrementalAlterConfigs => {
             let request = decode(body, version)?;
             let Decision { records, reply } =
-                configs::incremental(&image, &config, &logs::loggers(), &request);
+                configs::incremental(&image, &config, &shard.loggers.list(), &request);
             let decision = Decision { records, reply: reply.response };
             let answered = answer(shard, &context, decision).await?;
-            reply.loggers.iter().for_each(|change| logs::set_level(change.level));
+            reply.loggers.iter().for_each(|change| shard.loggers.set_level(change.level));
             Some(answered)
         }
         api => unreachable!("{api} is not the controller's"),

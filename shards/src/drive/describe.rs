@@ -12,7 +12,6 @@ use ottla_wire::ApiKey;
 
 use crate::drive::Shard;
 use crate::drive::dispatch::Body;
-use crate::logs;
 use crate::net::Answer;
 
 /// Serves one such request.
@@ -34,7 +33,7 @@ fn try_describe(shard: &Rc<Shard>, body: Body<'_>) -> Result<Answer, Answer> {
         ApiKey::DescribeCluster => body.reply(&describe_cluster::handle(context, &image, &body.decode()?)),
         ApiKey::DescribeConfigs => {
             let request = body.decode()?;
-            body.reply(&describe_configs::handle(&image, &config, &logs::loggers(), &request))
+            body.reply(&describe_configs::handle(&image, &config, &shard.loggers.list(), &request))
         }
         ApiKey::DescribeQuorum => {
             let end = ottla::ids::Offset(image.offset.0 + 1);

@@ -359,8 +359,10 @@ pub fn run_background(shard: &Rc<Shard>) {
 }
 
 /// What this shard's partitions take in each directory.
-pub fn log_dirs(shard: &Shard) -> Vec<LogDirUsage> {
-    let usage = |dir: &Arc<LogDir>| {
+pub async fn log_dirs(shard: &Shard) -> Vec<LogDirUsage> {
+    let mut usages = Vec::new();
+    for dir in shard.disk.dirs().for_topics() {
+        let space = dir.space().await.ok();
         let hosted = shard.hosted.borrow();
         let of_dir = hosted.values().filter(|hosted| Arc::ptr_eq(hosted.partition.dir(), dir));
         let partitions = of_dir.map(|hosted| PartitionUsage {
@@ -368,20 +370,19 @@ pub fn log_dirs(shard: &Shard) -> Vec<LogDirUsage> {
             partition: hosted.partition.name().partition,
             bytes: hosted.partition.bytes(),
         });
-        let space = dir.space().ok();
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        LogDirUsage {
+        usages.push(LogDirUsage {
             path: std::path::absolute(dir.path())
                 .unwrap_or_else(|_| dir.path().to_owned())
                 .display()
                 .to_string(),
             error: if dir.is_offline() { ErrorCode::KafkaStorageError } else { ErrorCode::None },
             total_bytes: space.map_or(-1, |space| bytes(space.total)),
-            usable_bytes: space.map_or(-1, |space| bytes(space.available)),
+            usable_bytes: space.map_or(-1, |space| bytes(space.free)),
             partitions: partitions.collect(),
-        }
-    };
-    shard.disk.dirs().for_topics().iter().map(usage).collect()
+        });
+    }
+    usages
 }
 
 /// Answers what is in flight and takes nothing more: long polls end, parked group members are sent to look for another

@@ -31,6 +31,7 @@ use ottla::request::init_producer_id::ProducerIdBlock;
 
 use crate::disk::ShardDisk;
 use crate::host::sync::{Notify, Semaphore};
+use crate::logs::Loggers;
 use crate::mesh::Mesh;
 use crate::net::Connections;
 
@@ -74,6 +75,8 @@ pub struct Shard {
     pub disk: Rc<ShardDisk>,
     /// The listeners' names, by the number that connections carry.
     pub listeners: Arc<[Arc<str>]>,
+    /// The loggers of the process.
+    pub loggers: Loggers,
     connections: OnceCell<Rc<Connections>>,
     /// Its group coordinator.
     pub groups: Groups,
@@ -103,6 +106,8 @@ pub struct Parts {
     pub disk: Rc<ShardDisk>,
     /// The listeners' names, by the number that connections carry.
     pub listeners: Arc<[Arc<str>]>,
+    /// The loggers of the process.
+    pub loggers: Loggers,
     /// The broker's settings.
     pub config: Arc<BrokerConfig>,
     /// The image to begin with.
@@ -113,7 +118,7 @@ impl Shard {
     /// Puts a shard together. It owns no partition yet.
     #[must_use]
     pub fn new(parts: Parts) -> Rc<Self> {
-        let Parts { shards, mesh, disk, listeners, config, image } = parts;
+        let Parts { shards, mesh, disk, listeners, loggers, config, image } = parts;
         let sessions_max = (config.fetch.sessions_max as usize).div_ceil(usize::from(shards));
         Rc::new(Self {
             id: mesh.shard(),
@@ -121,6 +126,7 @@ impl Shard {
             mesh,
             disk,
             listeners,
+            loggers,
             connections: OnceCell::new(),
             groups: Groups::new(&config),
             config: RefCell::new(config),

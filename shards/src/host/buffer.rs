@@ -358,7 +358,16 @@ impl WriteSlice {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }.to_vec()
     }
 
+    /// Adds what the kernel would see to `into`.
+    #[cfg(feature = "sim")]
+    pub(super) fn copy_to(&self, into: &mut Vec<u8>) {
+        // SAFETY: the owner keeps the memory alive; a simulated shard shares its thread with the only writer, whose
+        // borrow does not live across this call.
+        into.extend_from_slice(unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) });
+    }
+
     /// The slice as the kernel takes it, its first `skip` bytes left out.
+    #[cfg(not(feature = "sim"))]
     pub(super) fn iovec(&self, skip: usize) -> libc::iovec {
         assert!(skip <= self.len, "no more is skipped than there is");
         // SAFETY: the offset lies inside the slice.

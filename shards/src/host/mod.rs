@@ -25,12 +25,32 @@
 //! - **A panic** of any task of a shard that [`run_shards`] started ends the process, with its backtrace.
 
 pub mod buffer;
+mod slots;
 pub mod sync;
 mod types;
+mod whole;
 
+#[cfg(not(feature = "sim"))]
 mod glommio;
+// The model of a disk is tested with everything else; the rest of a world takes the real host's place.
+#[cfg(any(feature = "sim", test))]
+pub mod sim;
 
 pub use buffer::{AlignedBuf, AppendBuf, WriteSlice};
-pub use types::{Durability, LocalBoxFuture, OpenHow, Queue, ShardSpec, TimedOut};
+pub use types::{
+    DirEntry, DiskSpace, Durability, LocalBoxFuture, OpenHow, Queue, ShardSpec, ShardStats, Shutdown, Signal,
+    TimedOut,
+};
+pub use whole::{read_whole, write_whole_durably};
 
+#[cfg(not(feature = "sim"))]
 pub use glommio::*;
+#[cfg(feature = "sim")]
+pub use sim::{
+    Bell, Doorbell, File, JoinHandle, Listener, ProbeError, Ready, SharedFd, Sleep, StartError, Stream,
+    StreamSeed, Timeout, available_cpus, canonicalize, catch_signals, create_dir, create_dir_all, disk_space, exists,
+    exit_start, hold_until_the_end, host_name, indirect_file_system, now, probe, raise_descriptor_limit,
+    random_bytes, random_u64, read_dir, refuse_huge_pages, release_held, remove_dir_all, remove_file, rename,
+    run_local, run_shards, say, shard_id, shard_slot, shard_stats, sleep, sleep_until, spawn, spawn_blocking,
+    spawn_detached, spawn_in, stop_signal, sync_dir, sync_file_system, timeout, wall_ms, yield_now,
+};

@@ -1,10 +1,11 @@
 //! Plain values of the host seam, the same for every host.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use ottla::ids::ShardId;
+use ottla::ids::{ShardId, TimestampMs};
 
 /// A boxed future that stays on its shard.
 pub type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -65,3 +66,52 @@ impl fmt::Display for TimedOut {
 }
 
 impl std::error::Error for TimedOut {}
+
+/// What a directory holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// The name, without the directory.
+    pub name: OsString,
+    /// Whether it is a directory itself; links are not followed.
+    pub is_dir: bool,
+    /// Bytes of the file, as it was when the directory was read.
+    pub bytes: u64,
+    /// When the file was last changed, by the wall clock.
+    pub modified: TimestampMs,
+}
+
+/// A filesystem's room, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// What this process may still write.
+    pub free: u64,
+    /// What the filesystem holds in all.
+    pub total: u64,
+}
+
+/// A request to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT.
+    Interrupt,
+}
+
+/// Which directions [`Stream::shutdown`](super::Stream::shutdown) ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Nothing more is sent; the peer sees the end of the stream.
+    Write,
+    /// Nothing more in either direction.
+    Both,
+}
+
+/// What a shard has done so far; the counters wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardStats {
+    /// Polls of tasks, and tasks dropped.
+    pub task_polls: u64,
+    /// Times that the shard had nothing to do and slept.
+    pub sleeps: u64,
+}

@@ -12,8 +12,7 @@ use super::blocking::spawn_blocking;
 use super::driver;
 use super::file::{File, c_path, checked};
 use super::op::{Hold, Op};
-use crate::host::buffer::{AlignedBuf, WriteSlice};
-use crate::host::types::{Durability, OpenHow};
+use crate::host::types::{DirEntry, DiskSpace, OpenHow};
 
 const HERE: types::Fd = types::Fd(libc::AT_FDCWD);
 
@@ -68,19 +67,6 @@ pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     spawn_blocking(move || std::fs::remove_dir_all(path)).await
 }
 
-/// What a directory holds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DirEntry {
-    /// The name, without the directory.
-    pub name: std::ffi::OsString,
-    /// Whether it is a directory itself; links are not followed.
-    pub is_dir: bool,
-    /// Bytes of the file, as it was when the directory was read.
-    pub bytes: u64,
-    /// When the file was last changed, by the wall clock.
-    pub modified: TimestampMs,
-}
-
 /// The entries of a directory, in the order of their names.
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<Vec<DirEntry>> {
     let path = path.as_ref().to_path_buf();
@@ -131,60 +117,10 @@ pub async fn exists(path: impl AsRef<Path>) -> io::Result<bool> {
     spawn_blocking(move || path.try_exists()).await
 }
 
-/// Bytes that are asked for first of a whole file: most are small.
-const WHOLE_BYTES_FIRST: usize = 4 << 10;
-/// Bytes that are asked for at a time after that.
-const WHOLE_BYTES: usize = 1 << 20;
-
-/// The whole of a file.
-///
-/// # Errors
-/// `FileTooLarge` when it holds more than `limit` bytes.
-pub async fn read_whole(path: impl AsRef<Path>, limit: usize) -> io::Result<Vec<u8>> {
-    let file = File::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;
-    let mut whole = Vec::new();
-    let mut step = WHOLE_BYTES_FIRST;
-    loop {
-        let piece = file.read_at(whole.len() as u64, step).await?;
-        if whole.len() + piece.len() > limit {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-        }
-        whole.extend_from_slice(&piece);
-        // A read of a file is short at its end alone.
-        if piece.len() < step {
-            return Ok(whole);
-        }
-        step = WHOLE_BYTES;
-    }
-}
-
-/// Replaces the file `path` by one with these bytes, so that after a crash at any moment the name leads to the old
-/// bytes or to the new ones, and after the return to the new ones. Uses `<path>.tmp` on the way.
-pub async fn write_whole_durably(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
-    let path = path.as_ref();
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => Path::new("."),
-    };
-    let mut temporary = PathBuf::from(path).into_os_string();
-    temporary.push(".tmp");
-    let how = OpenHow { write: true, create: true, ..OpenHow::default() };
-    let file = File::open(&temporary, how).await?;
-    file.set_len(0).await?;
-    let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
-    file.write_at(slices, 0, Durability::None).await?;
-    file.sync_all().await?;
-    rename(&temporary, path).await?;
-    sync_dir(parent).await
-}
-
-/// A filesystem's room, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskSpace {
-    /// What this process may still write.
-    pub free: u64,
-    /// What the filesystem holds in all.
-    pub total: u64,
+/// The one absolute path, without links, of what `path` leads to.
+pub async fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
+    let path = path.as_ref().to_path_buf();
+    spawn_blocking(move || std::fs::canonicalize(path)).await
 }
 
 /// The room of the filesystem that `path` lies on.
@@ -196,6 +132,26 @@ pub async fn disk_space(path: impl AsRef<Path>) -> io::Result<DiskSpace> {
         // SAFETY: the pointers lead to a path that ends with a zero and to `stat`.
         checked(unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) })?;
         Ok(DiskSpace { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize })
+    })
+    .await
+}
+
+/// The name of the kind of the filesystem that `path` lies on, where it matters to us: one that keeps its files in the
+/// page cache, or that passes writes on to another.
+pub async fn indirect_file_system(path: impl AsRef<Path>) -> io::Result<Option<&'static str>> {
+    let path = c_path(path.as_ref())?;
+    spawn_blocking(move || {
+        // SAFETY: all zero bits are a value of the type.
+        let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointers lead to a path that ends with a zero and to `stat`.
+        checked(unsafe { libc::statfs(path.as_ptr(), &raw mut stat) })?;
+        Ok(match stat.f_type {
+            libc::TMPFS_MAGIC => Some("tmpfs"),
+            libc::OVERLAYFS_SUPER_MAGIC => Some("overlayfs"),
+            libc::FUSE_SUPER_MAGIC => Some("FUSE"),
+            libc::NFS_SUPER_MAGIC => Some("NFS"),
+            _ => None,
+        })
     })
     .await
 }

@@ -30,6 +30,7 @@ use super::bell::{Listener, ShardWake};
 use super::op::Hold;
 use super::ring::{Ring, new_eventfd};
 use super::timer::{Timers, now};
+use crate::host::slots::Slots;
 
 /// How long the driver looks for work before it sleeps, when looking has paid lately.
 const SPIN: Duration = Duration::from_micros(4);
@@ -68,6 +69,7 @@ pub(super) struct Driver {
     pub(super) background: glommio::TaskQueueHandle,
     /// Waiters for the pool of blocking threads, woken together.
     pub(super) blocking: super::blocking::Waiters,
+    pub(super) slots: Slots,
     spin: Spin,
     probe: Probe,
     listeners: RefCell<Vec<Weak<Listener>>>,
@@ -95,6 +97,7 @@ impl Driver {
             wake,
             background,
             blocking: super::blocking::Waiters::default(),
+            slots: Slots::default(),
             spin: Spin::new(spins),
             probe: Probe::default(),
             listeners: RefCell::default(),
@@ -122,6 +125,7 @@ impl Driver {
         self.timers.clear();
         self.blocking.clear();
         self.probe.clear();
+        self.slots.clear();
     }
 
     /// The thread is no shard any more.

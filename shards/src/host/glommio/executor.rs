@@ -19,7 +19,7 @@ use ottla::ids::ShardId;
 
 use super::driver::{self, Driver};
 use super::timer::now;
-use crate::host::types::{Queue, ShardSpec};
+use crate::host::types::{Queue, ShardSpec, ShardStats};
 
 /// How long the task queues run before glommio looks at its own I/O, of which there is next to none; see the driver.
 const PREEMPT_TIMER: Duration = Duration::from_secs(1);
@@ -290,13 +290,11 @@ pub fn shard_id() -> ShardId {
     driver::current().shard
 }
 
-/// What a shard has done so far; the counters wrap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShardStats {
-    /// Polls of tasks, and tasks dropped.
-    pub task_polls: u64,
-    /// Times that the shard had nothing to do and slept.
-    pub sleeps: u64,
+/// This shard's own value of a type, made when it is first asked for: what a thread-local would be where a shard is
+/// a thread.
+#[must_use]
+pub fn shard_slot<T: Default + 'static>() -> Rc<T> {
+    driver::current().slots.get()
 }
 
 /// The current shard's counters.

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -21,7 +21,14 @@ use crate::host::types::{Durability, OpenHow};
 const SLICES_MAX: usize = 1024;
 
 /// A descriptor that may cross shards; the file closes with its last owner.
-pub type SharedFd = Arc<OwnedFd>;
+#[derive(Clone, Debug)]
+pub struct SharedFd(Arc<OwnedFd>);
+
+impl AsRawFd for SharedFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
 
 /// Bytes that one system call is asked to read.
 const READ_BYTES_MAX: usize = 1 << 30;
@@ -80,7 +87,7 @@ impl File {
         if flags < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(File::from_fd(fd, flags & libc::O_DIRECT != 0))
+        Ok(File::from_fd(fd.0, flags & libc::O_DIRECT != 0))
     }
 
     fn from_fd(fd: Arc<OwnedFd>, direct: bool) -> File {
@@ -91,7 +98,7 @@ impl File {
     /// without `direct`.
     #[must_use]
     pub fn shared_fd(&self) -> SharedFd {
-        Arc::clone(&self.fd)
+        SharedFd(Arc::clone(&self.fd))
     }
 
     /// Whether the file bypasses the page cache.

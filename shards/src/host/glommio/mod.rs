@@ -14,6 +14,7 @@ mod file;
 mod listener;
 mod op;
 mod probe;
+mod process;
 mod ring;
 mod sendfile;
 mod signal;
@@ -26,16 +27,17 @@ mod tests;
 pub use bell::{Bell, Doorbell};
 pub use blocking::spawn_blocking;
 pub use dir::{
-    DirEntry, DiskSpace, create_dir, create_dir_all, disk_space, exists, read_dir, read_whole,
-    remove_dir_all, remove_file, rename, sync_dir, sync_file_system, write_whole_durably,
+    canonicalize, create_dir, create_dir_all, disk_space, exists, indirect_file_system, read_dir, remove_dir_all,
+    remove_file, rename, sync_dir, sync_file_system,
 };
 pub use executor::{
-    JoinHandle, ShardStats, StartError, available_cpus, run_local, run_shards, shard_id, shard_stats, spawn,
+    JoinHandle, StartError, available_cpus, run_local, run_shards, shard_id, shard_slot, shard_stats, spawn,
     spawn_detached, spawn_in, yield_now,
 };
 pub use file::{File, SharedFd, hold_until_the_end, release_held};
 pub use listener::Listener;
 pub use probe::{ProbeError, probe, raise_descriptor_limit, refuse_huge_pages};
-pub use signal::{Signal, catch_signals, stop_signal};
-pub use socket::{Ready, Shutdown, Stream, StreamSeed};
+pub use process::{exit_start, host_name, say};
+pub use signal::{catch_signals, stop_signal};
+pub use socket::{Ready, Stream, StreamSeed};
 pub use timer::{Sleep, Timeout, now, random_bytes, random_u64, sleep, sleep_until, timeout, wall_ms};

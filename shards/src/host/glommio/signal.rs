@@ -7,28 +7,18 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::bell::{Bell, Doorbell};
+use crate::host::types::Signal;
 
 /// The first signal that came; zero for none.
 static FIRST: AtomicI32 = AtomicI32::new(0);
 /// Who waits for it.
 static WAITING: Mutex<Vec<Bell>> = Mutex::new(Vec::new());
 
-/// A request to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGTERM.
-    Terminate,
-    /// SIGINT.
-    Interrupt,
-}
-
-impl Signal {
-    fn from_number(number: libc::c_int) -> Option<Signal> {
-        match number {
-            libc::SIGTERM => Some(Signal::Terminate),
-            libc::SIGINT => Some(Signal::Interrupt),
-            _ => None,
-        }
+fn from_number(number: libc::c_int) -> Option<Signal> {
+    match number {
+        libc::SIGTERM => Some(Signal::Terminate),
+        libc::SIGINT => Some(Signal::Interrupt),
+        _ => None,
     }
 }
 
@@ -82,7 +72,7 @@ pub async fn stop_signal() -> Signal {
     let doorbell = Doorbell::new();
     WAITING.lock().unwrap_or_else(PoisonError::into_inner).push(doorbell.bell());
     loop {
-        if let Some(signal) = Signal::from_number(FIRST.load(Ordering::SeqCst)) {
+        if let Some(signal) = from_number(FIRST.load(Ordering::SeqCst)) {
             return signal;
         }
         doorbell.rung().await;

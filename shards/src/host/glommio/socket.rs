@@ -19,6 +19,7 @@ use io_uring::{opcode, types};
 use super::address::{self, local_address, new_socket, set_option};
 use super::file::checked;
 use super::op::{Hold, Op};
+use crate::host::types::Shutdown;
 
 /// Slices that one system call takes.
 const SLICES_MAX: usize = 1024;
@@ -40,15 +41,6 @@ impl StreamSeed {
     pub fn peer(&self) -> SocketAddr {
         self.peer
     }
-}
-
-/// Which directions [`Stream::shutdown`] ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shutdown {
-    /// Nothing more is sent; the peer sees the end of the stream.
-    Write,
-    /// Nothing more in either direction.
-    Both,
 }
 
 /// One TCP connection on its shard. Clones share the socket, which closes with the last.

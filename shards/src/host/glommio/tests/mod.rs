@@ -210,6 +210,9 @@ fn a_lock_keeps_other_open_files_out_until_it_closes() {
         assert!(second.try_lock().expect("locks"));
         let space = host::disk_space(&path).await.expect("measures");
         assert!(space.free <= space.total);
+        assert!(space.total > 0);
+        assert!(host::disk_space("/nowhere/at/all").await.is_err());
+        assert_eq!(host::indirect_file_system("/dev/shm").await.expect("a tmpfs"), Some("tmpfs"));
     });
 }
 

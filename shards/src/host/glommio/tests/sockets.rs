@@ -143,7 +143,7 @@ fn file_ranges_arrive_whole_from_a_warm_and_from_a_cold_cache() {
         let file = file_of(&path, &bytes).await;
         for (cold, position, length) in [(false, 0, 3 << 20), (true, 0, 3 << 20), (true, 4_097, 700_001)] {
             if cold {
-                let fd = std::os::fd::AsRawFd::as_raw_fd(&*file.shared_fd());
+                let fd = std::os::fd::AsRawFd::as_raw_fd(&file.shared_fd());
                 // SAFETY: no pointers are passed.
                 unsafe { libc::posix_fadvise(fd, 0, 0, libc::POSIX_FADV_DONTNEED) };
             }
