@@ -66,9 +66,7 @@ impl Disk {
 impl Tree {
     fn crash_names(&mut self, device: usize, model: CrashModel, rng: &mut Rng) {
         let mut left = match model {
-            CrashModel::Torn512 | CrashModel::Torn4096 => {
-                rng.below(self.devices[device].names.len() as u64 + 1)
-            }
+            CrashModel::Torn512 | CrashModel::Torn4096 => rng.prefix(self.devices[device].names.len() as u64),
             CrashModel::DropAll | CrashModel::KeepAll | CrashModel::Reordered => 0,
         };
         let odds = [1, 4, 7][usize::try_from(rng.below(3)).expect("an index")];

@@ -218,7 +218,7 @@ impl FileNode {
         let pending = std::mem::take(&mut self.pending);
         let units = units_of(&pending, unit, &self.durable);
         let mut versions = draw_versions(&units, rng);
-        let lengths = rng.below(pending.len() as u64 + 1);
+        let lengths = rng.prefix(pending.len() as u64);
         for (number, (operation, units)) in (0..).zip(pending.iter().zip(&units)) {
             let kept: BTreeSet<u64> =
                 units.iter().copied().filter(|unit| take_one(&mut versions, *unit)).collect();

@@ -7,13 +7,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::super::types::{Durability, OpenHow};
 use super::faults::Op;
 use super::file::{Fate, FileNode};
 use super::piece::{PAGE, in_memory};
 use super::trace::Done;
 use super::tree::{Kind, normal};
 use super::{Disk, FileId, Handle, errno};
+use crate::host::{Durability, OpenHow};
 
 /// Bytes that a file can be long.
 const LEN_MAX: u64 = i64::MAX as u64;

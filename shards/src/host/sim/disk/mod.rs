@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use ottla::time::Monotonic;
 
-use super::super::types::OpenHow;
+use crate::host::OpenHow;
 use faults::Faults;
 use rng::Rng;
 use trace::Trace;

@@ -68,10 +68,10 @@ fn with_what_they_rest_on(names: &[NameOp], chosen: &mut [bool]) {
     let mut dirs_move = false;
     for (operation, is_chosen) in names.iter().zip(chosen).rev() {
         let rests = operation.slots().any(|slot| slots.contains(slot) || emptied.contains(&slot.dir));
-        if !*is_chosen && !rests && !(dirs_move && operation.moves_dir()) {
+        *is_chosen |= rests || (dirs_move && operation.moves_dir());
+        if !*is_chosen {
             continue;
         }
-        *is_chosen = true;
         slots.extend(operation.slots());
         emptied.extend(operation.emptied());
         dirs_move |= operation.moves_dir();

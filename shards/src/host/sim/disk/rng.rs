@@ -37,6 +37,15 @@ impl Rng {
     pub(super) fn chance(&mut self, times: u64, out_of: u64) -> bool {
         self.below(out_of) < times
     }
+
+    /// How many of `all` things in a row came through before the end: often none, often all, else any number.
+    pub(super) fn prefix(&mut self, all: u64) -> u64 {
+        match self.below(4) {
+            0 => 0,
+            1 => all,
+            _ => self.below(all + 1),
+        }
+    }
 }
 
 #[cfg(test)]
