@@ -168,10 +168,10 @@ fn a_failed_write_takes_the_directory_offline_for_good() {
 }
 
 /// A tmpfs of two mebibytes; `None` where this process may not mount.
-struct SmallDisk(tempfile::TempDir);
+pub(super) struct SmallDisk(pub tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount() -> Option<SmallDisk> {
+    pub fn mount() -> Option<SmallDisk> {
         let dir = directory(false);
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(dir.path()).status();
