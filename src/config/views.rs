@@ -6,6 +6,7 @@ use super::broker::{BrokerConfig, CleanerConfig, ProducersConfig};
 use super::topic::TopicConfig;
 use crate::group::GroupConfig;
 use crate::ids::TimestampMs;
+use crate::limits::BLOCK_BYTES;
 use crate::log::cleaner::MapBounds;
 use crate::log::cleaner::dirty::RATIO_ONE;
 use crate::log::config::LogConfig;
@@ -89,10 +90,11 @@ impl CleanerConfig {
         MapBounds { bytes_max: usize::try_from(bytes).unwrap_or(usize::MAX), load_permille: permille }
     }
 
-    /// Bytes of a segment that one cleaning reads at a time: half of its part of the memory for reads and writes.
+    /// Bytes of a segment that one cleaning reads at a time: half of its part of the memory for reads and writes, and
+    /// a block at least.
     #[must_use]
     pub fn window_bytes(&self) -> u64 {
-        u64::from(self.io_buffer_bytes) / u64::from(self.threads.max(1)) / 2
+        (u64::from(self.io_buffer_bytes) / u64::from(self.threads.max(1)) / 2).max(BLOCK_BYTES as u64)
     }
 
     /// `log.cleaner.io.max.bytes.per.second` as a whole number; `None` where it is beyond any disk.

@@ -97,7 +97,11 @@ fn a_compacted_topic_comes_down_to_its_last_values() {
 
     let keyless = [record(1, "fine"), (None, Some(b"lost".to_vec())), record(2, "fine"), (None, None)];
     let (error, at_fault, _) = produce(&mut client, "t", 9_000_000, Codec::Zstd, &keyless);
-    assert_eq!((error, at_fault), (ErrorCode::InvalidRecord.code(), vec![1, 3]), "the whole batch is refused");
+    assert_eq!(
+        (error, at_fault),
+        (ErrorCode::InvalidRecord.code(), vec![1, 3]),
+        "the whole batch is refused"
+    );
 
     assert_eq!(broker.stop(), 0);
     let checkpoint = std::fs::read_to_string(directory.path().join("cleaner-offset-checkpoint"));
@@ -151,8 +155,11 @@ fn commit(client: &mut Client, group: &str, topic: &str, offset: i64) {
         committed_leader_epoch: -1,
         committed_metadata: Some("note".into()),
     };
-    let topics =
-        vec![OffsetCommitRequestTopic { name: topic.into(), partitions: vec![partition], ..Default::default() }];
+    let topics = vec![OffsetCommitRequestTopic {
+        name: topic.into(),
+        partitions: vec![partition],
+        ..Default::default()
+    }];
     let request = OffsetCommitRequest {
         group_id: group.into(),
         generation_id_or_member_epoch: -1,

@@ -53,11 +53,8 @@ fn kafka_reads_compacted_segments_and_their_indexes() {
         names.into_iter().collect()
     };
     let segments = files("log");
-    let dumped = run(
-        tool(&jars, "dump-log").args(["--deep-iteration", "--files", &segments.join(",")]),
-        b"",
-    )
-    .success();
+    let dumped = run(tool(&jars, "dump-log").args(["--deep-iteration", "--files", &segments.join(",")]), b"")
+        .success();
     let offsets: Vec<i64> = dumped
         .lines()
         .filter_map(|line| line.strip_prefix("| offset: "))
@@ -74,11 +71,9 @@ fn kafka_reads_compacted_segments_and_their_indexes() {
         let indexes = files(ending);
         // The one that was still taking records may have had nothing to index.
         assert!(indexes.len() + 1 >= segments.len(), "each segment has its {ending}");
-        let checked = run(
-            tool(&jars, "dump-log").args(["--index-sanity-check", "--files", &indexes.join(",")]),
-            b"",
-        )
-        .success();
+        let checked =
+            run(tool(&jars, "dump-log").args(["--index-sanity-check", "--files", &indexes.join(",")]), b"")
+                .success();
         let fine = checked.matches("passed sanity check").count() + checked.matches(" is empty").count();
         assert_eq!(fine, indexes.len(), "{checked}");
         assert!(checked.contains("passed sanity check"), "{checked}");

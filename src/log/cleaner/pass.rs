@@ -28,8 +28,8 @@ use crate::protocol::compression::Decompressor;
 use crate::protocol::records::{Batch, BatchError, BatchHeader, RecordIter};
 use crate::time::Monotonic;
 
-/// The least that is read at a time: a header at least, and no more calls than bytes are worth.
-const WINDOW_BYTES_MIN: u64 = 4_096;
+/// Bytes of batches behind which [`Cleaning::feed`] returns, so that others run.
+const STEP_BYTES: usize = 16 * 1024;
 
 /// Why a log cannot be cleaned: it is left as it is from there on, and not tried again before the next start.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -93,7 +93,8 @@ pub enum CleanStep {
         /// The first offset behind it.
         to: Offset,
     },
-    /// Read so many bytes of the segment, fewer only at its end, and call [`Cleaning::feed`].
+    /// Read just so many bytes of the segment, or call [`Cleaning::short_read`] where the file ends before, and call [`Cleaning::feed`] with them, again with
+    /// what it did not use for as long as it uses any.
     Read {
         /// The segment's base offset.
         segment_base: Offset,
@@ -218,7 +219,8 @@ impl Log {
 impl Cleaning {
     /// The cleaning that `input` describes.
     #[must_use]
-    pub fn new(input: CleaningInput) -> Cleaning {
+    pub fn new(mut input: CleaningInput) -> Cleaning {
+        input.window_bytes = input.window_bytes.max(BATCH_HEADER_BYTES as u64);
         let Cleanable { first_dirty, upper, .. } = input.cleanable;
         let keys_max = u64::try_from(upper.0.saturating_sub(first_dirty.0)).unwrap_or(0);
         let filter = BatchFilter {
@@ -270,7 +272,7 @@ impl Cleaning {
             return CleanStep::Aborted { from: segment.base_offset, to: self.end_of(place.segment) };
         }
         let left = segment.bytes - place.position.0;
-        let bytes = place.needs.max(self.input.window_bytes).max(WINDOW_BYTES_MIN).min(left);
+        let bytes = place.needs.max(self.input.window_bytes).min(left);
         CleanStep::Read { segment_base: segment.base_offset, from: place.position, bytes }
     }
 
@@ -308,13 +310,16 @@ impl Cleaning {
         self.settle();
     }
 
-    /// The window that [`CleanStep::Read`] asked for.
+    /// The window that [`CleanStep::Read`] asked for, or what is left of it. Returns how many bytes were used: those of
+    /// one batch at least where the window begins with a whole one, and of as many as are a moment's work.
     ///
     /// # Errors
     /// [`CleanError`]: the cleaning has ended; what is in `.cleaned` files is worth nothing.
-    pub fn feed(&mut self, window: &[u8], decompressor: &mut Decompressor) -> Result<(), CleanError> {
+    pub fn feed(&mut self, window: &[u8], decompressor: &mut Decompressor) -> Result<usize, CleanError> {
         let mut used = 0;
-        while let Some(batch) = self.next_batch(window, used)? {
+        while used < STEP_BYTES
+            && let Some(batch) = self.next_batch(window, used)?
+        {
             used += batch.bytes.len();
             match self.phase {
                 // The filtering begins with another segment: the rest of the window is of no use for it.
@@ -333,7 +338,7 @@ impl Cleaning {
             }
         }
         self.settle();
-        Ok(())
+        Ok(used)
     }
 
     /// The batch at `from` of a window; `None` where the window does not hold it whole, or the segment has ended.
@@ -354,7 +359,7 @@ impl Cleaning {
             }
             Err(BatchError::Partial { .. }) if (rest.len() as u64) < left => {
                 place.needs = BATCH_HEADER_BYTES as u64;
-                return if from == 0 { Err(corrupt("the segment ends early".to_owned())) } else { Ok(None) };
+                return Ok(None);
             }
             Err(error) => return Err(corrupt(error.to_string())),
         };
@@ -363,11 +368,16 @@ impl Cleaning {
             return Err(corrupt(format!("a batch of {bytes} bytes where {left} are left")));
         }
         let Some(whole) = rest.get(..bytes) else {
-            let is_stuck = from == 0 && place.needs >= bytes as u64;
             place.needs = bytes as u64;
-            return if is_stuck { Err(corrupt("the segment ends early".to_owned())) } else { Ok(None) };
+            return Ok(None);
         };
         Ok(Some(Batch { header, position: from, bytes: whole }))
+    }
+
+    /// Why the cleaning ends where [`CleanStep::Read`] could not be given all that it asked for.
+    #[must_use]
+    pub fn short_read(&self) -> CleanError {
+        self.corrupt("the file is shorter than the segment was".to_owned())
     }
 
     fn corrupt(&self, reason: String) -> CleanError {

@@ -265,8 +265,16 @@ impl Disk {
                 CleanStep::Aborted { from, to } => cleaning.aborted(self.aborted(log, from, to)),
                 CleanStep::Read { segment_base, from, bytes } => {
                     let place = |at: u64| usize::try_from(at).expect("small");
-                    let window = &self.segments[&segment_base][place(from.0)..place(from.0 + bytes)];
-                    cleaning.feed(window, &mut decompressor)?;
+                    let mut window = &self.segments[&segment_base][place(from.0)..place(from.0 + bytes)];
+                    let mut at = from;
+                    while let used @ 1.. = cleaning.feed(window, &mut decompressor)? {
+                        (window, at) = (&window[used..], at.plus(used as u64));
+                        let step = cleaning.step();
+                        if !matches!(step, CleanStep::Read { segment_base: base, from, .. } if (base, from) == (segment_base, at))
+                        {
+                            break;
+                        }
+                    }
                 }
                 CleanStep::Write { .. } => cleaned.append(&mut cleaning.take_output()),
                 CleanStep::Swap => {

@@ -12,7 +12,7 @@ use ottla::ids::{FilePosition, Offset, TimestampMs};
 use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::log::cleaner::{CleanError, CleanStep, Cleanable, Cleaning, CleaningInput, DirtyLook};
 use ottla::protocol::compression::Decompressor;
-use ottla::protocol::records::BatchHeader;
+use ottla::protocol::records::{BatchHeader, peek_batch_bytes};
 
 use super::cleaned::{CleanedFile, SourceFile, remove_cleaned};
 use super::{CleanerShare, probe};
@@ -25,6 +25,9 @@ use crate::host::sync::Permit;
 
 /// The longest that a cleaning waits for its bytes per second before it looks whether it is still wanted.
 const WAIT: Duration = Duration::from_millis(100);
+
+/// A batch from so many bytes on is taken apart on another thread: it may decompress to many times as much.
+const LARGE_BATCH_BYTES: usize = 64 << 10;
 
 /// What a cleaning goes by, beside the settings of its log.
 #[derive(Clone, Debug)]
@@ -182,7 +185,7 @@ impl CleanJob {
             CleaningInput { secret: host::random_bytes(), window_bytes: with.config.window_bytes(), ..input }
         };
         let mut pass = Pass {
-            cleaning: Cleaning::new(input),
+            cleaning: Some(Cleaning::new(input)),
             share: partition.disk.dirs.cleaners().clone(),
             source: None,
             cleaned: None,
@@ -195,7 +198,7 @@ impl CleanJob {
             remove_cleaned(&pass.partition, base).await;
         }
         result?;
-        let end = pass.cleaning.end();
+        let end = pass.cleaning().end();
         pass.report(cleanable);
         pass.partition.dir.set_offset(OffsetsKind::FirstDirty, &pass.partition.name, end);
         pass.partition.dir.write_offsets(OffsetsKind::FirstDirty).await?;
@@ -207,7 +210,8 @@ impl CleanJob {
 /// A cleaning under way.
 struct Pass {
     partition: Rc<Partition>,
-    cleaning: Cleaning,
+    /// Away while another thread takes a large batch apart.
+    cleaning: Option<Cleaning>,
     share: std::sync::Arc<CleanerShare>,
     source: Option<SourceFile>,
     /// The cleaned segment that is being written, once it has bytes.
@@ -220,19 +224,15 @@ impl Pass {
     async fn run(&mut self) -> Result<(), Stop> {
         loop {
             self.partition.check()?;
-            match self.cleaning.step() {
+            match self.cleaning().step() {
                 CleanStep::Aborted { from, to } => {
                     let aborted = self.partition.aborted_between(from, to).await?;
-                    self.cleaning.aborted(aborted);
+                    self.cleaning_mut().aborted(aborted);
                 }
                 CleanStep::Read { segment_base, from, bytes } => {
                     self.read(segment_base, from, bytes).await?;
                 }
-                CleanStep::Write { segment_base } => {
-                    let bytes = self.cleaning.take_output();
-                    self.cleaned_file(segment_base).await?.append(&bytes).await?;
-                    self.pay(bytes.len() as u64).await?;
-                }
+                CleanStep::Write { .. } => self.write_output().await?,
                 CleanStep::Swap => self.swap().await?,
                 CleanStep::Done => return Ok(()),
             }
@@ -245,8 +245,71 @@ impl Pass {
         }
         let source = self.source.as_ref().expect("it was just opened");
         let window = source.read(from, bytes).await?;
-        self.cleaning.feed(&window, &mut self.decompressor).map_err(Stop::Damage)?;
-        self.pay(bytes).await
+        self.pay(bytes).await?;
+        if (window.len() as u64) < bytes {
+            return Err(Stop::Damage(self.cleaning().short_read()));
+        }
+        let mut used = 0;
+        while self.wants(base, from.plus(used as u64)) {
+            let step = self.feed(&window[used..]).await?;
+            if step == 0 {
+                break;
+            }
+            used += step;
+            self.write_output().await?;
+            host::yield_now().await;
+            self.partition.check()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the cleaning goes on with the byte of that segment.
+    fn wants(&self, base: Offset, position: FilePosition) -> bool {
+        match self.cleaning().step() {
+            CleanStep::Read { segment_base, from, .. } => segment_base == base && from == position,
+            CleanStep::Aborted { .. } | CleanStep::Write { .. } | CleanStep::Swap | CleanStep::Done => false,
+        }
+    }
+
+    /// Feeds the cleaning with what begins with its next batch; returns how many bytes it has used. A large batch is
+    /// taken apart on another thread.
+    async fn feed(&mut self, window: &[u8]) -> Result<usize, Stop> {
+        let (mut cleaning, mut decompressor) = (
+            self.cleaning.take().expect("it is here between two steps"),
+            std::mem::take(&mut self.decompressor),
+        );
+        let batch_bytes = peek_batch_bytes(window).ok().flatten().unwrap_or(0);
+        let (cleaning, decompressor, result) = if (LARGE_BATCH_BYTES..=window.len()).contains(&batch_bytes) {
+            let batch = window[..batch_bytes].to_vec();
+            let work = move || {
+                let result = cleaning.feed(&batch, &mut decompressor);
+                (cleaning, decompressor, result)
+            };
+            host::spawn_blocking(work).await
+        } else {
+            let result = cleaning.feed(window, &mut decompressor);
+            (cleaning, decompressor, result)
+        };
+        (self.cleaning, self.decompressor) = (Some(cleaning), decompressor);
+        result.map_err(Stop::Damage)
+    }
+
+    /// Writes what has come out, if that is enough for a write.
+    async fn write_output(&mut self) -> Result<(), Stop> {
+        if let CleanStep::Write { segment_base } = self.cleaning().step() {
+            let bytes = self.cleaning_mut().take_output();
+            self.cleaned_file(segment_base).await?.append(&bytes).await?;
+            self.pay(bytes.len() as u64).await?;
+        }
+        Ok(())
+    }
+
+    fn cleaning(&self) -> &Cleaning {
+        self.cleaning.as_ref().expect("it is here between two steps")
+    }
+
+    fn cleaning_mut(&mut self) -> &mut Cleaning {
+        self.cleaning.as_mut().expect("it is here between two steps")
     }
 
     async fn cleaned_file(&mut self, base: Offset) -> Result<&mut CleanedFile, Stop> {
@@ -260,7 +323,7 @@ impl Pass {
     }
 
     async fn swap(&mut self) -> Result<(), Stop> {
-        let group = self.cleaning.take_group().expect("the step named a group");
+        let group = self.cleaning_mut().take_group().expect("the step named a group");
         let base = group.segment.base_offset;
         if group.is_unchanged {
             if self.cleaned.take().is_some() {
@@ -297,11 +360,11 @@ impl Pass {
     }
 
     fn report(&self, cleanable: Cleanable) {
-        let (stats, name) = (self.cleaning.stats(), &self.partition.name);
+        let (stats, name) = (self.cleaning().stats(), &self.partition.name);
         tracing::info!(
             "{name}: compacted, dirty from {} to {}: {} bytes and {} records became {} and {}, {} keys{}",
             cleanable.first_dirty,
-            self.cleaning.end(),
+            self.cleaning().end(),
             stats.bytes_read,
             stats.records_read,
             stats.bytes_written,

@@ -40,7 +40,8 @@ fn with(delete_delay: Duration) -> CleanWith {
         threads: 1,
         dedupe_buffer_bytes: 1 << 20,
         load_factor: 0.9,
-        io_buffer_bytes: 16 << 10,
+        // Windows of a block: smaller than a segment.
+        io_buffer_bytes: 0,
         io_bytes_per_second_max: f64::MAX,
         backoff_ms: 1,
     };
@@ -113,11 +114,13 @@ fn count(root: &Path, suffix: &str) -> usize {
 #[test]
 fn a_compacted_partition_keeps_the_last_values_over_every_kind_of_end() {
     let root = directory(false);
+    // Segments of several windows.
+    let config = || LogConfig { segment_bytes: 9_000, ..config() };
     let path = root.path().to_owned();
     let (expected, left) = run_local(async move {
         let broker = Broker::start(&path).await;
         let partition = broker.create(&name(0), config()).await;
-        fill(&partition, &mut Random(1), 120).await;
+        fill(&partition, &mut Random(1), 250).await;
         let history = consume(&partition, 0, 5_000).await;
         let before = partition.offsets();
         let bytes = partition.bytes();

@@ -3,7 +3,7 @@
 use super::support::*;
 use crate::ids::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 use crate::log::LogConfig;
-use crate::log::cleaner::CleanError;
+use crate::log::cleaner::{CleanError, Cleaning};
 use crate::log::read::ReadRequest;
 use crate::protocol::compression::Codec;
 use crate::protocol::records::{BatchBuilder, BatchHeader, TimestampType};
@@ -308,26 +308,33 @@ fn any_damaged_byte_ends_the_cleaning_before_it_changes_anything() {
 }
 
 #[test]
-fn a_segment_that_ends_early_and_an_old_format_are_told_apart() {
+fn an_old_format_is_named_and_left_alone() {
     let mut world = World::new(config());
     world.put(&[(A, V), (B, V)]);
     world.roll();
-    let mut old = World { log: world.log.clone(), disk: world.disk.clone(), clean_to: None };
-    old.disk.segments.get_mut(&Offset(0)).expect("a segment")[16] = 1;
-    let error = old.try_clean(100, 100).expect_err("magic 1");
+    world.disk.segments.get_mut(&Offset(0)).expect("a segment")[16] = 1;
+    let error = world.try_clean(100, 100).expect_err("magic 1");
     assert_eq!(error, CleanError::OldFormat { segment_base: Offset(0), position: 0, magic: 1 });
-    let mut input = world.log.cleaning_input(world.look(100), bounds(9), TimestampMs(100));
-    input.window_bytes = 4_096;
-    let segment = world.disk.segments[&Offset(0)].clone();
-    for kept in 0..segment.len() {
-        let mut cleaning = super::super::Cleaning::new(input.clone());
-        cleaning.aborted(Vec::new());
-        let mut decompressor = crate::protocol::compression::Decompressor::new();
-        let mut result = cleaning.feed(&segment[..kept], &mut decompressor);
-        if result.is_ok() {
-            result = cleaning.feed(&segment[..kept], &mut decompressor);
-        }
-        assert!(matches!(result, Err(CleanError::Corrupt { .. })), "cut after {kept} bytes");
+}
+
+#[test]
+fn windows_of_any_size_give_the_same_bytes() {
+    let mut world = World::new(LogConfig { segment_bytes: 20_000, ..config() });
+    for at in 0..60_u8 {
+        let value = vec![at; usize::from(at) * 20];
+        world.put(&[(Some(&[at % 7]), Some(&value)), (Some(&[at % 11]), V)]);
+    }
+    world.roll();
+    let cleaned = |window_bytes| {
+        let mut world = World { log: world.log.clone(), disk: world.disk.clone(), clean_to: None };
+        let mut input = world.log.cleaning_input(world.look(100), bounds(99), TimestampMs(100));
+        input.window_bytes = window_bytes;
+        let stats = world.disk.clean(&mut world.log, Cleaning::new(input)).expect("no damage").stats();
+        (world.disk.segments, stats)
+    };
+    let whole = cleaned(1 << 20);
+    for window_bytes in [0, 61, 62, 100, 1_000, 1_399, 16_384] {
+        assert_eq!(cleaned(window_bytes), whole, "windows of {window_bytes} bytes");
     }
 }
 
