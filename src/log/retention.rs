@@ -61,7 +61,8 @@ struct Candidate {
 impl Log {
     /// Lets go of the segments that `retention.ms`, `retention.bytes` and the log start offset no longer keep.
     pub fn enforce_retention(&mut self, now: Monotonic, now_wall: TimestampMs) -> Retention {
-        // `None` where the log is smaller than it may be; at just that size the empty segments that the cleaner leaves go.
+        // `None` where the log is smaller than it may be; at just that size the empty segments that the cleaner
+        // leaves go.
         let mut surplus = match self.config.retention_bytes {
             Some(kept) if self.config.delete => self.bytes().checked_sub(kept),
             Some(_) | None => None,

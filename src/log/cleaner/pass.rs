@@ -93,8 +93,8 @@ pub enum CleanStep {
         /// The first offset behind it.
         to: Offset,
     },
-    /// Read just so many bytes of the segment, or call [`Cleaning::short_read`] where the file ends before, and call [`Cleaning::feed`] with them, again with
-    /// what it did not use for as long as it uses any.
+    /// Read just so many bytes of the segment, or call [`Cleaning::short_read`] where the file ends before, and call
+    /// [`Cleaning::feed`] with them, again with what it did not use for as long as it uses any.
     Read {
         /// The segment's base offset.
         segment_base: Offset,

@@ -6,7 +6,7 @@
 //! | on disk | what it means |
 //! |---|---|
 //! | `.cleaned` files | the cleaned segment is not whole: they go, and every `.swap` from the first of them on |
-//! | `.log.swap` | it is whole: the segments that it replaces go, as far as they are still there, then it takes their place |
+//! | `.log.swap` | it is whole: what is left of the segments that it replaces goes, then it takes their place |
 //! | `.index.swap` and the like alone | the `.log` has taken its place: they follow |
 //! | `.deleted` files | they go |
 //!

@@ -269,9 +269,10 @@ impl Disk {
                     let mut at = from;
                     while let used @ 1.. = cleaning.feed(window, &mut decompressor)? {
                         (window, at) = (&window[used..], at.plus(used as u64));
-                        let step = cleaning.step();
-                        if !matches!(step, CleanStep::Read { segment_base: base, from, .. } if (base, from) == (segment_base, at))
-                        {
+                        let CleanStep::Read { segment_base: base, from: next, .. } = cleaning.step() else {
+                            break;
+                        };
+                        if (base, next) != (segment_base, at) {
                             break;
                         }
                     }

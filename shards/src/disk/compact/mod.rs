@@ -49,10 +49,14 @@ impl Default for CleaningState {
     }
 }
 
+/// What a test does at each step.
+#[cfg(test)]
+pub(super) type Probe = Box<dyn FnMut(&'static str)>;
+
 #[cfg(test)]
 thread_local! {
     /// Called before each change of names and after each piece that was written, with what comes next.
-    pub(super) static PROBE: RefCell<Option<Box<dyn FnMut(&'static str)>>> = const { RefCell::new(None) };
+    pub(super) static PROBE: RefCell<Option<Probe>> = const { RefCell::new(None) };
 }
 
 /// Lets a test look at the directory here.

@@ -1,9 +1,9 @@
-//! Which file holds a segment now: what readers go by while the cleaner puts other segments in the place of closed ones.
+//! Which file holds a segment now: what readers go by while the cleaner replaces closed segments by others.
 //!
 //! A reader plans with the log's numbers, waits for files and answers. Where the segments were replaced meanwhile its
-//! numbers are those of other files, so it is begun anew before it runs on: [`Partition::steadily`]. Between the first rename of a swap and
-//! its end the names of the segments that are replaced lead nowhere, or too far: who has to open one of them waits.
-//! Descriptors that were opened before stay good for what was planned before.
+//! numbers are those of other files, so it is begun anew before it runs on: [`Partition::steadily`]. Between the
+//! first rename of a swap and its end the names of the segments that are replaced lead nowhere, or too far: who has
+//! to open one of them waits. Descriptors that were opened before stay good for what was planned before.
 //!
 //! What must hold: bytes of a closed segment are never read with numbers of another one of the same base offset;
 //! the log, the caches and the names change for readers at one moment.

@@ -2,7 +2,8 @@
 //!
 //! [`ottla::log::Log`] decides; here it is carried out. The verbs are spread over this folder by what they do:
 //! appends in [`append`], reads in [`read`], files in [`files`], what a roll leaves to do in [`roll`], deletion in
-//! [`delete`], the end in [`close`], the replacement of segments in [`layout`]; writes to disk are started by [`flush`](super::flush).
+//! [`delete`], the end in [`close`], the replacement of segments in [`layout`]; writes to disk are started by
+//! [`flush`](super::flush).
 //!
 //! On disk is Kafka's partition directory and nothing else.
 //!
