@@ -134,3 +134,8 @@ pub const DESCRIBED_CONFIGS_MAX: usize = 400_000;
 
 const _: () = assert!(PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_TOTAL_MAX);
 const _: () = assert!(PARTITIONS_PER_REQUEST_MAX <= PARTITIONS_PER_TOPIC_MAX as usize);
+
+/// The largest batch that the cleaner looks at; a segment with a larger one is left as it is.
+pub const CLEANED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+const _: () = assert!(CLEANED_BATCH_BYTES_MAX as u64 <= SEGMENT_BYTES_MAX);

@@ -32,6 +32,8 @@ pub struct BrokerConfig {
     pub listeners: Listeners,
     /// Directories, and how often they are tended.
     pub storage: StorageConfig,
+    /// Compaction.
+    pub cleaner: CleanerConfig,
     /// Sockets and connections.
     pub network: NetworkConfig,
     /// Topics as such.
@@ -65,6 +67,25 @@ pub struct StorageConfig {
     pub recovery_point_checkpoint_interval_ms: i64,
     /// `metadata.log.segment.bytes`.
     pub metadata_segment_bytes: u32,
+}
+
+/// Compaction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CleanerConfig {
+    /// `log.cleaner.enable`.
+    pub enabled: bool,
+    /// `log.cleaner.threads`: logs that are cleaned at a time, in the whole process; 0 for none.
+    pub threads: u32,
+    /// `log.cleaner.dedupe.buffer.size`, of all cleanings together.
+    pub dedupe_buffer_bytes: u64,
+    /// `log.cleaner.io.buffer.load.factor`.
+    pub load_factor: f64,
+    /// `log.cleaner.io.buffer.size`, of all cleanings together.
+    pub io_buffer_bytes: u32,
+    /// `log.cleaner.io.max.bytes.per.second`, of all cleanings together.
+    pub io_bytes_per_second_max: f64,
+    /// `log.cleaner.backoff.ms`.
+    pub backoff_ms: i64,
 }
 
 /// Sockets and connections.
@@ -268,6 +289,7 @@ impl BrokerConfig {
             bootstrap_servers: parse_bootstrap_servers(&read.list("controller.quorum.bootstrap.servers")?)?,
             listeners: listeners(&settings)?,
             storage: storage(read)?,
+            cleaner: cleaner(read)?,
             network: network(read)?,
             topics: topics(read)?,
             log: TopicConfig::new(&settings, &Overrides::new())?,
@@ -306,6 +328,18 @@ fn storage(read: Reader<'_>) -> Result<StorageConfig, ConfigError> {
         retention_check_interval_ms: read.long("log.retention.check.interval.ms")?,
         recovery_point_checkpoint_interval_ms: read.long("log.flush.offset.checkpoint.interval.ms")?,
         metadata_segment_bytes: unsigned(read, "metadata.log.segment.bytes")?,
+    })
+}
+
+fn cleaner(read: Reader<'_>) -> Result<CleanerConfig, ConfigError> {
+    Ok(CleanerConfig {
+        enabled: read.boolean("log.cleaner.enable")?,
+        threads: unsigned(read, "log.cleaner.threads")?,
+        dedupe_buffer_bytes: u64::try_from(read.long("log.cleaner.dedupe.buffer.size")?).unwrap_or(0),
+        load_factor: read.double("log.cleaner.io.buffer.load.factor")?,
+        io_buffer_bytes: unsigned(read, "log.cleaner.io.buffer.size")?,
+        io_bytes_per_second_max: read.double("log.cleaner.io.max.bytes.per.second")?,
+        backoff_ms: read.long("log.cleaner.backoff.ms")?,
     })
 }
 

@@ -171,52 +171,52 @@ pub static KEYS: &[ConfigKey] = &[
         .at_least(-1)
         .cluster_wide()
         .not_yet("How many newer bytes lie behind a segment before it goes to remote storage."),
-    boolean("log.cleaner.enable").or("true").not_yet("Whether compaction runs at all."),
+    boolean("log.cleaner.enable").or("true").acts("Whether compaction runs at all."),
     int("log.cleaner.threads")
         .or("1")
         .at_least(0)
         .cluster_wide()
-        .not_yet("Kafka's compaction threads; 0 stops compaction."),
+        .acts("Logs that are compacted at a time; 0 stops compaction."),
     double("log.cleaner.io.max.bytes.per.second")
         .or("1.7976931348623157E308")
         .cluster_wide()
-        .not_yet("The most bytes per second that compaction reads and writes."),
+        .acts("The most bytes per second that compaction reads and writes."),
     int("log.cleaner.io.buffer.size")
         .or("524288")
         .at_least(0)
         .cluster_wide()
-        .not_yet("Memory for compaction's reads and writes, in bytes."),
+        .acts("Memory for compaction's reads and writes, in bytes."),
     double("log.cleaner.io.buffer.load.factor")
         .or("0.9")
         .cluster_wide()
-        .not_yet("How full compaction's table of keys may become, as a share of 1."),
+        .acts("How full compaction's table of keys may become, as a share of 1."),
     long("log.cleaner.dedupe.buffer.size")
         .or("134217728")
         .cluster_wide()
-        .not_yet("Memory for compaction's table of keys, in bytes."),
+        .acts("Memory for compaction's table of keys, in bytes."),
     long("log.cleaner.backoff.ms")
         .or("15000")
         .at_least(0)
         .cluster_wide()
-        .not_yet("How long compaction sleeps when there is nothing to do, in milliseconds."),
+        .acts("How long compaction sleeps when there is nothing to do, in milliseconds."),
     double("log.cleaner.min.cleanable.ratio")
         .or("0.5")
         .share_between(0.0, 1.0)
         .cluster_wide()
-        .not_yet("The share of a log that must be uncompacted before it is compacted."),
+        .acts("The share of a log that must be uncompacted before it is compacted."),
     long("log.cleaner.delete.retention.ms")
         .or("86400000")
         .at_least(0)
         .cluster_wide()
-        .not_yet("How long tombstones survive compaction, in milliseconds."),
+        .acts("How long tombstones survive compaction, in milliseconds."),
     long("log.cleaner.min.compaction.lag.ms")
         .or("0")
         .at_least(0)
         .cluster_wide()
-        .not_yet("How long a record is safe from compaction, in milliseconds."),
+        .acts("How long a record is safe from compaction, in milliseconds."),
     long("log.cleaner.max.compaction.lag.ms")
         .or("9223372036854775807")
         .at_least(1)
         .cluster_wide()
-        .not_yet("The longest that a record may wait for compaction, in milliseconds."),
+        .acts("The longest that a record may wait for compaction, in milliseconds."),
 ];

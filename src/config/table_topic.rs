@@ -43,7 +43,7 @@ pub static KEYS: &[ConfigKey] = &[
         .at_least(0)
         .from(&[same("log.cleaner.delete.retention.ms")])
         .resource()
-        .not_yet("How long tombstones survive compaction, in milliseconds."),
+        .acts("How long tombstones survive compaction, in milliseconds."),
     boolean("errors.deadletterqueue.group.enable")
         .or("false")
         .resource()
@@ -102,7 +102,7 @@ pub static KEYS: &[ConfigKey] = &[
         .at_least(1)
         .from(&[same("log.cleaner.max.compaction.lag.ms")])
         .resource()
-        .not_yet("The longest that a record may wait for compaction, in milliseconds."),
+        .acts("The longest that a record may wait for compaction, in milliseconds."),
     int("max.message.bytes")
         .or("1048588")
         .at_least(0)
@@ -132,13 +132,13 @@ pub static KEYS: &[ConfigKey] = &[
         .share_between(0.0, 1.0)
         .from(&[same("log.cleaner.min.cleanable.ratio")])
         .resource()
-        .not_yet("The share of a log that must be uncompacted before it is compacted."),
+        .acts("The share of a log that must be uncompacted before it is compacted."),
     long("min.compaction.lag.ms")
         .or("0")
         .at_least(0)
         .from(&[same("log.cleaner.min.compaction.lag.ms")])
         .resource()
-        .not_yet("How long a record is safe from compaction, in milliseconds."),
+        .acts("How long a record is safe from compaction, in milliseconds."),
     int("min.insync.replicas")
         .or("1")
         .at_least(1)

@@ -2,10 +2,13 @@
 //!
 //! Pure conversions, made again whenever a configuration changes. Nothing of it is on disk.
 
-use super::broker::{BrokerConfig, ProducersConfig};
+use super::broker::{BrokerConfig, CleanerConfig, ProducersConfig};
 use super::topic::TopicConfig;
 use crate::group::GroupConfig;
 use crate::ids::TimestampMs;
+use crate::limits::BLOCK_BYTES;
+use crate::log::cleaner::MapBounds;
+use crate::log::cleaner::dirty::RATIO_ONE;
 use crate::log::config::LogConfig;
 use crate::protocol::records::ValidationPolicy;
 
@@ -23,6 +26,10 @@ impl TopicConfig {
             retention_bytes: self.retention_bytes,
             delete: self.delete,
             compact: self.compact,
+            delete_retention_ms: self.delete_retention_ms,
+            min_compaction_lag_ms: self.min_compaction_lag_ms,
+            max_compaction_lag_ms: self.max_compaction_lag_ms,
+            min_cleanable_millionths: millionths(self.min_cleanable_dirty_ratio),
             max_message_bytes: self.message_bytes_max as usize,
             flush_messages: self.flush_messages,
             flush_ms: Some(self.flush_ms).filter(|ms| *ms != i64::MAX),
@@ -66,6 +73,37 @@ impl BrokerConfig {
     }
 }
 
+/// A share of 1 in millionths.
+fn millionths(share: f64) -> u32 {
+    // The table allows 0 to 1; the cast saturates and takes NaN for 0.
+    (share * f64::from(RATIO_ONE)).round() as u32
+}
+
+impl CleanerConfig {
+    /// How large the map of keys of one cleaning may be.
+    #[must_use]
+    pub fn map_bounds(&self) -> MapBounds {
+        let bytes = self.dedupe_buffer_bytes / u64::from(self.threads.max(1));
+        // Kafka's own bound of one table.
+        let bytes = bytes.min(i32::MAX as u64);
+        let permille = (self.load_factor * 1_000.0).round() as u32;
+        MapBounds { bytes_max: usize::try_from(bytes).unwrap_or(usize::MAX), load_permille: permille }
+    }
+
+    /// Bytes of a segment that one cleaning reads at a time: half of its part of the memory for reads and writes, and
+    /// a block at least.
+    #[must_use]
+    pub fn window_bytes(&self) -> u64 {
+        (u64::from(self.io_buffer_bytes) / u64::from(self.threads.max(1)) / 2).max(BLOCK_BYTES as u64)
+    }
+
+    /// `log.cleaner.io.max.bytes.per.second` as a whole number; `None` where it is beyond any disk.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        (self.io_bytes_per_second_max < u64::MAX as f64).then_some(self.io_bytes_per_second_max as u64)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::settings::Layers;
@@ -90,6 +128,8 @@ mod tests {
              log.index.interval.bytes=14\nlog.retention.ms=15\nlog.retention.bytes=16\nlog.cleanup.policy=compact\n\
              message.max.bytes=17\nlog.flush.interval.messages=18\nlog.flush.interval.ms=19\n\
              log.message.timestamp.type=LogAppendTime\nproducer.id.expiration.ms=20\n\
+             log.cleaner.delete.retention.ms=30\nlog.cleaner.min.compaction.lag.ms=31\n\
+             log.cleaner.max.compaction.lag.ms=32\nlog.cleaner.min.cleanable.ratio=0.25\n\
              log.message.timestamp.before.max.ms=21\nlog.message.timestamp.after.max.ms=22\n\
              group.initial.rebalance.delay.ms=23\ngroup.min.session.timeout.ms=24\n\
              group.max.session.timeout.ms=25\ngroup.max.size=26\noffset.metadata.max.bytes=27\n\
@@ -103,6 +143,8 @@ mod tests {
         assert_eq!((log.segment_index_bytes, log.max_message_bytes), (13, 17));
         assert_eq!((log.flush_messages, log.flush_ms, log.producer_id_expiration_ms), (18, Some(19), 20));
         assert!(log.compact && !log.delete);
+        let cleaning = [log.delete_retention_ms, log.min_compaction_lag_ms, log.max_compaction_lag_ms];
+        assert_eq!((cleaning, log.min_cleanable_millionths), ([30, 31, 32], 250_000));
         let policy = config.log.validation_policy(TimestampMs(5), true);
         assert_eq!((policy.before_max_ms, policy.after_max_ms, policy.max_message_bytes), (21, 22, 17));
         assert!(policy.compacted && policy.zstd_allowed && policy.timestamp_type == log.timestamp_type);
@@ -116,5 +158,22 @@ mod tests {
             (group.offsets_retention_ms, group.offsets_retention_check_interval_ms),
             (28 * 60_000, 29)
         );
+    }
+
+    #[test]
+    fn the_cleaners_memory_is_shared_by_its_threads() {
+        let defaults = broker("").cleaner;
+        assert!(defaults.enabled);
+        assert_eq!(defaults.map_bounds(), MapBounds { bytes_max: 128 << 20, load_permille: 900 });
+        assert_eq!((defaults.window_bytes(), defaults.bytes_per_second()), (256 << 10, None));
+        let config = broker(
+            "log.cleaner.threads=4\nlog.cleaner.dedupe.buffer.size=8388608\nlog.cleaner.io.buffer.size=65536\n\
+             log.cleaner.io.buffer.load.factor=0.5\nlog.cleaner.io.max.bytes.per.second=1048576.5\n\
+             log.cleaner.backoff.ms=7\nlog.cleaner.enable=false",
+        );
+        let cleaner = config.cleaner;
+        assert_eq!(cleaner.map_bounds(), MapBounds { bytes_max: 2 << 20, load_permille: 500 });
+        assert_eq!((cleaner.window_bytes(), cleaner.bytes_per_second()), (8 << 10, Some(1 << 20)));
+        assert_eq!((cleaner.threads, cleaner.backoff_ms, cleaner.enabled), (4, 7, false));
     }
 }

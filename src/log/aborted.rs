@@ -67,6 +67,12 @@ impl Log {
 }
 
 impl AbortedSearch {
+    /// A search from the segment at `segment_base` on, which holds `from`.
+    #[must_use]
+    pub(super) fn between(segment_base: Offset, from: Offset, to: Offset) -> AbortedSearch {
+        AbortedSearch { from, to, next: Some(segment_base), found: Vec::new() }
+    }
+
     /// Goes on as far as memory reaches.
     pub fn step(&mut self, log: &Log) -> AbortedStep {
         while let Some(segment_base) = self.next {

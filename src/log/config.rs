@@ -27,6 +27,14 @@ pub struct LogConfig {
     pub delete: bool,
     /// Whether `cleanup.policy` holds `compact`.
     pub compact: bool,
+    /// `delete.retention.ms`: how long a tombstone stays after the cleaning that first saw it.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: how long a record is safe from compaction.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: the longest that a record may wait for it; `i64::MAX` for no limit.
+    pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio` in millionths: a log is cleaned when a larger share of it is dirty.
+    pub min_cleanable_millionths: u32,
     /// `max.message.bytes`: a larger batch of a client is refused.
     pub max_message_bytes: usize,
     /// `flush.messages`: 1 means that nothing is acknowledged or read before it is on disk; more relaxes that.
@@ -62,6 +70,10 @@ impl Default for LogConfig {
             retention_bytes: None,
             delete: true,
             compact: false,
+            delete_retention_ms: DAY_MS,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            min_cleanable_millionths: 500_000,
             max_message_bytes: 1024 * 1024 + 12,
             flush_messages: 1,
             flush_ms: None,

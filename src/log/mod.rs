@@ -14,6 +14,7 @@
 //! | [`partition_log`], [`append`], [`read`] | offsets, appends and reads of the whole |
 //! | [`timestamp`], [`aborted`] | which offset a timestamp has; which transactions a reader skips |
 //! | [`retention`] | what goes: by age, by bytes, before the log start offset |
+//! | [`cleaner`], [`replace`] | what compaction leaves of a log, and its place in it |
 //! | [`recovery`], [`damage`], [`load`] | what of a segment counts, what was lost, and a start from the files |
 //!
 //! What the shell owes the core, besides doing what it is told: an offset is marked durable when its bytes are; a
@@ -22,6 +23,7 @@
 
 pub mod aborted;
 pub mod append;
+pub mod cleaner;
 pub mod config;
 pub mod damage;
 pub mod files;
@@ -34,6 +36,7 @@ pub mod producer_snapshot;
 pub mod producers;
 pub mod read;
 pub mod recovery;
+pub mod replace;
 pub mod restore;
 pub mod retention;
 pub mod segment;

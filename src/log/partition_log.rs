@@ -372,7 +372,8 @@ impl Log {
     }
 
     fn read_segment(&self, (base, bytes): (Offset, FilePosition), request: ReadRequest) -> WalkPlan {
-        let start = if request.from <= base {
+        // The cleaner leaves segments without a batch, in which there is nothing to look up.
+        let start = if request.from <= base || bytes == FilePosition(0) {
             WalkStart::At(FilePosition(0))
         } else {
             let entry = self.indexes_of(base).and_then(|indexes| indexes.offsets.lookup(request.from));

@@ -61,9 +61,11 @@ struct Candidate {
 impl Log {
     /// Lets go of the segments that `retention.ms`, `retention.bytes` and the log start offset no longer keep.
     pub fn enforce_retention(&mut self, now: Monotonic, now_wall: TimestampMs) -> Retention {
+        // `None` where the log is smaller than it may be; at just that size the empty segments that the cleaner
+        // leaves go.
         let mut surplus = match self.config.retention_bytes {
-            Some(kept) if self.config.delete => self.bytes().saturating_sub(kept),
-            Some(_) | None => 0,
+            Some(kept) if self.config.delete => self.bytes().checked_sub(kept),
+            Some(_) | None => None,
         };
         let mut count = 0;
         for at in 0..=self.closed.len() {
@@ -72,7 +74,7 @@ impl Log {
                 break;
             }
             let outside = !segment.is_active && segment.end <= self.log_start_offset;
-            let too_much = surplus > 0 && surplus >= segment.bytes;
+            let too_much = surplus.is_some_and(|surplus| surplus >= segment.bytes);
             if !outside && !too_much {
                 match self.is_expired(&segment, now_wall) {
                     Some(true) => {}
@@ -82,7 +84,7 @@ impl Log {
                     }
                 }
             }
-            surplus = surplus.saturating_sub(segment.bytes);
+            surplus = surplus.and_then(|surplus| surplus.checked_sub(segment.bytes));
             count += 1;
         }
         Retention::Done(self.retire(count, now))

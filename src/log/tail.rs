@@ -106,6 +106,13 @@ impl Tail {
         }
     }
 
+    /// Forgets the batches of the segment at `segment_base` and of those before it, which have other places now.
+    pub fn forget_up_to(&mut self, segment_base: Offset) {
+        while self.boundaries.front().is_some_and(|batch| batch.segment_base <= segment_base) {
+            self.boundaries.pop_front();
+        }
+    }
+
     /// Forgets every boundary, as a log does that starts anew.
     pub fn clear(&mut self) {
         self.boundaries = VecDeque::new();

@@ -3,6 +3,7 @@
 //!
 //! `make clients` installs the ones that do not come with cargo; a test without its client says so and ends.
 
+mod compacted;
 mod dump;
 mod kafka_tools;
 mod kcat_and_python;

@@ -5,6 +5,7 @@
 
 pub mod broker;
 pub mod kafka;
+pub mod keyed;
 pub mod producer;
 pub mod reader;
 pub mod topics;

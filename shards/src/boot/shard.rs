@@ -11,7 +11,7 @@ use ottla::ids::{ShardId, TopicIdPartition};
 use super::{Plan, leader};
 use crate::disk::{DiskSettings, Found, LogDirs, ShardDisk};
 use crate::drive::messages::{Answer, Query};
-use crate::drive::{CONTROLLER_SHARD, Parts, Shard, lifecycle};
+use crate::drive::{CONTROLLER_SHARD, Parts, Shard, cleaner, lifecycle};
 use crate::host::sync::Notify;
 use crate::host::{LocalBoxFuture, exit_start, release_held, spawn_detached};
 use crate::mesh::{Mesh, Seat};
@@ -118,6 +118,7 @@ impl Starting {
             lifecycle::watch_dirs(&shard);
         }
         lifecycle::run_background(&shard);
+        cleaner::run(&shard);
         let set = self.shard.set(shard);
         assert!(set.is_ok(), "a shard begins once");
     }

@@ -24,6 +24,7 @@ use ottla::log::files::{DirStage, PARTITION_METADATA, PartitionDir, decode_parti
 use thiserror::Error;
 
 use super::clean::{self, CLEAN_FILE, CleanLog, CleanPartition, MARKER_FILE};
+use super::compact::CleanerShare;
 use super::error::{Context as _, DiskError, IoFailure};
 use super::offsets_file::{self, Offsets};
 use super::patient;
@@ -63,12 +64,18 @@ pub enum OffsetsKind {
     LogStart,
     /// The high watermark.
     HighWatermark,
+    /// The first offset that compaction has not seen yet.
+    FirstDirty,
 }
 
 impl OffsetsKind {
     /// Every kind.
-    pub const ALL: [OffsetsKind; 3] =
-        [OffsetsKind::RecoveryPoint, OffsetsKind::LogStart, OffsetsKind::HighWatermark];
+    pub const ALL: [OffsetsKind; 4] = [
+        OffsetsKind::RecoveryPoint,
+        OffsetsKind::LogStart,
+        OffsetsKind::HighWatermark,
+        OffsetsKind::FirstDirty,
+    ];
 
     /// Kafka's file name.
     #[must_use]
@@ -77,6 +84,7 @@ impl OffsetsKind {
             OffsetsKind::RecoveryPoint => "recovery-point-offset-checkpoint",
             OffsetsKind::LogStart => "log-start-offset-checkpoint",
             OffsetsKind::HighWatermark => "replication-offset-checkpoint",
+            OffsetsKind::FirstDirty => "cleaner-offset-checkpoint",
         }
     }
 }
@@ -649,6 +657,7 @@ pub struct LogDirs {
     dirs: Vec<Arc<LogDir>>,
     /// The first so many are for partitions of topics.
     for_topics: usize,
+    cleaners: Arc<CleanerShare>,
 }
 
 impl LogDirs {
@@ -690,13 +699,19 @@ impl LogDirs {
             canonical.push(real);
             dirs.push(Arc::new(LogDir::open(path).await?));
         }
-        Ok(LogDirs { dirs, for_topics: paths.len() })
+        Ok(LogDirs { dirs, for_topics: paths.len(), cleaners: Arc::default() })
     }
 
     /// The directories.
     #[must_use]
     pub fn all(&self) -> &[Arc<LogDir>] {
         &self.dirs
+    }
+
+    /// What the cleanings of all shards have in common.
+    #[must_use]
+    pub fn cleaners(&self) -> &Arc<CleanerShare> {
+        &self.cleaners
     }
 
     /// Those of `log.dirs`: all but the one that is for the metadata log alone.

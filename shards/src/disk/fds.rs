@@ -26,13 +26,15 @@ pub enum Use {
     Cached,
 }
 
-/// Names an open file: a partition's number on this shard, a segment of it, and the purpose.
+/// Names an open file: a partition's number on this shard, a segment of it, which of its files, and the purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FdKey {
     /// The number that the shard gave the partition.
     pub partition: u32,
     /// The segment.
     pub base_offset: Offset,
+    /// How often the cleaner has replaced the segment's file.
+    pub generation: u32,
     /// What for.
     pub purpose: Use,
 }
@@ -136,12 +138,9 @@ impl FdCache {
         }
     }
 
-    /// Drops the files of one segment, which was deleted or will be opened anew.
-    pub fn forget(&self, partition: u32, base_offset: Offset) {
-        for purpose in [Use::Blocks, Use::Cached] {
-            let key = FdKey { partition, base_offset, purpose };
-            self.entries.borrow_mut().remove(&key);
-        }
+    /// Drops a file, which was deleted or will be opened anew.
+    pub fn forget(&self, key: FdKey) {
+        self.entries.borrow_mut().remove(&key);
     }
 }
 
@@ -158,7 +157,7 @@ mod tests {
     use std::path::PathBuf;
 
     fn key(partition: u32) -> FdKey {
-        FdKey { partition, base_offset: Offset(0), purpose: Use::Cached }
+        FdKey { partition, base_offset: Offset(0), generation: 0, purpose: Use::Cached }
     }
 
     fn path(dir: &tempfile::TempDir, partition: u32) -> PathBuf {
@@ -188,12 +187,12 @@ mod tests {
             let cache = FdCache::new(4);
             cache.open(key(1), &path(&dir, 1), HOW).await.expect("a file");
             for _ in 0..40 {
-                cache.forget(1, Offset(0));
+                cache.forget(key(1));
                 assert!(cache.is_empty());
                 cache.open(key(1), &path(&dir, 1), HOW).await.expect("a file");
                 assert!(cache.ring.borrow().len() <= 8, "forgotten keys do not pile up");
             }
-            cache.forget(1, Offset(0));
+            cache.forget(key(1));
             let missing = OpenHow { create: false, ..HOW };
             assert!(cache.open(key(2), &path(&dir, 2), missing).await.is_err());
             assert!(cache.is_empty());

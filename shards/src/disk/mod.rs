@@ -10,6 +10,7 @@
 //! | [`prealloc`] | zeroing ahead of busy segments |
 //! | [`checkpoint`] | index files, snapshots and recovery points |
 //! | [`recover`] | making partitions and loading them after a stop or a crash |
+//! | [`compact`] | compaction: cleaned segments, their swap, and its end after a crash |
 //! | [`clean`], [`offsets_file`] | the formats of the clean archive and of Kafka's offset checkpoints |
 //! | [`cache`], [`fds`], [`index_cache`] | what stays in memory or open, and for how long |
 //! | [`patient`] | waiting for a descriptor when there is none |
@@ -23,6 +24,7 @@
 pub mod cache;
 pub mod checkpoint;
 pub mod clean;
+pub mod compact;
 pub mod dirs;
 pub mod error;
 pub mod fds;

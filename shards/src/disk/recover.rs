@@ -34,6 +34,7 @@ use ottla::log::{
 };
 
 use super::clean::{CleanActive, CleanPartition, CleanSegment, CleanTimestamp};
+use super::compact::recover::finish_swap;
 use super::dirs::{Found, LogDir};
 use super::error::{Context as _, DiskError, IoFailure};
 use super::partition::{IndexFiles, Partition, Place};
@@ -94,6 +95,7 @@ struct Files {
     snapshots: Vec<Offset>,
     index_bytes: BTreeMap<(Offset, SegmentFileKind), u64>,
     leftovers: Vec<PathBuf>,
+    names: Vec<SegmentFile>,
 }
 
 impl Files {
@@ -319,6 +321,9 @@ impl Loading<'_> {
     async fn run(mut self, found: &Found, with: &OpenWith) -> Result<(Loaded, bool), DiskError> {
         self.check_topic().await?;
         let mut files = self.list().await?;
+        if finish_swap(&self.place.path, &files.names).await? {
+            files = self.list().await?;
+        }
         let input = LoadInput {
             config: with.config.clone(),
             segments: files.segments.clone(),
@@ -398,12 +403,14 @@ impl Loading<'_> {
         let mut files = Files::default();
         for entry in entries {
             let name = entry.name.to_string_lossy();
-            let Some(SegmentFile { base_offset, kind, stage }) = SegmentFile::parse(&name) else {
+            let Some(file) = SegmentFile::parse(&name) else {
                 if name.ends_with(".tmp") {
                     files.leftovers.push(path.join(&entry.name));
                 }
                 continue;
             };
+            files.names.push(file);
+            let SegmentFile { base_offset, kind, stage } = file;
             match (stage, kind) {
                 (FileStage::Live, SegmentFileKind::Log) => {
                     let (bytes, modified) = (entry.bytes, entry.modified);
@@ -414,12 +421,8 @@ impl Loading<'_> {
                     files.index_bytes.insert((base_offset, kind), entry.bytes);
                 }
                 (FileStage::Deleted | FileStage::Cleaned, _) => files.leftovers.push(path.join(&entry.name)),
-                (FileStage::Swap, _) => {
-                    return Err(DiskError::corrupt(
-                        &path.join(&entry.name),
-                        "a compaction of another broker was interrupted; let that one start once and stop",
-                    ));
-                }
+                // None is left when the swap that they are of was finished.
+                (FileStage::Swap, _) => {}
             }
         }
         for segment in &mut files.segments {

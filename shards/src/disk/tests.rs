@@ -1,5 +1,6 @@
 //! The disk path on real files: a temporary directory of this machine's disk, and a tmpfs.
 
+mod compact;
 mod crash;
 mod kafka;
 mod limits;

@@ -14,6 +14,7 @@
 //! | `owner`, `append`, `read`, `lookup`, `watch` | this shard's partitions |
 //! | `groups` | the group coordinator |
 //! | `control` | the controller, on shard 0 |
+//! | `cleaner` | compaction in the background |
 //! | `lifecycle`, `hosted`, `replay` | opening, configuring, closing partitions |
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -36,6 +37,7 @@ use crate::mesh::Mesh;
 use crate::net::Connections;
 
 pub mod append;
+pub mod cleaner;
 mod control;
 mod coordinate;
 mod describe;

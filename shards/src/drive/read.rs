@@ -66,11 +66,11 @@ async fn try_read(
         max_bytes: room.map_or(wanted_bytes, |room| wanted_bytes.min(u64::from(room))).min(BYTES_MAX),
         at_least_one: room.is_none(),
     };
-    let Read { slices, bytes, slice, offsets, .. } = partition.read(request).await?;
-    let aborted = match slice.filter(|_| read_committed) {
-        Some(slice) => partition.aborted_transactions(wanted.fetch_offset, &slice).await?,
-        None => Vec::new(),
+    let (read, aborted) = match read_committed {
+        true => partition.read_committed(request).await?,
+        false => (partition.read(request).await?, Vec::new()),
     };
+    let Read { slices, bytes, offsets, .. } = read;
     Ok(FetchOutcome {
         high_watermark: offsets.high_watermark,
         last_stable_offset: offsets.last_stable,

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::ids::LeaderEpoch;
-use crate::log::LogConfig;
 use crate::log::testing::batch;
 use crate::log::testing::disk::{Disk, NOW, WALL};
+use crate::log::{LogConfig, TimestampOffset};
 
 fn config() -> LogConfig {
     LogConfig { segment_bytes: 400, index_interval_bytes: 100, ..LogConfig::default() }
@@ -144,6 +144,62 @@ fn a_start_asks_for_the_timestamps_that_it_has_not_read() {
     assert_eq!(asked, Retention::NeedsLargest { segment_base: Offset(4) });
     log.set_largest_timestamp(Offset(4), disk.indexes_of(Offset(4)).times.last_entry());
     assert_eq!(enforce(&mut log, &mut disk, 1_004).segments.len(), 1);
+}
+
+/// The log whose second segment was emptied by the cleaner.
+fn with_an_empty_segment() -> (Log, Disk) {
+    let (mut log, mut disk) = written();
+    let second = *log.closed_segments().nth(1).expect("three are closed");
+    let none = TimestampOffset { timestamp: TimestampMs::NONE, offset: second.base_offset };
+    let empty =
+        ClosedSegment { bytes: 0, largest_timestamp: Some(none), modified: TimestampMs(900), ..second };
+    log.replace_segments(&[second.base_offset], empty);
+    disk.segments.insert(second.base_offset, Vec::new());
+    (log, disk)
+}
+
+#[test]
+fn an_emptied_segment_goes_by_its_age_like_any_other() {
+    let (mut log, mut disk) = with_an_empty_segment();
+    log.set_config(LogConfig { retention_ms: Some(1_000), compact: true, ..config() });
+    assert_eq!(enforce(&mut log, &mut disk, 1_004).segments.len(), 1);
+    assert!(
+        enforce(&mut log, &mut disk, 1_900).is_empty(),
+        "it has no records, and counts from its last change"
+    );
+    assert_eq!(enforce(&mut log, &mut disk, 1_901).segments.len(), 1);
+    assert_eq!(kept(&log), (8, 2));
+}
+
+#[test]
+fn an_emptied_segment_goes_when_the_log_has_just_its_size() {
+    let (mut log, mut disk) = with_an_empty_segment();
+    let limit = |bytes| LogConfig { retention_bytes: Some(bytes), retention_ms: None, ..config() };
+    log.set_config(limit(1_201));
+    assert!(enforce(&mut log, &mut disk, 0).is_empty());
+    log.set_config(limit(1_200));
+    assert!(enforce(&mut log, &mut disk, 0).is_empty(), "the first segment is not empty");
+    log.set_config(limit(800));
+    assert_eq!(enforce(&mut log, &mut disk, 0).segments.len(), 2, "the first, and the empty one behind it");
+    assert_eq!((kept(&log), log.bytes()), ((8, 2), 800));
+    log.set_config(LogConfig { delete: false, compact: true, ..limit(1) });
+    assert!(
+        enforce(&mut log, &mut disk, i64::MAX).is_empty(),
+        "compaction alone deletes nothing by size or age"
+    );
+}
+
+#[test]
+fn a_segment_stamped_in_the_future_stays_and_keeps_those_behind_it() {
+    let (mut log, mut disk) = written();
+    log.set_config(LogConfig { retention_ms: Some(1_000), ..config() });
+    log.set_largest_timestamp(
+        Offset(0),
+        Some(TimestampOffset { timestamp: TimestampMs(50_000), offset: Offset(3) }),
+    );
+    assert!(enforce(&mut log, &mut disk, 40_000).is_empty());
+    assert!(enforce(&mut log, &mut disk, 51_000).is_empty());
+    assert_eq!(enforce(&mut log, &mut disk, 51_001).segments.len(), 4);
 }
 
 #[test]

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use super::TestBatch;
 use crate::ids::{FilePosition, Offset, TimestampMs};
+use crate::log::aborted::AbortedStep;
 use crate::log::append::{Appended, Roll};
+use crate::log::cleaner::{CleanError, CleanStep, CleanedGroup, Cleaning};
 use crate::log::leader_epochs::LeaderEpochs;
 use crate::log::load::{FoundSegment, IndexBytes, IndexFiles, LoadInput, LoadStep, Loaded, LogLoader};
 use crate::log::read::{ReadPlan, ReadRequest, ReadSlice, WalkPlan, WalkStep};
 use crate::log::retention::Retired;
 use crate::log::segment::SegmentIndexes;
-use crate::log::{Log, LogConfig, NewBatch, OffsetIndex, TimeIndex, TransactionIndex};
+use crate::log::{AbortedTransaction, Log, LogConfig, NewBatch, OffsetIndex, TimeIndex, TransactionIndex};
+use crate::protocol::compression::Decompressor;
 use crate::protocol::records::{Batch, BatchIter, edit};
 use crate::time::Monotonic;
 
@@ -51,6 +54,11 @@ impl Disk {
     }
 
     pub fn append_as(&mut self, log: &mut Log, batch: TestBatch, new: NewBatch) -> Appended {
+        self.append_bytes(log, batch.bytes(), new)
+    }
+
+    /// Appends a batch of any contents.
+    pub fn append_bytes(&mut self, log: &mut Log, mut bytes: Vec<u8>, new: NewBatch) -> Appended {
         let outcome = log.append(&new, NOW, WALL).expect("the batch is in order");
         let crate::log::AppendOutcome::Appended(mut appended) = outcome else {
             panic!("a duplicate: {outcome:?}");
@@ -59,7 +67,6 @@ impl Disk {
             self.roll(&roll);
             appended.roll = Some(roll);
         }
-        let mut bytes = batch.bytes();
         edit::set_base_offset(&mut bytes, appended.base_offset);
         edit::set_leader_epoch(&mut bytes, appended.leader_epoch);
         let segment = self.segments.get_mut(&appended.at.segment_base).expect("the active segment");
@@ -233,6 +240,67 @@ impl Disk {
         assert_eq!(self.segments[&active.base_offset()].len() as u64, active.bytes());
         let bases: Vec<_> = loaded.log.closed_segments().map(|segment| segment.base_offset).collect();
         assert!(self.segments.keys().eq(bases.iter().chain([&active.base_offset()])));
+    }
+
+    /// Every aborted transaction that overlaps `from..to`, as the shell finds them.
+    pub fn aborted(&self, log: &Log, from: Offset, to: Offset) -> Vec<AbortedTransaction> {
+        let mut search = log.aborted_between(from, to);
+        loop {
+            match search.step(log) {
+                AbortedStep::Done(found) => return found,
+                AbortedStep::ReadIndex { segment_base } => {
+                    search.feed(log, &self.indexes_of(segment_base).aborted);
+                }
+            }
+        }
+    }
+
+    /// Cleans the log as the shell does, with windows of `piece_bytes`; a swap changes the files at once.
+    pub fn clean(&mut self, log: &mut Log, mut cleaning: Cleaning) -> Result<Cleaning, CleanError> {
+        let mut decompressor = Decompressor::new();
+        let mut cleaned = Vec::new();
+        loop {
+            assert_eq!(cleaning.step(), cleaning.step(), "asking changes nothing");
+            match cleaning.step() {
+                CleanStep::Aborted { from, to } => cleaning.aborted(self.aborted(log, from, to)),
+                CleanStep::Read { segment_base, from, bytes } => {
+                    let place = |at: u64| usize::try_from(at).expect("small");
+                    let mut window = &self.segments[&segment_base][place(from.0)..place(from.0 + bytes)];
+                    let mut at = from;
+                    while let used @ 1.. = cleaning.feed(window, &mut decompressor)? {
+                        (window, at) = (&window[used..], at.plus(used as u64));
+                        let CleanStep::Read { segment_base: base, from: next, .. } = cleaning.step() else {
+                            break;
+                        };
+                        if (base, next) != (segment_base, at) {
+                            break;
+                        }
+                    }
+                }
+                CleanStep::Write { .. } => cleaned.append(&mut cleaning.take_output()),
+                CleanStep::Swap => {
+                    let group = cleaning.take_group().expect("the step said so");
+                    self.swap(log, &group, std::mem::take(&mut cleaned));
+                }
+                CleanStep::Done => return Ok(cleaning),
+            }
+        }
+    }
+
+    fn swap(&mut self, log: &mut Log, group: &CleanedGroup, bytes: Vec<u8>) {
+        assert_eq!(bytes.len() as u64, group.segment.bytes, "everything was written");
+        let base = group.segment.base_offset;
+        if group.is_unchanged {
+            assert_eq!(self.segments[&base], bytes, "it was called unchanged");
+            return;
+        }
+        for source in &group.sources {
+            self.segments.remove(source).expect("a source is there");
+            self.indexes.remove(source);
+        }
+        self.segments.insert(base, bytes);
+        self.write_indexes(base, &group.indexes);
+        log.replace_segments(&group.sources, group.segment);
     }
 
     /// The indexes of a segment as its files have them.

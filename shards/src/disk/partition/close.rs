@@ -32,6 +32,8 @@ impl Partition {
             state.closed = true;
         }
         drop(turn);
+        // A cleaning under way ends at its next step, and leaves the log as it is then.
+        let _cleaning = self.cleaning.turn.acquire(1).await;
         self.wait_idle().await;
         let result = if self.is_as_left() { Ok(()) } else { self.trim().await };
         if let Err(DiskError::Io(failure)) = &result {

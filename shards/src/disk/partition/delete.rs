@@ -29,6 +29,8 @@ impl Partition {
     pub async fn enforce_retention(self: &Rc<Self>, delay: Duration) -> Result<usize, DiskError> {
         self.check()?;
         self.state.borrow_mut().log.expire_producers(host::now());
+        // Its closed segments stay what they are while the log is cleaned; what is due goes with the next retention.
+        let Some(_turn) = self.cleaning.turn.try_acquire(1) else { return Ok(0) };
         loop {
             let retention = self.state.borrow_mut().log.enforce_retention(host::now(), host::wall_ms());
             match retention {
@@ -75,8 +77,8 @@ impl Partition {
     }
 
     fn forget_segment(&self, base: Offset) {
-        self.disk.fds.forget(self.number, base);
-        self.disk.indexes.forget((self.number, base));
+        self.forget_files(base);
+        self.forget_generation(base);
         self.state.borrow_mut().tails.retain(|segment| segment.base != base);
     }
 
@@ -104,6 +106,7 @@ impl Partition {
         }
         self.end_waits(&DiskError::Closed);
         // Nothing may look for its files by their old names any more.
+        let _cleaning = self.cleaning.turn.acquire(1).await;
         self.wait_idle().await;
         let turn = self.housekeeping.acquire(1).await;
         let unique = u128::from(host::random_u64()) << 64 | u128::from(host::random_u64());
@@ -137,8 +140,7 @@ impl Partition {
             closed.chain(std::iter::once(state.log.active_segment().base_offset())).collect()
         };
         for base in bases {
-            self.disk.fds.forget(self.number, base);
-            self.disk.indexes.forget((self.number, base));
+            self.forget_files(base);
         }
     }
 

@@ -17,7 +17,7 @@ use ottla::log::txn_index::ABORTED_ENTRY_BYTES;
 
 use super::{IndexFiles, Partition};
 use crate::disk::error::{Context as _, DiskError, IoFailure};
-use crate::disk::fds::{FdKey, Use};
+use crate::disk::fds::Use;
 use crate::disk::patient;
 use crate::host::sync::Permit;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
@@ -48,7 +48,8 @@ impl Partition {
         &self,
         base: Offset,
     ) -> Result<(File, Option<Permit>), IoFailure> {
-        let key = FdKey { partition: self.number, base_offset: base, purpose: Use::Blocks };
+        self.wait_settled(base).await;
+        let key = self.fd_key(base, Use::Blocks);
         // Who has made a file needs another descriptor for its directory: few at a time may hold one and want one.
         let turn = if self.is_created(base) { None } else { Some(self.disk.naming.acquire(1).await) };
         let turn = turn.filter(|_| !self.is_created(base));
@@ -79,9 +80,24 @@ impl Partition {
 
     /// A segment's file for readers.
     pub(in crate::disk) async fn read_file(&self, base: Offset) -> Result<File, IoFailure> {
-        let key = FdKey { partition: self.number, base_offset: base, purpose: Use::Cached };
         let path = self.segment_path(base);
-        self.disk.fds.open(key, &path, OpenHow { read: true, ..OpenHow::default() }).await
+        let how = OpenHow { read: true, ..OpenHow::default() };
+        loop {
+            self.wait_settled(base).await;
+            let key = self.fd_key(base, Use::Cached);
+            let result = self.disk.fds.open(key, &path, how).await;
+            // Opened while its name began to lead elsewhere, it may be either file.
+            if key == self.fd_key(base, Use::Cached) {
+                return result;
+            }
+        }
+    }
+
+    /// Drops the descriptors and cached indexes of a segment.
+    pub(in crate::disk) fn forget_files(&self, base: Offset) {
+        self.disk.fds.forget(self.fd_key(base, Use::Blocks));
+        self.disk.fds.forget(self.fd_key(base, Use::Cached));
+        self.disk.indexes.forget((self.number, base));
     }
 
     /// Writes index entries behind those that the files have.

@@ -2,7 +2,8 @@
 //!
 //! [`ottla::log::Log`] decides; here it is carried out. The verbs are spread over this folder by what they do:
 //! appends in [`append`], reads in [`read`], files in [`files`], what a roll leaves to do in [`roll`], deletion in
-//! [`delete`], the end in [`close`]; writes to disk are started by [`flush`](super::flush).
+//! [`delete`], the end in [`close`], the replacement of segments in [`layout`]; writes to disk are started by
+//! [`flush`](super::flush).
 //!
 //! On disk is Kafka's partition directory and nothing else.
 //!
@@ -24,6 +25,8 @@ use ottla::ids::{LeaderEpoch, Offset, TopicId, TopicIdPartition, TopicPartition}
 use ottla::log::{EpochEndOffset, Log, LogConfig, LogOffsets, SegmentIndexes};
 use ottla::time::Monotonic;
 
+use self::layout::Layout;
+use super::compact::CleaningState;
 use super::dirs::LogDir;
 use super::error::{DiskError, IoFailure};
 use super::prealloc::ZeroAhead;
@@ -36,6 +39,7 @@ pub mod append;
 mod close;
 mod delete;
 pub(super) mod files;
+pub(super) mod layout;
 pub mod read;
 mod roll;
 mod search;
@@ -139,6 +143,10 @@ pub struct Partition {
     pub(super) high_watermark: Rc<OffsetWatch>,
     /// One at a time writes index files, snapshots and the epoch checkpoint.
     pub(super) housekeeping: Rc<Semaphore>,
+    /// Which files the closed segments have.
+    pub(super) layout: Layout,
+    /// What the cleaner keeps of it.
+    pub(super) cleaning: CleaningState,
     /// Tells those who wait for a piece of zeroing, a finished segment or a flush to end.
     pub(super) progress: Notify,
     /// Its place in the cache of written chunks, if any.
@@ -191,6 +199,8 @@ impl Partition {
             durable: OffsetWatch::new(offsets.durable_end),
             high_watermark: OffsetWatch::new(offsets.high_watermark),
             housekeeping: Semaphore::new(1),
+            layout: Layout::default(),
+            cleaning: CleaningState::default(),
             progress: Notify::new(),
             cached: Cell::new(false),
             checkpoint_due: Cell::new(false),

@@ -15,7 +15,10 @@ use bytes::Bytes;
 use ottla::ids::{FilePosition, Offset};
 use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::log::read::WalkStart;
-use ottla::log::{BatchWalk, LogOffsets, ReadError, ReadPlan, ReadRequest, ReadSlice, WalkPlan, WalkStep};
+use ottla::log::{
+    AbortedTransaction, BatchWalk, LogOffsets, ReadError, ReadPlan, ReadRequest, ReadSlice, WalkPlan,
+    WalkStep,
+};
 
 use super::Partition;
 use crate::disk::error::{Context as _, DiskError};
@@ -51,7 +54,7 @@ pub struct Read {
     pub slices: Vec<Slice>,
     /// Their number.
     pub bytes: u64,
-    /// Where in the log they are; what [`Partition::aborted_transactions`] asks for.
+    /// Where in the log they were when they were read.
     pub slice: Option<ReadSlice>,
     /// A batch is there, but larger than the bytes wanted, and need not come.
     pub withheld: bool,
@@ -74,6 +77,30 @@ impl Partition {
     /// # Errors
     /// [`DiskError::OutOfRange`] before the log start offset or behind the log end offset; the disk's failures.
     pub async fn read(self: &Rc<Self>, request: ReadRequest) -> Result<Read, DiskError> {
+        self.steadily(|| self.try_read(request)).await
+    }
+
+    /// A read with the aborted transactions that a reader of committed records has to be told with it, by ascending
+    /// first offset.
+    ///
+    /// # Errors
+    /// Those of [`read`](Partition::read).
+    pub async fn read_committed(
+        self: &Rc<Self>,
+        request: ReadRequest,
+    ) -> Result<(Read, Vec<AbortedTransaction>), DiskError> {
+        let attempt = || async {
+            let read = self.try_read(request).await?;
+            let aborted = match &read.slice {
+                Some(slice) => self.aborted_transactions(request.from, slice).await?,
+                None => Vec::new(),
+            };
+            Ok((read, aborted))
+        };
+        self.steadily(attempt).await
+    }
+
+    async fn try_read(self: &Rc<Self>, request: ReadRequest) -> Result<Read, DiskError> {
         self.check()?;
         let offsets = self.offsets();
         let mut plan = self.plan(request)?;
@@ -198,7 +225,7 @@ impl Partition {
     }
 
     /// Up to `wanted` bytes of a segment from `from` on, copied from wherever they are; fewer only at its end.
-    pub(super) async fn window(
+    pub(in crate::disk) async fn window(
         &self,
         base: Offset,
         from: FilePosition,

@@ -16,6 +16,7 @@ use ottla::log::files::SegmentFileKind;
 use super::files::{IndexBytes, IndexWrite};
 use super::{Partition, SegmentTail, State, Unfinished};
 use crate::disk::error::{Context as _, DiskError, IoFailure};
+use crate::disk::fds::Use;
 use crate::disk::prealloc::ZeroAhead;
 use crate::disk::tail::{MemoryGauge, Tail};
 use crate::host::{self, Queue};
@@ -116,7 +117,8 @@ impl Partition {
             }
         }
         self.sync_names().await?;
-        self.disk.fds.forget(self.number, base);
+        self.disk.fds.forget(self.fd_key(base, Use::Blocks));
+        self.disk.fds.forget(self.fd_key(base, Use::Cached));
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use ottla::ids::Offset;
-use ottla::log::aborted::AbortedStep;
+use ottla::log::aborted::{AbortedSearch, AbortedStep};
 use ottla::log::files::SegmentFileKind;
 use ottla::log::offset_index::OFFSET_ENTRY_BYTES;
 use ottla::log::read::BatchAt;
@@ -41,6 +41,14 @@ impl Partition {
     /// # Errors
     /// The disk's failures, and a batch that cannot be read.
     pub async fn offset_for_timestamp(
+        self: &Rc<Self>,
+        query: TimestampQuery,
+        up_to: Offset,
+    ) -> Result<Option<FoundOffset>, DiskError> {
+        self.steadily(|| self.try_offset_for_timestamp(query, up_to)).await
+    }
+
+    async fn try_offset_for_timestamp(
         self: &Rc<Self>,
         query: TimestampQuery,
         up_to: Offset,
@@ -124,25 +132,48 @@ impl Partition {
         self: &Rc<Self>,
         base: Offset,
     ) -> Result<(), DiskError> {
-        let indexes = self.indexes(base).await?;
-        let largest = indexes.times.last_entry();
-        self.state.borrow_mut().log.set_largest_timestamp(base, largest);
-        Ok(())
+        let attempt = || async {
+            let indexes = self.indexes(base).await?;
+            let largest = indexes.times.last_entry();
+            self.state.borrow_mut().log.set_largest_timestamp(base, largest);
+            Ok(())
+        };
+        self.steadily(attempt).await
     }
 
-    /// The aborted transactions that a read_committed fetch from `from` on has to name with the slice that it got, by
-    /// ascending first offset.
+    /// The aborted transactions that overlap `from..to`, by ascending first offset.
     ///
     /// # Errors
     /// The disk's failures.
-    pub async fn aborted_transactions(
+    pub(in crate::disk) async fn aborted_between(
+        self: &Rc<Self>,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<AbortedTransaction>, DiskError> {
+        let search = self.state.borrow().log.aborted_between(from, to);
+        self.search_aborted(search).await
+    }
+
+    /// The aborted transactions that a read_committed fetch from `from` on has to name with the slice that it got, by
+    /// ascending first offset. The segments must be those that the slice was read from.
+    ///
+    /// # Errors
+    /// The disk's failures.
+    pub(in crate::disk) async fn aborted_transactions(
         self: &Rc<Self>,
         from: Offset,
         slice: &ReadSlice,
     ) -> Result<Vec<AbortedTransaction>, DiskError> {
         let index = self.disk.indexes.get((self.number, slice.segment_base));
         let offsets = index.as_ref().map(|indexes| &indexes.offsets);
-        let mut search = self.state.borrow().log.aborted_search(from, slice, offsets);
+        let search = self.state.borrow().log.aborted_search(from, slice, offsets);
+        self.search_aborted(search).await
+    }
+
+    async fn search_aborted(
+        self: &Rc<Self>,
+        mut search: AbortedSearch,
+    ) -> Result<Vec<AbortedTransaction>, DiskError> {
         loop {
             let step = search.step(&self.state.borrow().log);
             match step {
@@ -163,6 +194,18 @@ impl Partition {
         {
             return Ok(indexes);
         }
+        loop {
+            self.wait_settled(base).await;
+            let generation = self.generation(base);
+            let result = self.load_indexes(base).await;
+            if generation == self.generation(base) {
+                return result;
+            }
+        }
+    }
+
+    async fn load_indexes(self: &Rc<Self>, base: Offset) -> Result<Rc<SegmentIndexes>, DiskError> {
+        let generation = self.generation(base);
         let (written, behind) = self.entries_in_memory(base);
         let indexes = match self.read_indexes(base, written, &behind).await {
             Ok(Ok(indexes)) => indexes,
@@ -171,8 +214,8 @@ impl Partition {
             Err(failure) => return Err(failure.into()),
         };
         let indexes = Rc::new(indexes);
-        if self.has_segment(base) {
-            self.disk.indexes.put(key, &indexes);
+        if self.has_segment(base) && generation == self.generation(base) {
+            self.disk.indexes.put((self.number, base), &indexes);
         }
         Ok(indexes)
     }

@@ -9,7 +9,7 @@ use ottla::ids::Offset;
 use ottla::log::LogConfig;
 
 use super::support::*;
-use crate::disk::fds::{FdKey, Use};
+use crate::disk::fds::Use;
 use crate::disk::{DiskError, DiskSettings, Partition};
 use crate::host::{self, File, OpenHow, run_local};
 
@@ -144,7 +144,7 @@ fn a_failed_write_takes_the_directory_offline_for_good() {
         let path = files(&root.path().join("topic-0"), ".log").remove(0);
         let how = OpenHow { read: true, direct: true, ..OpenHow::default() };
         let broken = File::open(&path, how).await.expect("a file");
-        let key = FdKey { partition: partition.number, base_offset: Offset(0), purpose: Use::Blocks };
+        let key = partition.fd_key(Offset(0), Use::Blocks);
         broker.disk.fds.put_for_test(key, broken);
         let appended = append(&partition, &batch(2, 10)).await.expect("an append");
         let error = partition.wait_acknowledged(appended.end).await.expect_err("it is not on disk");
@@ -168,10 +168,10 @@ fn a_failed_write_takes_the_directory_offline_for_good() {
 }
 
 /// A tmpfs of two mebibytes; `None` where this process may not mount.
-struct SmallDisk(tempfile::TempDir);
+pub(super) struct SmallDisk(pub tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount() -> Option<SmallDisk> {
+    pub fn mount() -> Option<SmallDisk> {
         let dir = directory(false);
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(dir.path()).status();
