@@ -239,14 +239,19 @@ impl Partition {
 
     /// Something lies from `base` to `end`: what a crash put in doubt there, and all behind it, is lost.
     fn clear_doubtful(&mut self, base: i64, end: i64) {
-        let crashes = self.crashes;
-        let doubtful = |located: &Located| located.seen_after < crashes;
-        let overlaps = |(at, located): (&i64, &Located)| {
-            (located.end > base && *at < end && doubtful(located)).then_some(*at)
-        };
-        let Some(first) = self.located.range(..end).rev().map_while(overlaps).last() else { return };
-        let lost: Vec<i64> =
-            self.located.range(first..).filter(|(_, it)| doubtful(it)).map(|(at, _)| *at).collect();
+        let overlapping = self.located.range(..end).rev().take_while(|(_, located)| located.end > base);
+        let doubtful = overlapping.filter(|(_, located)| located.seen_after < self.crashes);
+        let taken: Vec<(i64, u32)> = doubtful.map(|(at, located)| (*at, located.seen_after)).collect();
+        for (at, seen_after) in taken {
+            self.lose_from(at, seen_after);
+        }
+    }
+
+    /// A crash has taken what was last seen at `base` after so many crashes, and with it all behind that is known from
+    /// then or before; what was put there by a later process may have come after that crash.
+    fn lose_from(&mut self, base: i64, seen_after: u32) {
+        let behind = self.located.range(base..).filter(|(_, located)| located.seen_after <= seen_after);
+        let lost: Vec<i64> = behind.map(|(at, _)| *at).collect();
         for base in lost {
             self.lose(base);
         }
@@ -255,8 +260,10 @@ impl Partition {
     /// The batch turns up at a new place: where a crash has put its old one in doubt, it is there no longer.
     fn forget_doubtful(&mut self, batch: BatchId) {
         for base in self.sent[&batch].bases.clone() {
-            if self.located[&base].seen_after < self.crashes {
-                self.ends_at(base);
+            if let Some(seen_after) = self.located.get(&base).map(|located| located.seen_after)
+                && seen_after < self.crashes
+            {
+                self.lose_from(base, seen_after);
             }
         }
         self.sent.get_mut(&batch).expect("it was just looked at").is_lost = false;

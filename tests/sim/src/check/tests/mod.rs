@@ -90,7 +90,7 @@ impl Tale {
         self.done(Action::Fetch(place, from), Answer::Records(seen));
     }
 
-    pub fn is_fine(self) {
+    pub fn holds(self) {
         self.verdict.expect("a correct broker could do this");
         self.checker.finish().expect("a correct broker could end so");
     }

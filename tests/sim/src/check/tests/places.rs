@@ -16,7 +16,7 @@ fn a_whole_life_without_a_fault() {
     tale.read(place, 0, 6, [at(0, &a), at(3, &b), at(5, &c)].concat());
     tale.read(place, 4, 6, [at(3, &b), at(5, &c)].concat());
     tale.read(place, 6, 6, vec![]);
-    tale.is_fine();
+    tale.holds();
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn an_acknowledged_batch_is_lost() {
     tale.run(Action::Produce(place, plain(1, 3)), LOST);
     tale.crash();
     tale.read(place, 0, 0, vec![]);
-    tale.is_fine();
+    tale.holds();
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_read_that_began_before_the_acknowledgement_may_be_older() {
     let read = tale.begin(Action::Fetch(place, 0));
     tale.ack(place, &plain(1, 3), 0);
     tale.end(read, Outcome::Ok(Answer::Records(SeenRecords::default())));
-    tale.is_fine();
+    tale.holds();
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_relaxed_topic_may_lose_its_tail_in_a_crash_and_nothing_else() {
     tale.crash();
     tale.ack(place, &c, 2);
     tale.read(place, 0, 4, [at(0, &a), at(2, &c)].concat());
-    tale.is_fine();
+    tale.holds();
     // Without a crash it may not go.
     let (mut tale, place) = begin();
     tale.read(place, 0, 2, at(0, &a));
@@ -107,7 +107,16 @@ fn a_relaxed_topic_may_lose_its_tail_in_a_crash_and_nothing_else() {
     tale.ack(place, &c, 2);
     tale.ack(place, &b, 4);
     tale.read(place, 2, 6, [at(2, &c), at(4, &b)].concat());
-    tale.is_fine();
+    tale.holds();
+    // What a later process has put behind the cut is not taken by the crash before it.
+    let (mut tale, place) = begin();
+    tale.crash();
+    let (d, e) = (plain(4, 1), plain(5, 1));
+    tale.run(Action::Produce(place, Rc::clone(&d)), LOST);
+    tale.ack(place, &e, 3);
+    tale.crash();
+    tale.read(place, 2, 4, [at(2, &d), at(3, &e)].concat());
+    tale.holds();
     // One that stayed and is sent again by a plain producer lies there twice, and so does what came behind it.
     let (mut tale, place) = begin();
     tale.run(Action::Produce(place, Rc::clone(&c)), LOST);
@@ -115,7 +124,7 @@ fn a_relaxed_topic_may_lose_its_tail_in_a_crash_and_nothing_else() {
     tale.crash();
     tale.ack(place, &c, 6);
     tale.read(place, 0, 8, [at(0, &a), at(2, &b), at(4, &c), at(6, &c)].concat());
-    tale.is_fine();
+    tale.holds();
 }
 
 #[test]
@@ -135,7 +144,7 @@ fn a_duplicate() {
         tale.ack(place, &a, 2);
         let records: Vec<_> = (0..copies).flat_map(|copy| at(copy * 2, &a)).collect();
         tale.read(place, 0, copies * 2, records);
-        if fine { tale.is_fine() } else { tale.breaks(Invariant::Duplicate) }
+        if fine { tale.holds() } else { tale.breaks(Invariant::Duplicate) }
     }
 }
 
@@ -152,7 +161,7 @@ fn another_order_than_that_of_acknowledgements() {
     let second = tale.begin(Action::Produce(place, plain(2, 2)));
     tale.end(first, Outcome::Ok(Answer::Appended(2)));
     tale.end(second, Outcome::Ok(Answer::Appended(0)));
-    tale.is_fine();
+    tale.holds();
 
     // Both at once, and numbered by their producer: one order.
     let (mut tale, place) = Tale::with_topic(&[]);
@@ -233,7 +242,7 @@ fn a_gap() {
     // A compacted topic has gaps.
     let (mut tale, place) = begin(&[("cleanup.policy", "compact")]);
     tale.read(place, 0, 4, holed);
-    tale.is_fine();
+    tale.holds();
     // The first record is not the one that was asked for.
     let (mut tale, place) = begin(&[]);
     tale.read(place, 2, 4, at(3, &b));
@@ -272,7 +281,7 @@ fn holes_in_a_producers_sequence() {
         let (mut tale, place) = Tale::with_topic(&[]);
         tale.run(Action::Produce(place, sequenced(1, 2, 0)), before);
         tale.refused(Action::Produce(place, sequenced(2, 2, 2)), ErrorCode::OutOfOrderSequenceNumber);
-        if fine { tale.is_fine() } else { tale.breaks(Invariant::SequenceRefused) }
+        if fine { tale.holds() } else { tale.breaks(Invariant::SequenceRefused) }
     }
 }
 
@@ -289,9 +298,9 @@ fn the_log_start_moves_by_deletion_and_retention_alone() {
         tale.done(Action::ListOffset(place, OffsetQuery::Earliest), found);
         tale
     };
-    start(&[], None, 0).is_fine();
-    start(&[], Some(5), 5).is_fine();
-    start(&[("retention.ms", "1000")], None, 4).is_fine();
+    start(&[], None, 0).holds();
+    start(&[], Some(5), 5).holds();
+    start(&[("retention.ms", "1000")], None, 4).holds();
     start(&[], None, 4).breaks(Invariant::StartMoved);
     start(&[], Some(5), 6).breaks(Invariant::StartMoved);
     start(&[], Some(5), 4).breaks(Invariant::StartWentBack);
@@ -308,8 +317,8 @@ fn a_readable_offset_is_refused() {
         tale.refused(Action::Fetch(place, from), ErrorCode::OffsetOutOfRange);
         tale
     };
-    out(10, false).is_fine();
-    out(4, true).is_fine();
+    out(10, false).holds();
+    out(4, true).holds();
     out(9, false).breaks(Invariant::Unreadable);
     out(4, false).breaks(Invariant::Unreadable);
     out(5, true).breaks(Invariant::Unreadable);
@@ -320,7 +329,7 @@ fn a_readable_offset_is_refused() {
     let (mut tale, place) = Tale::with_topic(&[]);
     tale.checker.damaged(place);
     tale.refused(Action::Fetch(place, 0), ErrorCode::CorruptMessage);
-    tale.is_fine();
+    tale.holds();
 }
 
 #[test]
@@ -335,7 +344,7 @@ fn errors_need_a_reason() {
         tale
     };
     storage(None).breaks(Invariant::UnexpectedError);
-    storage(Some(Happening::DisksFail)).is_fine();
+    storage(Some(Happening::DisksFail)).holds();
     storage(Some(Happening::DisksHeal)).breaks(Invariant::UnexpectedError);
 }
 
@@ -348,9 +357,9 @@ fn offsets_by_time() {
         tale.done(Action::ListOffset(place, query), found);
         tale
     };
-    ask(OffsetQuery::At(103), 3, 103).is_fine();
-    ask(OffsetQuery::At(109), -1, -1).is_fine();
-    ask(OffsetQuery::Largest, 8, 108).is_fine();
+    ask(OffsetQuery::At(103), 3, 103).holds();
+    ask(OffsetQuery::At(109), -1, -1).holds();
+    ask(OffsetQuery::Largest, 8, 108).holds();
     ask(OffsetQuery::At(103), 4, 104).breaks(Invariant::WrongOffset);
     ask(OffsetQuery::At(103), 3, 102).breaks(Invariant::WrongOffset);
     ask(OffsetQuery::At(103), 2, 103).breaks(Invariant::WrongOffset);
@@ -363,7 +372,7 @@ fn offsets_by_time() {
     tale.begin(Action::Produce(place, plain(2, 1)));
     let none = Answer::Offset(FoundOffset { offset: -1, timestamp: -1 });
     tale.done(Action::ListOffset(place, OffsetQuery::Largest), none);
-    tale.is_fine();
+    tale.holds();
 }
 
 #[test]
@@ -380,9 +389,9 @@ fn compaction_takes_what_is_replaced_and_nothing_else() {
         tale.done(Action::ReadBack(place), Answer::Records(seen));
         tale
     };
-    read(&[0, 1, 2, 3, 4]).is_fine();
-    read(&[1, 2, 3, 4]).is_fine();
-    read(&[2, 3, 4]).is_fine();
+    read(&[0, 1, 2, 3, 4]).holds();
+    read(&[1, 2, 3, 4]).holds();
+    read(&[2, 3, 4]).holds();
     read(&[3, 4]).breaks(Invariant::CompactedAway);
     read(&[0, 1, 2, 3]).breaks(Invariant::CompactedAway);
     read(&[]).breaks(Invariant::CompactedAway);

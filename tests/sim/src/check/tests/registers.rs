@@ -24,7 +24,7 @@ fn a_commit_goes_back() {
         tale.done(committing(place, 2), Answer::Done);
         tale.crash();
         committed(&mut tale, place, seen);
-        if fine { tale.is_fine() } else { tale.breaks(Invariant::WrongCommit) }
+        if fine { tale.holds() } else { tale.breaks(Invariant::WrongCommit) }
     }
 }
 
@@ -36,7 +36,7 @@ fn a_commit_of_unknown_fate_may_be_there_or_not() {
         tale.run(committing(place, 2), LOST);
         tale.crash();
         committed(&mut tale, place, seen);
-        tale.is_fine();
+        tale.holds();
     }
     // Until a later one is acknowledged by another process: the old one's requests ended with it.
     let after = |crash: bool| {
@@ -49,7 +49,7 @@ fn a_commit_of_unknown_fate_may_be_there_or_not() {
         committed(&mut tale, place, Some(2));
         tale
     };
-    after(false).is_fine();
+    after(false).holds();
     after(true).breaks(Invariant::WrongCommit);
     // A refused one never.
     let (mut tale, place) = Tale::with_topic(&[]);
@@ -71,7 +71,7 @@ fn a_configuration_is_the_last_one_that_was_set() {
         tale.done(set, Answer::Done);
         tale.crash();
         ask(&mut tale, place, value);
-        if fine { tale.is_fine() } else { tale.breaks(Invariant::WrongConfig) }
+        if fine { tale.holds() } else { tale.breaks(Invariant::WrongConfig) }
     }
 }
 
@@ -95,7 +95,7 @@ fn topics_that_were_acknowledged_are_there() {
     tale.end(before_deletion, Outcome::Ok(Answer::Topics(vec![])));
     tale.end(deletion, Outcome::Ok(Answer::Done));
     tale.done(Action::ListTopics, Answer::Topics(vec![]));
-    tale.is_fine();
+    tale.holds();
 
     let (mut tale, _) = Tale::with_topic(&[]);
     tale.crash();
@@ -141,7 +141,7 @@ fn a_name_lives_again_under_another_id() {
     let mut tale = begin();
     tale.create(2, "t", &[]);
     tale.done(Action::ListTopics, Answer::Topics(vec![listed("t", 2)]));
-    tale.is_fine();
+    tale.holds();
 
     let mut tale = begin();
     tale.create(1, "t", &[]);
@@ -164,7 +164,7 @@ fn a_creation_of_unknown_fate_is_learned_from_a_list() {
     tale.done(Action::ListTopics, Answer::Topics(vec![listed("t", 1)]));
     tale.crash();
     tale.refused(Action::CreateTopic(new_topic("t", &[])), ErrorCode::TopicAlreadyExists);
-    tale.is_fine();
+    tale.holds();
 
     let mut tale = begin();
     tale.done(Action::ListTopics, Answer::Topics(vec![listed("t", 1)]));
@@ -178,5 +178,5 @@ fn a_creation_of_unknown_fate_is_learned_from_a_list() {
     tale.done(Action::ListTopics, Answer::Topics(vec![listed("t", 1)]));
     tale.end(second, Outcome::Ok(Answer::Created(uuid(1))));
     tale.done(Action::ListTopics, Answer::Topics(vec![listed("t", 1)]));
-    tale.is_fine();
+    tale.holds();
 }
