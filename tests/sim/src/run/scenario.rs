@@ -206,11 +206,13 @@ impl Scenario {
     /// Starts a broker, where none runs. Disks that had failed are replaced by good ones with the same contents.
     fn start(&mut self) {
         assert!(self.broker.is_none(), "one broker at a time");
-        if self.has_broken_disk {
+        // A disk that is full may stay so.
+        let stays_full = self.has_full_disk && !self.has_broken_disk && self.random.one_in(2);
+        if (self.has_broken_disk || self.has_full_disk) && !stays_full {
             self.heal();
         }
-        (self.has_broken_disk, self.has_full_disk) = (false, false);
-        self.happened(Happening::DisksHeal);
+        (self.has_broken_disk, self.has_full_disk) = (false, stays_full);
+        self.happened(if self.has_full_disk { Happening::DisksFail } else { Happening::DisksHeal });
         self.happened(Happening::Started);
         let shards = u16::try_from(self.random.within(1..4)).expect("few");
         self.broker = Some(self.world.start_broker(self.node, shards, self.settings.clone()));
@@ -255,7 +257,7 @@ impl Scenario {
         let ends = || world.state(broker) != ProcessState::Running;
         self.world.run_until(|| ends() || history.is_broken(), ENDING);
         match self.world.state(broker) {
-            ProcessState::Ended if self.has_broken_disk || self.has_full_disk => {
+            ProcessState::Ended | ProcessState::GaveUp(_) if self.has_broken_disk || self.has_full_disk => {
                 self.happened(Happening::Ended);
             }
             ProcessState::Ended => {
