@@ -39,6 +39,7 @@ pub(super) struct Scenario {
     pub has_broken_disk: bool,
     /// A device may be full.
     pub has_full_disk: bool,
+    is_traced: bool,
     settings: BTreeMap<String, String>,
     broker: Option<ProcessId>,
     desk: Rc<Desk>,
@@ -74,6 +75,7 @@ impl Scenario {
             dirs,
             has_broken_disk: false,
             has_full_disk: false,
+            is_traced: options.trace,
             settings,
             broker: None,
             desk,
@@ -100,6 +102,9 @@ impl Scenario {
             }
             self.tend();
             let fault = Fault::ALL[self.random.weighted(&weights)];
+            if self.is_traced {
+                eprintln!("++++ {fault:?}");
+            }
             self.count(fault.name());
             self.strike(fault);
             self.tend();
