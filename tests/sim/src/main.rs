@@ -57,6 +57,11 @@ fn main() -> ExitCode {
 
 fn one(seed: u64, options: RunOptions) -> ExitCode {
     let begun = Instant::now();
+    if options.trace {
+        // The broker's own words, among the operations.
+        let words = tracing_subscriber::fmt().without_time().with_target(false).with_ansi(false);
+        words.with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).init();
+    }
     let result = run_seed_safely(seed, options);
     let mut totals = Totals::default();
     totals.add(&result);

@@ -34,7 +34,7 @@ const STATES: [&str; 27] = [
     "Unknown(Lost)",
     "Unknown(TimedOut)",
     "Unknown(Unanswered)",
-    "NotSent",
+    "batches held back",
 ];
 
 /// Sums over seeds.

@@ -39,6 +39,7 @@ pub(super) struct Scenario {
     pub has_broken_disk: bool,
     /// A device may be full.
     pub has_full_disk: bool,
+    is_traced: bool,
     settings: BTreeMap<String, String>,
     broker: Option<ProcessId>,
     desk: Rc<Desk>,
@@ -74,6 +75,7 @@ impl Scenario {
             dirs,
             has_broken_disk: false,
             has_full_disk: false,
+            is_traced: options.trace,
             settings,
             broker: None,
             desk,
@@ -100,6 +102,9 @@ impl Scenario {
             }
             self.tend();
             let fault = Fault::ALL[self.random.weighted(&weights)];
+            if self.is_traced {
+                eprintln!("++++ {fault:?}");
+            }
             self.count(fault.name());
             self.strike(fault);
             self.tend();
@@ -206,11 +211,19 @@ impl Scenario {
     /// Starts a broker, where none runs. Disks that had failed are replaced by good ones with the same contents.
     fn start(&mut self) {
         assert!(self.broker.is_none(), "one broker at a time");
-        if self.has_broken_disk {
+        // A disk that is full may stay so.
+        let stays_full = self.has_full_disk && !self.has_broken_disk && self.random.one_in(2);
+        if (self.has_broken_disk || self.has_full_disk) && !stays_full {
             self.heal();
         }
-        (self.has_broken_disk, self.has_full_disk) = (false, false);
-        self.happened(Happening::DisksHeal);
+        if self.has_broken_disk {
+            // What a failed sync has lost looks whole until the machine starts anew: whoever gets a new disk does that.
+            let model = *self.random.pick(&CrashModel::ALL);
+            self.world.power_cut(self.node, model);
+            self.happened(Happening::PowerCut);
+        }
+        (self.has_broken_disk, self.has_full_disk) = (false, stays_full);
+        self.happened(if self.has_full_disk { Happening::DisksFail } else { Happening::DisksHeal });
         self.happened(Happening::Started);
         let shards = u16::try_from(self.random.within(1..4)).expect("few");
         self.broker = Some(self.world.start_broker(self.node, shards, self.settings.clone()));
@@ -255,7 +268,7 @@ impl Scenario {
         let ends = || world.state(broker) != ProcessState::Running;
         self.world.run_until(|| ends() || history.is_broken(), ENDING);
         match self.world.state(broker) {
-            ProcessState::Ended if self.has_broken_disk || self.has_full_disk => {
+            ProcessState::Ended | ProcessState::GaveUp(_) if self.has_broken_disk || self.has_full_disk => {
                 self.happened(Happening::Ended);
             }
             ProcessState::Ended => {
