@@ -101,8 +101,11 @@ fn find(recording: &Recording, operation: u64) -> Result<usize, Failure> {
     })
 }
 
-/// Plays a workload.
-fn record(workload: &Workload, seed: u64, trace: bool) -> Result<Recording, Failure> {
+/// Plays a workload, and keeps its moments.
+///
+/// # Errors
+/// What went wrong although nothing hinders the broker.
+pub fn record(workload: &Workload, seed: u64, trace: bool) -> Result<Recording, Failure> {
     let mut stage = Stage::new(&(workload.setup)(), seed, trace);
     match (workload.play)(&mut stage) {
         Ok(()) => Ok(stage.into_recording()),

@@ -16,6 +16,7 @@ mod stage;
 mod verify;
 
 pub use catalog::{Workload, all};
-pub use driver::{Options, Replay, replay, run};
-pub use recover::{Crash, Failure, Found};
+pub use driver::{Options, Replay, record, replay, run};
+pub use recover::{Crash, Failure, Found, Then};
 pub use report::Totals;
+pub use stage::{Moment, Recording, Setup, Stage};
