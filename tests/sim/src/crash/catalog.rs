@@ -48,6 +48,7 @@ pub fn all() -> Vec<Workload> {
         of("topic-recreate", hasty, topic_recreate),
         of("delete-records", hasty, delete_records),
         of("retention", hasty, retention),
+        of("clean", cleaning, clean),
         of("group-commit", standard, group_commit),
         of("producer-ids", standard, producer_ids),
         of("config", standard, config),
@@ -67,10 +68,10 @@ fn standard() -> Setup {
     Setup { shards: 2, dirs: vec!["/d0"], settings }
 }
 
-/// Recovery points are written down all the time.
+/// Recovery points are written down as often as a broker does it: every second.
 fn checkpointing() -> Setup {
     let mut setup = standard();
-    setup.settings.push(("log.flush.offset.checkpoint.interval.ms", "40".to_owned()));
+    setup.settings.push(("log.flush.offset.checkpoint.interval.ms", "1000".to_owned()));
     setup
 }
 
@@ -79,6 +80,13 @@ fn hasty() -> Setup {
     let mut setup = standard();
     setup.settings.push(("log.retention.check.interval.ms", "50".to_owned()));
     setup.settings.push(("log.segment.delete.delay.ms", "60".to_owned()));
+    setup
+}
+
+/// The cleaner looks for work all the time.
+fn cleaning() -> Setup {
+    let mut setup = hasty();
+    setup.settings.push(("log.cleaner.backoff.ms", "40".to_owned()));
     setup
 }
 
@@ -224,7 +232,7 @@ fn index(stage: &mut Stage) -> Played {
     let topic = stage.act("founder", move |mut hand| async move { hand.topic("t", 1, &configs).await })?;
     stage.keep(true);
     stage.act("producer", |mut hand| async move {
-        for round in 0..16 {
+        for round in 0..30 {
             let load = Load { age_ms: 10_000 - round * 100, ..SMALL };
             hand.pipeline(&topic, 0, &[load, load]).await;
         }
@@ -264,14 +272,17 @@ fn checkpoint(stage: &mut Stage) -> Played {
     let topic = stage.act("founder", move |mut hand| async move { hand.topic("t", 2, &configs).await })?;
     stage.keep(true);
     stage.act("producer", |mut hand| async move {
-        for round in 0..5 {
-            hand.pipeline(&topic, round % 2, &[SMALL, HUGE]).await;
-            hand.produce(&topic, (round + 1) % 2, SMALL).await;
+        hand.become_idempotent().await;
+        for round in 0..10 {
+            hand.pipeline(&topic, round % 2, &[SMALL, if round % 3 == 0 { HUGE } else { MIDDLE }]).await;
+            for _ in 0..3 {
+                hand.produce(&topic, (round + 1) % 2, SMALL).await;
+                hand.seat.pause(150).await;
+            }
             hand.delete_records(&topic, round % 2, i64::from(round)).await;
-            hand.seat.pause(60).await;
         }
     })?;
-    pass_ms(stage, 100);
+    pass_ms(stage, 1_200);
     Ok(())
 }
 
@@ -377,6 +388,34 @@ fn retention(stage: &mut Stage) -> Played {
         }
     })?;
     pass_ms(stage, 300);
+    Ok(())
+}
+
+/// The cleaner swaps segments while more is appended.
+fn clean(stage: &mut Stage) -> Played {
+    const KEYED: Load = Load { is_keyed: true, ..HUGE };
+    stage.start()?;
+    let topics = stage.act("founder", |mut hand| async move {
+        let compacted = [("segment.bytes", SEGMENT_BYTES), ("min.cleanable.dirty.ratio", "0.01")];
+        let plain = [&compacted[..], &[("cleanup.policy", "compact")]].concat();
+        let brief = [&compacted[..], &[("cleanup.policy", "compact"), ("delete.retention.ms", "50")]].concat();
+        [hand.topic("plain", 1, &plain).await, hand.topic("brief", 1, &brief).await]
+    })?;
+    stage.keep(true);
+    stage.act("producers", |hand| async move {
+        together(topics.into_iter().map(|topic| {
+            let mut hand = hand.another(&topic.new.name);
+            async move {
+                hand.become_idempotent().await;
+                for _ in 0..4 {
+                    hand.pipeline(&topic, 0, &[KEYED, KEYED, KEYED, Load { records: 2, ..KEYED }]).await;
+                    hand.seat.pause(150).await;
+                }
+            }
+        }))
+        .await;
+    })?;
+    pass_ms(stage, 400);
     Ok(())
 }
 

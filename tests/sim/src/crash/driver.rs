@@ -137,7 +137,7 @@ impl Task<'_> {
             - recording.moments.first().map_or(0, |first| first.operation);
         if self.job == 0 {
             let mut totals = self.totals.lock().expect("no thread panics");
-            totals.recorded(operations, recording.moments.len());
+            totals.recorded(self.workload.name, operations, recording.moments.len());
         }
         let chosen = (0..recording.moments.len()).step_by(stride);
         for (number, at) in chosen.enumerate().filter(|(number, _)| number % jobs == self.job) {

@@ -12,6 +12,9 @@ use crate::random::Random;
 use crate::records::{BatchSpec, RecordSpec, Sequenced};
 use crate::workload::{Desk, Seat, Topic, place};
 
+/// Keys that records have in turn; the first of them is none where the topic allows that.
+const KEYS: usize = 7;
+
 /// An actor of a script.
 pub struct Hand {
     /// For everything that is not here.
@@ -37,12 +40,14 @@ pub struct Load {
     pub codec: Codec,
     /// How many milliseconds ago its records were made.
     pub age_ms: i64,
+    /// Every record has a key, as compaction wants it, and some are tombstones.
+    pub is_keyed: bool,
 }
 
 impl Load {
     /// Fresh records without compression.
     pub const fn of(records: usize, value_bytes: u32) -> Load {
-        Load { records, value_bytes, codec: Codec::None, age_ms: 0 }
+        Load { records, value_bytes, codec: Codec::None, age_ms: 0, is_keyed: false }
     }
 }
 
@@ -97,11 +102,11 @@ impl Hand {
     }
 
     fn batch(&mut self, place: Place, load: Load) -> Rc<BatchSpec> {
-        let Load { records, value_bytes, codec, age_ms } = load;
+        let Load { records, value_bytes, codec, age_ms, is_keyed } = load;
         let now = wall_ms().0 - age_ms;
         let record = |index: usize| RecordSpec {
-            key: u32::try_from(index % 7).ok().filter(|key| *key > 0),
-            value_bytes: Some(value_bytes),
+            key: u32::try_from(index % KEYS).ok().filter(|key| *key > 0 || is_keyed),
+            value_bytes: (!is_keyed || index % KEYS != 2).then_some(value_bytes),
             timestamp: now,
         };
         let records: Vec<RecordSpec> = (0..records).map(record).collect();

@@ -69,11 +69,12 @@ pub struct Totals {
     /// Real time.
     pub real: Duration,
     slowest: Duration,
-    by_workload: BTreeMap<&'static str, Duration>,
+    by_workload: BTreeMap<&'static str, (usize, Duration)>,
 }
 
 impl Totals {
-    pub(super) fn recorded(&mut self, operations: u64, moments: usize) {
+    pub(super) fn recorded(&mut self, workload: &'static str, operations: u64, moments: usize) {
+        self.by_workload.entry(workload).or_default().0 = moments;
         self.workloads += 1;
         self.operations += operations;
         self.moments += moments as u64;
@@ -92,7 +93,7 @@ impl Totals {
     }
 
     pub(super) fn took(&mut self, workload: &'static str, time: Duration) {
-        *self.by_workload.entry(workload).or_default() += time;
+        self.by_workload.entry(workload).or_default().1 += time;
     }
 
     /// One line on how far it has come.
@@ -128,8 +129,8 @@ impl Totals {
         line("failures", self.failed.len().to_string());
         line("slowest recovery", format!("{:.0} ms", self.slowest.as_secs_f64() * 1e3));
         line("real time", format!("{:.1} s", self.real.as_secs_f64()));
-        for (workload, took) in &self.by_workload {
-            line(&format!("  {workload}"), format!("{:.1} s", took.as_secs_f64()));
+        for (workload, (moments, took)) in &self.by_workload {
+            line(&format!("  {workload}"), format!("{moments} in {:.1} s", took.as_secs_f64()));
         }
         text
     }
