@@ -398,7 +398,8 @@ fn clean(stage: &mut Stage) -> Played {
     let topics = stage.act("founder", |mut hand| async move {
         let compacted = [("segment.bytes", SEGMENT_BYTES), ("min.cleanable.dirty.ratio", "0.01")];
         let plain = [&compacted[..], &[("cleanup.policy", "compact")]].concat();
-        let brief = [&compacted[..], &[("cleanup.policy", "compact"), ("delete.retention.ms", "50")]].concat();
+        let brief =
+            [&compacted[..], &[("cleanup.policy", "compact"), ("delete.retention.ms", "50")]].concat();
         [hand.topic("plain", 1, &plain).await, hand.topic("brief", 1, &brief).await]
     })?;
     stage.keep(true);

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use ottla::time::Monotonic;
 use ottla_shards::host::sim::disk::Op;
-use ottla_shards::host::sim::{CrashModel, Disk, InFlightWrite, NodeId, ProcessId, ProcessState, Step, World};
+use ottla_shards::host::sim::{
+    CrashModel, Disk, InFlightWrite, NodeId, ProcessId, ProcessState, Step, World,
+};
 
 use super::hand::Hand;
 use crate::check::{Invariant, Violation};
@@ -130,7 +132,9 @@ impl Stage {
             }
             disk.crash(model);
             if trace {
-                disk.files().iter().for_each(|file| eprintln!("  left: {} {}", file.path.display(), file.bytes));
+                disk.files()
+                    .iter()
+                    .for_each(|file| eprintln!("  left: {} {}", file.path.display(), file.bytes));
             }
         });
         stage.happened(Happening::PowerCut);
@@ -195,9 +199,8 @@ impl Stage {
     }
 
     fn begin_moment(&mut self) {
-        let (operation, disk, counted) = self.world.with_disk(self.node, |disk| {
-            (disk.operations(), disk.fork(), counted(disk))
-        });
+        let (operation, disk, counted) =
+            self.world.with_disk(self.node, |disk| (disk.operations(), disk.fork(), counted(disk)));
         (self.counted, self.begun) = (counted, self.world.begun());
         let in_flight = self.world.writes_in_flight(self.node);
         let (now, events) = (self.world.now(), self.desk.history.len());

@@ -34,13 +34,16 @@ pub async fn look(mut hand: Hand, write: bool) {
     }
 }
 
+/// The batches of a producer for a partition by sequence number, and whether each was acknowledged.
+type Line = BTreeMap<i32, (Rc<BatchSpec>, bool)>;
+
 /// What the history tells of what there is to ask for.
 #[derive(Default)]
 struct Known {
     commits: BTreeSet<(String, Place)>,
     configs: BTreeSet<(Uuid, String)>,
-    /// By partition, producer id and epoch: batches by sequence, and whether each was acknowledged.
-    producers: BTreeMap<(Place, i64, i16), BTreeMap<i32, (Rc<BatchSpec>, bool)>>,
+    /// By partition, producer id and epoch.
+    producers: BTreeMap<(Place, i64, i16), Line>,
 }
 
 impl Known {
@@ -80,7 +83,8 @@ impl Known {
             let Some(topic) = topic_of(hand, place.topic) else { continue };
             for attempt in 0.. {
                 let spot = (&topic, place.partition);
-                if hand.seat.committed(group, spot).await.ok().is_some() || hand.seat.desk.history.is_broken() {
+                if hand.seat.committed(group, spot).await.ok().is_some() || hand.seat.desk.history.is_broken()
+                {
                     break;
                 }
                 if attempt == ATTEMPTS {
