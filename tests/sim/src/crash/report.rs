@@ -102,7 +102,7 @@ impl Totals {
         let crashes: u64 = self.crashes.values().sum();
         let per_second = self.recoveries as f64 / real.as_secs_f64().max(1e-9);
         format!(
-            "{} workloads, {crashes} crashes, {} second crashes, {} recoveries, {} failures, {per_second:.0}/s, {:.0} s",
+            "{} workloads, {crashes} crashes, {} second, {} recoveries, {} failures, {:.0} s, {per_second:.0}/s",
             self.workloads,
             self.second_crashes,
             self.recoveries,
