@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check models sim crash bench clients fmt
+.PHONY: help run test check models sim crash kill bench clients fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,19 +35,26 @@ FROM ?= $(shell printf '%d' 0x$$(git rev-parse --short=8 HEAD 2>/dev/null || ech
 SIM_FLAGS ?=
 
 sim: ## whole brokers in a simulated world: 1,000 seeds of the commit or 5 minutes; SEED=n replays one, HOURS=n, SEEDS=n
-	@$(CARGO) build --quiet --profile sim -p ottla-sim
+	@$(CARGO) build --quiet -p ottla-sim
 ifdef SEED
-	target/sim/sim $(SEED) $(SIM_FLAGS)
+	target/debug/sim $(SEED) $(SIM_FLAGS)
 else ifdef HOURS
-	target/sim/sim --hours $(HOURS) --from $(FROM) $(SIM_FLAGS)
+	target/debug/sim --hours $(HOURS) --from $(FROM) $(SIM_FLAGS)
 else
-	target/sim/sim --seeds $(SEEDS) --seconds 300 --from $(FROM) $(SIM_FLAGS)
+	target/debug/sim --seeds $(SEEDS) --seconds 300 --from $(FROM) $(SIM_FLAGS)
 endif
+
+# The seed of what is random in a crash; MODELS=one takes each crash point under one model in turn instead of five;
+# AT='WORKLOAD OPERATION MODEL' replays one crash with a trace; ARGS='--only roll' and more: see ARGS=--help.
+SEED_OF_CRASH = $(or $(SEED),1)
+
+crash: ## a power cut at every disk operation of simulated brokers (MODELS=one, SEED=n AT='...'); of real ones: kill
+	$(CARGO) run -q -p ottla-sim --bin crash -- --seed $(SEED_OF_CRASH) $(if $(filter one,$(MODELS)),--one-model) $(ARGS) $(AT)
 
 # Rounds of kill -9 under load.
 ROUNDS ?= 200
 
-crash: ## kill -9 at random moments under load, many rounds (ROUNDS=n)
+kill: ## kill -9 of real brokers at random moments under load, many rounds (ROUNDS=n)
 	OTTLA_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test -p ottla-tests --test crash -- --nocapture
 
 bench: ## measure: start, memory, CPU, throughput beside the real Kafka (after `make clients`)

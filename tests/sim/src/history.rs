@@ -181,6 +181,46 @@ impl History {
         self.0.borrow_mut().note(Event { at, what: What::World(happening) });
     }
 
+    /// How many events there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.borrow().events.len()
+    }
+
+    /// Whether nothing was asked yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All events.
+    #[must_use]
+    pub fn events(&self) -> Ref<'_, [Event]> {
+        Ref::map(self.0.borrow(), |inner| inner.events.as_slice())
+    }
+
+    /// A history of its own that had these first `events` events; what had not ended then ends at `at` with a lost
+    /// connection.
+    #[must_use]
+    pub fn cut_off(&self, events: usize, at: Monotonic) -> History {
+        let inner = self.0.borrow();
+        let (next_op, next_batch, batches) = (inner.next_op, inner.next_batch, inner.batches.clone());
+        let mut cut = Inner { next_op, next_batch, batches, ..Inner::default() };
+        let mut open = BTreeSet::new();
+        for event in &inner.events[..events] {
+            match &event.what {
+                What::Begin(op, _) => drop(open.insert(*op)),
+                What::End(op, _) => drop(open.remove(op)),
+                What::World(_) => {}
+            }
+            cut.note(event.clone());
+        }
+        for op in open {
+            cut.note(Event { at, what: What::End(op, Outcome::Unknown(Unknown::Lost)) });
+        }
+        History(Rc::new(RefCell::new(cut)))
+    }
+
     /// Gives a batch its number; `make` is told which.
     pub fn new_batch(&self, make: impl FnOnce(BatchId) -> BatchSpec) -> Rc<BatchSpec> {
         let mut inner = self.0.borrow_mut();

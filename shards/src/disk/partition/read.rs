@@ -110,10 +110,16 @@ impl Partition {
                     let withheld = matches!(plan, ReadPlan::Withheld);
                     return Ok(Read { slices: Vec::new(), bytes: 0, slice: None, withheld, offsets });
                 }
-                ReadPlan::Slice(slice) => {
-                    let (slices, bytes) = (self.slices(slice).await?, slice.bytes());
-                    return Ok(Read { slices, bytes, slice: Some(slice), withheld: false, offsets });
-                }
+                ReadPlan::Slice(slice) => match self.slices(slice).await {
+                    Ok(slices) => {
+                        let bytes = slice.bytes();
+                        return Ok(Read { slices, bytes, slice: Some(slice), withheld: false, offsets });
+                    }
+                    Err(error) => {
+                        plan = self.plan_again(slice.segment_base, request, error)?;
+                        continue;
+                    }
+                },
                 ReadPlan::Walk(walk) => walk,
             };
             let base = walk.segment_base;
@@ -122,10 +128,7 @@ impl Partition {
                 Ok(WalkStep::Withheld) => ReadPlan::Withheld,
                 Ok(WalkStep::Nothing) => self.state.borrow().log.read_next_segment(base, request),
                 Ok(WalkStep::Need(position)) => unreachable!("a walk that needs byte {position} goes on"),
-                Err(_) if self.state.borrow().closed => return Err(DiskError::Closed),
-                // Deleted while it was looked at: the next plan says what that means.
-                Err(_) if !self.has_segment(base) => self.plan(request)?,
-                Err(error) => return Err(error),
+                Err(error) => self.plan_again(base, request, error)?,
             };
         }
     }
@@ -133,6 +136,15 @@ impl Partition {
     fn plan(&self, request: ReadRequest) -> Result<ReadPlan, DiskError> {
         let plan = self.state.borrow().log.read_plan(request);
         plan.map_err(|error| self.read_failed(request.from, error))
+    }
+
+    /// What becomes of a read that failed in a segment: where that was deleted meanwhile, the next plan says what it
+    /// means.
+    fn plan_again(&self, base: Offset, request: ReadRequest, error: DiskError) -> Result<ReadPlan, DiskError> {
+        if self.state.borrow().closed {
+            return Err(DiskError::Closed);
+        }
+        if self.has_segment(base) { Err(error) } else { self.plan(request) }
     }
 
     pub(super) fn read_failed(&self, base: Offset, error: ReadError) -> DiskError {

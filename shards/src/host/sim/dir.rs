@@ -11,7 +11,7 @@ use super::process::Node;
 use crate::host::types::{DirEntry, DiskSpace, LocalBoxFuture};
 
 fn cost(op: Op, path: &Path) -> Cost<'_> {
-    Cost { op, also: None, bytes: 0, path, fd: None }
+    Cost { op, also: None, bytes: 0, path, fd: None, write: None }
 }
 
 /// Begins an operation on one name.

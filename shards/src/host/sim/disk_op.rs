@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::disk::Op;
+use super::disk::{FileId, Op};
 use super::engine::{Engine, Event, engine, this_process};
 use super::executor::Shard;
 use super::file::SharedFd;
@@ -27,12 +27,27 @@ pub(super) enum Fate {
     IsCut,
 }
 
+/// A write that has begun and not completed.
+#[derive(Clone, Debug)]
+pub struct InFlightWrite {
+    /// The file, as its process has it open.
+    pub file: FileId,
+    /// Where the bytes go.
+    pub position: u64,
+    /// What it would write if it took place now.
+    pub bytes: Vec<u8>,
+}
+
+/// Says what a write would write now.
+pub(super) type LookAtWrite = Box<dyn Fn() -> InFlightWrite>;
+
 /// An operation under way.
 pub(super) struct Operation {
     process: ProcessId,
     shard: Rc<Shard>,
     /// Keeps the file open.
     _fd: Option<SharedFd>,
+    write: Option<LookAtWrite>,
     run: Run,
 }
 
@@ -77,6 +92,8 @@ pub(super) struct Cost<'a> {
     pub(super) path: &'a Path,
     /// Stays open meanwhile.
     pub(super) fd: Option<&'a SharedFd>,
+    /// For a write: what it is about to do.
+    pub(super) write: Option<LookAtWrite>,
 }
 
 /// Begins an operation of the calling shard's process; `what` says for people what it is.
@@ -86,7 +103,7 @@ pub(super) fn begin<T: 'static>(
     call: impl FnOnce(&Rc<Node>, Fate) -> io::Result<T> + 'static,
 ) -> DiskWait<T> {
     let (engine, process) = (engine(), this_process());
-    let Cost { op, also, bytes, path, fd } = cost;
+    let Cost { op, also, bytes, path, fd, write } = cost;
     let shard = super::engine::here();
     let latency = {
         let mut disk = process.node.disk.borrow_mut();
@@ -123,7 +140,7 @@ pub(super) fn begin<T: 'static>(
             waker.wake();
         }
     });
-    let operation = Operation { process: process.id, shard, _fd: fd.cloned(), run };
+    let operation = Operation { process: process.id, shard, _fd: fd.cloned(), write, run };
     engine.operations.borrow_mut().insert(number, operation);
     engine.after(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX), Event::Disk(number));
     DiskWait(outcome)
@@ -136,6 +153,13 @@ pub(super) fn complete(engine: &Rc<Engine>, number: u64) {
     let on = engine.on(Some(&operation.shard));
     (operation.run)(engine, Fate::Completes);
     drop(on);
+}
+
+/// The writes under way of the processes that `is_meant`, in the order in which they began.
+pub(super) fn writes_in_flight(engine: &Engine, is_meant: impl Fn(ProcessId) -> bool) -> Vec<InFlightWrite> {
+    let all = engine.operations.borrow();
+    let meant = all.values().filter(|operation| is_meant(operation.process));
+    meant.filter_map(|operation| operation.write.as_ref().map(|look| look())).collect()
 }
 
 /// The operations of a process that are under way.

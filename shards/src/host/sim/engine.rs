@@ -260,6 +260,11 @@ impl Engine {
         number
     }
 
+    /// How many numbers were given.
+    pub(super) fn begun(&self) -> u64 {
+        self.numbers.get()
+    }
+
     pub(super) fn node(&self, node: NodeId) -> Rc<Node> {
         Rc::clone(&self.nodes.borrow()[node.0 as usize])
     }

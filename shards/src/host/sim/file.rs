@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ottla::limits::BLOCK_BYTES;
 
 use super::disk::{FileId, Op};
-use super::disk_op::{Cost, Fate, begin};
+use super::disk_op::{Cost, Fate, InFlightWrite, LookAtWrite, begin};
 use super::engine::{Engine, engine, engine_of, here, this_process};
 use super::process::{Node, ProcessId};
 use crate::host::buffer::{AlignedBuf, WriteSlice};
@@ -123,7 +123,7 @@ impl File {
         let (at, name) = (path.clone(), path.display().to_string());
         let what = move || format!("open {name} {}", flags(how));
         let opened = begin(
-            Cost { op: Op::Open, also: None, bytes: 0, path: &at, fd: None },
+            Cost { op: Op::Open, also: None, bytes: 0, path: &at, fd: None, write: None },
             what,
             move |node, fate| {
                 process.one_more_descriptor()?;
@@ -161,7 +161,7 @@ impl File {
     }
 
     fn cost(&self, op: Op, bytes: u64) -> Cost<'_> {
-        Cost { op, also: None, bytes, path: &self.fd.0.path, fd: Some(&self.fd) }
+        Cost { op, also: None, bytes, path: &self.fd.0.path, fd: Some(&self.fd), write: None }
     }
 
     /// Reads `bytes` bytes from `position`; fewer when the file ends before. On a direct file both must be
@@ -232,16 +232,21 @@ impl File {
     ) -> io::Result<usize> {
         let engine = engine();
         let is_late = engine.draw(|random| random.chance(LATE_PER_MILLION));
-        let bytes = RefCell::new((!is_late).then(|| gathered(slices, skip)));
+        let bytes = Rc::new(RefCell::new((!is_late).then(|| gathered(slices, skip))));
         let slices = Rc::clone(slices);
         let (file, at, text) = (self.fd.id(), position + skip as u64, self.fd.text());
+        let (taken, from) = (Rc::clone(&bytes), Rc::clone(&slices));
+        let look: LookAtWrite = Box::new(move || {
+            let bytes = taken.borrow().clone().unwrap_or_else(|| gathered(&from, skip));
+            InFlightWrite { file, position: at, bytes }
+        });
         let left = slices.iter().map(WriteSlice::len).sum::<usize>() - skip;
         let what = move || format!("write {at}+{left} of {} {durability:?}", text());
         let also = match durability {
             Durability::None => None,
             Durability::DataSync => Some(Op::SyncData),
         };
-        let cost = Cost { also, ..self.cost(Op::Write, left as u64) };
+        let cost = Cost { also, write: Some(look), ..self.cost(Op::Write, left as u64) };
         let wait = begin(cost, what, move |node, fate| {
             let bytes = bytes.take().unwrap_or_else(|| gathered(&slices, skip));
             write(node, fate, (file, at), &bytes, durability)

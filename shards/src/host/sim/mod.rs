@@ -48,6 +48,7 @@ pub use self::{
         remove_dir_all, remove_file, rename, sync_dir, sync_file_system,
     },
     disk::{CrashModel, Disk},
+    disk_op::InFlightWrite,
     executor::{
         JoinHandle, StartError, run_local, run_shards, shard_id, shard_slot, shard_stats, spawn,
         spawn_detached, spawn_in, yield_now,

@@ -14,6 +14,7 @@ use ottla::ids::{ShardId, TimestampMs};
 use ottla::time::Monotonic;
 
 use super::disk::{CrashModel, Disk};
+use super::disk_op::{self, InFlightWrite};
 use super::engine::Engine;
 use super::executor::start_shard;
 use super::network::{CLIENT, ConnectionInfo, NetworkFaults, SERVER};
@@ -227,6 +228,20 @@ impl World {
         let mut disk = node.disk.borrow_mut();
         disk.set_now(self.engine().now());
         look(&mut disk)
+    }
+
+    /// The writes of a machine's processes that have begun and not completed, in the order in which they began. A
+    /// crash at this moment may leave any part of them.
+    #[must_use]
+    pub fn writes_in_flight(&self, node: NodeId) -> Vec<InFlightWrite> {
+        let engine = self.engine();
+        disk_op::writes_in_flight(engine, |process| engine.process(process).node.id == node)
+    }
+
+    /// A number that is another one whenever an operation has begun.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.engine().begun()
     }
 
     /// What a machine's clock on the wall shows.

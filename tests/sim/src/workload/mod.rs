@@ -27,9 +27,8 @@ use crate::history::History;
 use crate::random::Random;
 
 pub use plan::{ClerkPlan, Kinds, Plan, PlanOptions, ProducerPlan, ReaderPlan, TopicPlan};
+pub use seat::{Portion, Seat, place};
 pub use verify::verify;
-
-use seat::Seat;
 
 /// A topic that actors may use.
 #[derive(Debug)]
