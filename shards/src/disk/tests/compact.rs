@@ -463,7 +463,7 @@ fn a_full_disk_pauses_compaction_and_another_failure_ends_the_log_dir() {
         }
         let expected = values_of(&partition).await;
         let ballast = path.join("ballast");
-        let free = broker.dir.space().await.expect("it is there").available;
+        let free = broker.dir.space().await.expect("it is there").free;
         std::fs::write(&ballast, vec![1; usize::try_from(free - 60_000).expect("small")]).expect("a file");
         assert_eq!(clean(&partition, Duration::ZERO).await, Some(Cleaned::DiskFull));
         assert!(!broker.dir.is_offline());
