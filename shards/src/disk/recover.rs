@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla::canary::{self, Canary};
 use ottla::ids::{FilePosition, Offset, TimestampMs, TopicId, TopicPartition};
 use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::log::damage::Damage;
@@ -115,7 +116,9 @@ impl ShardDisk {
             dir.fail(failure);
         }
         result?;
-        dir.sync_names().await?;
+        if !canary::is(Canary::PartitionNameUnsynced) {
+            dir.sync_names().await?;
+        }
         let place = self.place(dir, name, with.topic_id);
         let mut log = Log::new(with.config, Offset::ZERO, host::random_u64(), host::now());
         log.set_replicated(with.replicated);
@@ -132,7 +135,7 @@ impl ShardDisk {
                 let entries = patient::read_dir(path).await?;
                 let occupied =
                     entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
-                if occupied {
+                if occupied && !canary::is(Canary::DirectoryReused) {
                     let reason = "it holds records, where a new partition is to be made";
                     return Err(DiskError::corrupt(path, reason));
                 }
@@ -320,7 +323,8 @@ impl Loading<'_> {
             log_start_offset: found.log_start,
             recovery_point: found.recovery_point,
             clean: found.was_clean,
-            limit: None,
+            limit: (!found.was_clean && canary::is(Canary::RecoveryStopsAtPoint))
+                .then_some(found.recovery_point),
             high_watermark: with.replicated.then(|| found.high_watermark.unwrap_or(Offset::ZERO)),
             jitter_seed: host::random_u64(),
         };
@@ -534,7 +538,7 @@ impl Loading<'_> {
         for damage in &loaded.damage {
             self.report(damage).await?;
         }
-        for cut in &loaded.cuts {
+        for cut in loaded.cuts.iter().filter(|_| !canary::is(Canary::TornTailKept)) {
             let path = self.path(cut.segment_base, SegmentFileKind::Log);
             let file = self.open(cut.segment_base).await?;
             file.set_len(cut.bytes.0).await.at("cut", &path)?;
@@ -552,7 +556,7 @@ impl Loading<'_> {
         }
         let is_changed = !loaded.cuts.is_empty() || !loaded.remove_segments.is_empty();
         let relies_on_more = is_changed || loaded.log.log_end_offset() > found.recovery_point;
-        if relies_on_more && self.synced == Synced::OneByOne {
+        if relies_on_more && self.synced == Synced::OneByOne && !canary::is(Canary::RecoveredUnsynced) {
             self.sync(loaded).await?;
         }
         Ok(())
