@@ -554,9 +554,13 @@ impl Loading<'_> {
         for &offset in &loaded.remove_snapshots {
             remove_if_there(&self.path(offset, SegmentFileKind::ProducerSnapshot)).await?;
         }
+        // Even where no record has to be relied on: the process before may have been killed between making a file and
+        // syncing its name, and what is appended to that file next must not go with the name.
+        let has_unsure_names = !found.was_clean && !files.segments.is_empty();
         let is_changed = !loaded.cuts.is_empty() || !loaded.remove_segments.is_empty();
-        let relies_on_more = is_changed || loaded.log.log_end_offset() > found.recovery_point;
-        if relies_on_more && self.synced == Synced::OneByOne && !canary::is(Canary::RecoveredUnsynced) {
+        let relies_on_more =
+            is_changed || has_unsure_names || loaded.log.log_end_offset() > found.recovery_point;
+        if relies_on_more && self.synced == Synced::OneByOne {
             self.sync(loaded).await?;
         }
         Ok(())
@@ -564,6 +568,9 @@ impl Loading<'_> {
 
     /// What a crash may have left in the caches of the device, and the names of files, become durable.
     async fn sync(&self, loaded: &Loaded) -> Result<(), DiskError> {
+        if canary::is(Canary::RecoveredUnsynced) {
+            return Ok(());
+        }
         let mut scanned = self.scanned.clone();
         scanned.dedup();
         for base in scanned.into_iter().filter(|base| !loaded.remove_segments.contains(base)) {

@@ -5,6 +5,7 @@
 //! before anything of it is sent, and ends once, after everything that will ever be known of it is known.
 
 use std::cell::{Ref, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use ottla::time::Monotonic;
 use ottla_wire::Uuid;
 
 use crate::check::{Checker, Violation};
-use crate::client::{CommittedOffset, FoundOffset, NewTopic, OffsetQuery, Outcome, SeenTopic};
+use crate::client::{CommittedOffset, FoundOffset, NewTopic, OffsetQuery, Outcome, SeenTopic, Unknown};
 use crate::records::{BatchId, BatchSpec, Batches, SeenRecord};
 
 /// An operation's number, in the order of their beginnings.
@@ -154,6 +155,10 @@ struct Inner {
     next_batch: u32,
     checker: Checker,
     violation: Option<Violation>,
+    /// Errors and unknown fates, by name.
+    tally: BTreeMap<String, u64>,
+    /// Prints events as they come.
+    is_live: bool,
 }
 
 impl History {
@@ -198,6 +203,23 @@ impl History {
         Ref::map(self.0.borrow(), |inner| &inner.checker)
     }
 
+    /// Prints every event on standard error as it comes.
+    pub fn print(&self) {
+        self.0.borrow_mut().is_live = true;
+    }
+
+    /// How often operations ended with which error or in which doubt.
+    #[must_use]
+    pub fn tally(&self) -> BTreeMap<String, u64> {
+        self.0.borrow().tally.clone()
+    }
+
+    /// Whether something was seen that no correct broker could have done.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.borrow().violation.is_some()
+    }
+
     /// What no correct broker could have done, if it was seen.
     #[must_use]
     pub fn violation(&self) -> Option<Violation> {
@@ -227,7 +249,7 @@ impl History {
     #[must_use]
     pub fn tell(&self, place: Option<Place>, count: usize) -> String {
         let inner = self.0.borrow();
-        let mut ops = std::collections::BTreeSet::new();
+        let mut ops = BTreeSet::new();
         let mut chosen = Vec::new();
         for event in &inner.events {
             let concerns = match &event.what {
@@ -255,12 +277,30 @@ impl History {
 
 impl Inner {
     fn note(&mut self, event: Event) {
+        if self.is_live {
+            eprintln!("{event}");
+        }
+        if let What::End(_, outcome) = &event.what
+            && let Some(name) = name_of(outcome)
+        {
+            *self.tally.entry(name).or_insert(0) += 1;
+        }
         if self.violation.is_none()
             && let Err(violation) = self.checker.apply(&event)
         {
             self.violation = Some(violation);
         }
         self.events.push(event);
+    }
+}
+
+/// How an operation that did not succeed is counted.
+fn name_of(outcome: &Outcome<Answer>) -> Option<String> {
+    match outcome {
+        Outcome::Ok(_) => None,
+        Outcome::Refused(code) => Some(format!("refused {}", code.name())),
+        Outcome::Unknown(Unknown::Code(code)) => Some(format!("unknown {}", code.name())),
+        Outcome::NotSent | Outcome::Unknown(_) | Outcome::Garbled(_) => Some(format!("{outcome:?}")),
     }
 }
 

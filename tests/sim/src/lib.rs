@@ -1,7 +1,8 @@
 //! Whole brokers in a simulated world, loaded, hurt and judged.
 //!
 //! [`client`] speaks Kafka's protocol in virtual time, [`workload`] draws from a seed what is asked, [`history`] keeps
-//! what was asked and answered, and [`check`] says what a correct broker could not have answered. Nothing here is part
+//! what was asked and answered, [`check`] says what a correct broker could not have answered, and [`run`] makes the
+//! world of a seed, with its crashes and failures, around all of it. Nothing here is part
 //! of a broker; everything is owned by the one thread that runs a seed.
 
 pub mod check;
@@ -9,4 +10,5 @@ pub mod client;
 pub mod history;
 pub mod random;
 pub mod records;
+pub mod run;
 pub mod workload;

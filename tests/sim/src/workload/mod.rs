@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ottla_shards::host::spawn_detached;
+use ottla_shards::host::{sleep, spawn_detached};
 use ottla_wire::Uuid;
 
 use crate::client::NewTopic;
@@ -121,6 +121,14 @@ impl Desk {
         for (number, clerk) in plan.clerks.iter().cloned().enumerate() {
             let seat = Seat::new(self, random, &format!("clerk {number}"));
             self.employ(async move { clerk::run(seat, number, clerk).await });
+        }
+    }
+
+    /// Works until every actor has ended; a client's main task.
+    pub async fn work(self: Rc<Self>, plan: Plan, random: Random) {
+        self.start(&plan, &random);
+        while !self.is_idle() {
+            sleep(Duration::from_millis(50)).await;
         }
     }
 

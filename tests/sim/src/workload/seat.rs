@@ -216,8 +216,10 @@ impl Seat {
     ) -> Vec<Outcome<i64>> {
         let name = self.name_of(topic);
         let mut begun = Vec::with_capacity(batches.len());
+        let connection = self.connection().await;
         for batch in batches {
-            let Some(connection) = self.connection().await else {
+            // What follows a batch that was not sent is not sent either: the order is the producer's.
+            let Some(connection) = connection.as_ref().filter(|it| !it.is_closed()) else {
                 begun.push(None);
                 continue;
             };
@@ -232,7 +234,10 @@ impl Seat {
                     self.end(op, outcome, Answer::Appended)
                 }
                 Some((op, Err(error))) => self.end(op, error.into(), Answer::Appended),
-                None => Outcome::NotSent,
+                None => {
+                    self.desk.count("batches held back");
+                    Outcome::NotSent
+                }
             };
             outcomes.push(outcome);
         }
@@ -314,7 +319,7 @@ async fn read_back_on(
             Outcome::Ok(seen) => seen,
             // The log begins later than that: begin again where it does.
             Outcome::Refused(ErrorCode::OffsetOutOfRange) => {
-                let found = match find_start(connection, desk, topic, partition).await {
+                let found = match find_start(connection, topic, partition).await {
                     Outcome::Ok(found) if found > next => found,
                     Outcome::Ok(_) => return Outcome::Refused(ErrorCode::OffsetOutOfRange),
                     outcome => return outcome.map(|_| SeenRecords::default()),
@@ -340,10 +345,8 @@ async fn read_back_on(
     }
 }
 
-async fn find_start(connection: &Connection, desk: &Desk, topic: &Topic, partition: i32) -> Outcome<i64> {
-    // By id there is no ListOffsets; a fetch at the end that is sure tells where the log starts.
-    let end = desk.history.checker().partition(place(topic, partition)).map_or(0, |it| it.sure_end());
-    let portion = Portion { bytes_max: 1, wait_ms: 0 };
-    let name = TopicName::Id(topic.id);
-    fetch_on(connection, desk, (name, partition), end, portion).await.map(|seen| seen.log_start)
+/// Where the log starts. The topic exists for sure, so that its name means it.
+async fn find_start(connection: &Connection, topic: &Topic, partition: i32) -> Outcome<i64> {
+    let found = connection.list_offset(&topic.new.name, partition, OffsetQuery::Earliest).await;
+    found.map(|found| found.offset)
 }
