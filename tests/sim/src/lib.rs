@@ -5,6 +5,7 @@
 //! world of a seed, with its crashes and failures, around all of it. Nothing here is part
 //! of a broker; everything is owned by the one thread that runs a seed.
 
+pub mod canaries;
 pub mod check;
 pub mod client;
 pub mod history;
