@@ -381,7 +381,9 @@ impl Checker {
             open.existed && open.action.topic().is_some_and(|topic| self.topics.surely_exists(topic));
         match code {
             ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => {
-                let excused = self.excuses.stopping || crossed_boots || !topic_is_sure;
+                // A partition that could not be opened is not there until the next start.
+                let excused =
+                    self.excuses.disks || self.excuses.stopping || crossed_boots || !topic_is_sure;
                 ensure(excused, Invariant::TopicLost, || format!("{code} for a topic that exists"))
             }
             ErrorCode::KafkaStorageError

@@ -135,7 +135,6 @@ fn leaves_nothing(code: ErrorCode) -> bool {
             | ErrorCode::InconsistentTopicId
             | ErrorCode::MessageTooLarge
             | ErrorCode::CoordinatorLoadInProgress
-            | ErrorCode::NotCoordinator
             | ErrorCode::InvalidTopicException
             | ErrorCode::RecordListTooLarge
             | ErrorCode::InvalidRequiredAcks

@@ -216,6 +216,12 @@ impl Scenario {
         if (self.has_broken_disk || self.has_full_disk) && !stays_full {
             self.heal();
         }
+        if self.has_broken_disk {
+            // What a failed sync has lost looks whole until the machine starts anew: whoever gets a new disk does that.
+            let model = *self.random.pick(&CrashModel::ALL);
+            self.world.power_cut(self.node, model);
+            self.happened(Happening::PowerCut);
+        }
         (self.has_broken_disk, self.has_full_disk) = (false, stays_full);
         self.happened(if self.has_full_disk { Happening::DisksFail } else { Happening::DisksHeal });
         self.happened(Happening::Started);
