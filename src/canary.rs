@@ -60,7 +60,7 @@ canaries! {
     18 canary_18 CleanMarkerKept: "the note of a clean stop outlives the next start", "Redpanda #9711";
     19 canary_19 CleanDespiteFailure: "a stop that could not close its logs is noted as clean", "KAFKA-15375, KAFKA-10471";
     20 canary_20 SnapshotAhead: "a producer snapshot is written before its records, and trusted", "";
-    21 canary_21 ProducersForgotten: "recovery forgets what the producer snapshot holds", "";
+    21 canary_21 ProducersForgotten: "a start forgets what the producer snapshot holds", "";
     22 canary_22 SequenceUnchecked: "a batch of any sequence number is taken", "";
     23 canary_23 AppendedOutOfTurn: "an append that waits lets a later one pass", "KAFKA-19407";
     24 canary_24 DirtyRead: "readers see what is not on disk", "";
@@ -72,7 +72,7 @@ canaries! {
     30 canary_30 DeletionEarly: "DeleteRecords is answered before its checkpoint is durable", "";
     31 canary_31 RepliesSwapped: "a reply that is ready first leaves first", "";
     32 canary_32 RecoveredUnsynced: "recovery serves what it found without syncing it", "";
-    33 canary_33 EndForgotten: "retention removes the last records before the next segment's file is there", "";
+    33 canary_33 EndForgotten: "retention removes the last records before anything durable says where the log ends", "";
     34 canary_34 RetryAckedEarly: "a repeated batch is answered before the first one is on disk", "Redpanda PR #5356";
     35 canary_35 FullDiskIgnored: "a write that a full disk refused counts as done", "";
 }

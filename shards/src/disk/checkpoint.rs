@@ -130,10 +130,13 @@ impl Partition {
             self.write_ahead(&snapshot).await?;
         }
         self.durable.reach(end).await?;
-        if !canary::is(Canary::RollNotAwaited) {
-            self.wait_finished().await?;
-        }
-        let turn = self.housekeeping_turn().await?;
+        let turn = match canary::is(Canary::RollNotAwaited) {
+            true => None,
+            false => {
+                self.wait_finished().await?;
+                Some(self.housekeeping_turn().await?)
+            }
+        };
         let result = self.write_checkpoint(end, snapshot).await;
         drop(turn);
         if let Err(DiskError::Io(failure)) = &result {

@@ -594,7 +594,10 @@ impl LogDir {
     /// When the directory is offline or a partition of it was not closed; the next start recovers then.
     pub async fn finish_clean(&self) -> Result<(), DiskError> {
         let open = self.open.load(Ordering::Relaxed);
-        if open > 0 && !canary::is(Canary::CleanDespiteFailure) {
+        if (open > 0 || self.is_offline()) && canary::is(Canary::CleanDespiteFailure) {
+            return self.mark_clean().await;
+        }
+        if open > 0 {
             let reason = format!("{open} partitions were not closed");
             return Err(DiskError::Offline { dir: self.path.clone(), reason });
         }
@@ -606,6 +609,10 @@ impl LogDir {
             self.write_offsets(kind).await?;
         }
         self.check()?;
+        self.mark_clean().await
+    }
+
+    async fn mark_clean(&self) -> Result<(), DiskError> {
         let archive = clean::encode(&CleanLog { partitions: std::mem::take(&mut *locked(&self.closed)) });
         let (marker_path, clean_path) = (self.path.join(MARKER_FILE), self.path.join(CLEAN_FILE));
         patient::write_whole_durably(&clean_path, &archive).await?;

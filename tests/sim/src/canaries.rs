@@ -54,7 +54,9 @@ impl Catch {
     #[must_use]
     pub fn seen_by(&self) -> String {
         match (self.violation.invariant, self.violation.detail.strip_prefix("the broker panicked: ")) {
-            (Invariant::Stuck, Some(text)) => format!("an assertion: {}", text.lines().next().unwrap_or(text)),
+            (Invariant::Stuck, Some(text)) => {
+                format!("an assertion: {}", text.lines().next().unwrap_or(text))
+            }
             (Invariant::Stuck, None) => format!("Stuck: {}", self.violation.detail),
             (invariant, _) => format!("{invariant:?}"),
         }
@@ -74,8 +76,7 @@ pub fn run_planted(canary: Option<Canary>, seed: u64, options: RunOptions) -> (S
 /// Runs seeds until the bug is caught or the budget is used up; `tell` hears of every seed.
 pub fn hunt(canary: Canary, budget: Budget, options: RunOptions, mut tell: impl FnMut(&Hunt)) -> Hunt {
     let begun = Instant::now();
-    let mut hunt =
-        Hunt { canary, seeds: 0, struck: 0, catch: None, red: Vec::new(), took: Duration::ZERO };
+    let mut hunt = Hunt { canary, seeds: 0, struck: 0, catch: None, red: Vec::new(), took: Duration::ZERO };
     for seed in (budget.from..).take(usize::try_from(budget.seeds_max).unwrap_or(usize::MAX)) {
         let (result, struck) = run_planted(Some(canary), seed, options);
         hunt.seeds += 1;
@@ -98,7 +99,9 @@ pub fn hunt(canary: Canary, budget: Budget, options: RunOptions, mut tell: impl 
 /// The result of all hunts, one line each.
 #[must_use]
 pub fn table(hunts: &[Hunt]) -> String {
-    let mut text = String::from("| canary | breaks | known as | seeds | reached in | seen by |\n|---|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "| canary | breaks | known as | seeds | reached in | seen by |\n|---|---|---|---|---|---|\n",
+    );
     for Hunt { canary, seeds, struck, catch, .. } in hunts {
         let seen = match catch {
             Some(catch) => format!("seed {}: {}", catch.seed, catch.seen_by()),

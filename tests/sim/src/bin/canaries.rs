@@ -95,7 +95,12 @@ fn many(args: &Args, chosen: &[Canary]) -> ExitCode {
     hunts.sort_by_key(|hunt: &Hunt| hunt.canary);
     print!("{}", table(&hunts));
     let caught = hunts.iter().filter(|hunt| hunt.catch.is_some()).count();
-    println!("{caught} of {} caught; {} of {} seeds fail without any: {red:?}", hunts.len(), red.len(), args.green);
+    println!(
+        "{caught} of {} caught; {} of {} seeds fail without any: {red:?}",
+        hunts.len(),
+        red.len(),
+        args.green
+    );
     if caught == hunts.len() && red.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

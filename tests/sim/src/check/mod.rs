@@ -247,8 +247,9 @@ impl Checker {
                 register.begin(op, since, value.clone());
             }
             Action::Produce(place, batch) => {
+                let boot = self.boot();
                 let partition = self.partition_of(*place);
-                partition.begin_append(batch);
+                partition.begin_append(batch, boot);
                 open.view = Some(partition.view());
             }
             Action::DeleteRecords(place, before) => {
@@ -382,8 +383,7 @@ impl Checker {
         match code {
             ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => {
                 // A partition that could not be opened is not there until the next start.
-                let excused =
-                    self.excuses.disks || self.excuses.stopping || crossed_boots || !topic_is_sure;
+                let excused = self.excuses.disks || self.excuses.stopping || crossed_boots || !topic_is_sure;
                 ensure(excused, Invariant::TopicLost, || format!("{code} for a topic that exists"))
             }
             ErrorCode::KafkaStorageError
