@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check sim crash bench clients fmt
+.PHONY: help run test check sim canaries crash bench clients fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,13 @@ CASES ?= 5000
 
 sim: ## the cores' models in virtual time with many more cases (CASES=n)
 	PROPTEST_CASES=$(CASES) $(CARGO) test -p ottla
+
+# The most seeds and seconds for each planted bug.
+SEEDS ?= 10000
+SECONDS_EACH ?= 600
+
+canaries: ## plant bugs and run seeds until the simulator has caught each (SEEDS=n, SECONDS_EACH=n)
+	$(CARGO) run -q -p ottla-sim --bin canaries -- --seeds $(SEEDS) --seconds $(SECONDS_EACH)
 
 # Rounds of kill -9 under load.
 ROUNDS ?= 200
