@@ -36,6 +36,7 @@ pub struct Starting {
     mesh: Rc<Mesh<Query, Answer>>,
     disk: OnceCell<Rc<ShardDisk>>,
     shard: OnceCell<Rc<Shard>>,
+    connections: OnceCell<Rc<Connections>>,
     stopped: Notify,
 }
 
@@ -47,10 +48,15 @@ pub(super) async fn run(seat: Seat<Query, Answer>, plan: Arc<Plan>) {
         mesh,
         disk: OnceCell::new(),
         shard: OnceCell::new(),
+        connections: OnceCell::new(),
         stopped: Notify::new(),
     });
-    let serving = Rc::clone(&starting);
-    starting.mesh.serve(move |asker, query| serve(Rc::clone(&serving), asker, query));
+    // The mesh belongs to the shard: one that held it would never be freed.
+    let serving = Rc::downgrade(&starting);
+    starting.mesh.serve(move |asker, query| {
+        let serving = serving.upgrade().expect("nothing is served after the shard's end");
+        serve(serving, asker, query)
+    });
     if starting.mesh.shard() == CONTROLLER_SHARD {
         leader::lead(&starting).await;
     } else {
@@ -128,7 +134,9 @@ impl Starting {
             config: Arc::clone(&plan.config),
             image,
         });
-        shard.set_connections(Connections::new(net_config(plan), Rc::clone(&shard)));
+        let connections = Connections::new(net_config(plan), Rc::clone(&shard));
+        shard.set_connections(&connections);
+        assert!(self.connections.set(connections).is_ok(), "a shard is put together once");
         let timed = Rc::clone(&shard);
         spawn_detached(async move { timed.groups.keep_time(&timed).await });
         shard

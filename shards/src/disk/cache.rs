@@ -27,7 +27,7 @@ pub struct ChunkCache {
 }
 
 impl ChunkCache {
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "sim")))]
     pub(super) fn is_sweeping(&self) -> bool {
         self.sweeping.get()
     }
@@ -80,7 +80,7 @@ impl ShardDisk {
     }
 
     /// Drops the oldest written chunk of all, whatever the limit says.
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "sim")))]
     pub(super) fn evict_for_test(&self) -> bool {
         self.evict_older_than(None)
     }

@@ -42,7 +42,7 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "sim")))]
     pub(super) fn is_running(&self) -> bool {
         self.running.get()
     }

@@ -8,7 +8,7 @@
 //! When the system has no descriptor left, [`patient`](super::patient) takes some from here.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use ottla::ids::Offset;
@@ -18,7 +18,7 @@ use super::patient;
 use crate::host::{File, OpenHow};
 
 /// What a file was opened for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Use {
     /// Reads and writes of whole blocks, past the page cache where the file system can.
     Blocks,
@@ -27,7 +27,7 @@ pub enum Use {
 }
 
 /// Names an open file: a partition's number on this shard, a segment of it, and the purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FdKey {
     /// The number that the shard gave the partition.
     pub partition: u32,
@@ -45,7 +45,7 @@ struct Entry {
 /// The open files of a shard.
 pub struct FdCache {
     limit: usize,
-    entries: RefCell<HashMap<FdKey, Entry>>,
+    entries: RefCell<BTreeMap<FdKey, Entry>>,
     /// Every cached key, and keys that were forgotten since; the front is asked first to go.
     ring: RefCell<VecDeque<FdKey>>,
 }
@@ -100,7 +100,7 @@ impl FdCache {
     }
 
     /// Puts a file in the place of the one that is cached.
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "sim")))]
     pub(super) fn put_for_test(&self, key: FdKey, file: File) {
         self.insert(key, file);
     }
@@ -115,7 +115,7 @@ impl FdCache {
             let mut ring = self.ring.borrow_mut();
             ring.push_back(key);
             if ring.len() > 2 * self.limit {
-                let (entries, mut seen) = (self.entries.borrow(), HashSet::new());
+                let (entries, mut seen) = (self.entries.borrow(), BTreeSet::new());
                 ring.retain(|key| entries.contains_key(key) && seen.insert(*key));
             }
         }

@@ -4,7 +4,7 @@
 //! cache holds is a copy that may be dropped at any time. It is thrown away with its segment.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use ottla::ids::Offset;
@@ -21,7 +21,7 @@ struct Entry {
 
 #[derive(Default)]
 struct Content {
-    entries: HashMap<SegmentKey, Entry>,
+    entries: BTreeMap<SegmentKey, Entry>,
     /// The keys, and keys that were forgotten since; the front is asked first to go.
     ring: VecDeque<SegmentKey>,
     bytes: usize,

@@ -47,5 +47,5 @@ pub use recover::{LoadedPartition, OpenWith, Synced};
 pub use settings::DiskSettings;
 pub use shard_disk::ShardDisk;
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "sim")))]
 mod tests;

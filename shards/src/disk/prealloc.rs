@@ -192,7 +192,7 @@ impl ZeroAhead {
     }
 
     /// Pretends that a piece is in flight, or that it has ended.
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "sim")))]
     pub(super) fn hold_for_test(&mut self, piece: Option<Range<FilePosition>>) {
         self.busy = piece;
     }

@@ -115,7 +115,7 @@ impl ShardDisk {
     }
 
     /// Whether no task of this shard's disk runs or waits for a moment to come.
-    #[cfg(test)]
+    #[cfg(all(test, not(feature = "sim")))]
     pub(super) fn is_idle_for_test(&self) -> bool {
         self.flushes.is_empty() && !self.cache.is_sweeping() && !self.checkpoints.is_running()
     }

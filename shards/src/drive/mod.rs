@@ -18,7 +18,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use ottla::config::BrokerConfig;
@@ -77,7 +77,8 @@ pub struct Shard {
     pub listeners: Arc<[Arc<str>]>,
     /// The loggers of the process.
     pub loggers: Loggers,
-    connections: OnceCell<Rc<Connections>>,
+    /// They hold the shard, which serves them: whoever has put both together keeps them.
+    connections: OnceCell<Weak<Connections>>,
     /// Its group coordinator.
     pub groups: Groups,
     config: RefCell<Arc<BrokerConfig>>,
@@ -177,16 +178,17 @@ impl Shard {
     /// # Panics
     /// Before they are there, which is part of the start.
     #[must_use]
-    pub fn connections(&self) -> &Rc<Connections> {
-        self.connections.get().expect("connections are there before the first one comes")
+    pub fn connections(&self) -> Rc<Connections> {
+        let connections = self.connections.get().and_then(Weak::upgrade);
+        connections.expect("connections are there before the first one comes, and as long as the shard")
     }
 
-    /// Gives the shard its connections, which need the shard to serve them.
+    /// Gives the shard its connections, which need the shard to serve them and live as long as the caller keeps them.
     ///
     /// # Panics
     /// When it has them already.
-    pub fn set_connections(&self, connections: Rc<Connections>) {
-        assert!(self.connections.set(connections).is_ok(), "a shard has its connections once");
+    pub fn set_connections(&self, connections: &Rc<Connections>) {
+        assert!(self.connections.set(Rc::downgrade(connections)).is_ok(), "a shard has its connections once");
     }
 
     /// Makes this shard the controller's.

@@ -2,8 +2,9 @@
 //!
 //! Everything that the shards want from the outside — tasks, timers, files, sockets, the clock, random numbers,
 //! wake-ups between cores — has one name here. `host/glommio` is the real machine: one glommio executor per shard
-//! with an io_uring ring of our own inside it. A simulated machine brings the same names, so that
-//! `use crate::host::{File, Stream, now}` never changes. Nothing outside `host/` may name glommio or io_uring.
+//! with an io_uring ring of our own inside it. `host/sim`, with the feature `sim`, is a world of simulated machines in
+//! one thread that brings the same names, so that `use crate::host::{File, Stream, now}` never changes. Nothing outside
+//! `host/` may name glommio or io_uring, or ask the system for anything.
 //!
 //! # Contract of the seam
 //!
@@ -48,9 +49,10 @@ pub use glommio::*;
 #[cfg(feature = "sim")]
 pub use sim::{
     Bell, Doorbell, File, JoinHandle, Listener, ProbeError, Ready, SharedFd, Sleep, StartError, Stream,
-    StreamSeed, Timeout, available_cpus, canonicalize, catch_signals, create_dir, create_dir_all, disk_space, exists,
-    exit_start, hold_until_the_end, host_name, indirect_file_system, now, probe, raise_descriptor_limit,
-    random_bytes, random_u64, read_dir, refuse_huge_pages, release_held, remove_dir_all, remove_file, rename,
-    run_local, run_shards, say, shard_id, shard_slot, shard_stats, sleep, sleep_until, spawn, spawn_blocking,
-    spawn_detached, spawn_in, stop_signal, sync_dir, sync_file_system, timeout, wall_ms, yield_now,
+    StreamSeed, Timeout, available_cpus, canonicalize, catch_signals, create_dir, create_dir_all, disk_space,
+    exists, exit_start, hold_until_the_end, host_name, indirect_file_system, now, probe,
+    raise_descriptor_limit, random_bytes, random_u64, read_dir, refuse_huge_pages, release_held,
+    remove_dir_all, remove_file, rename, run_local, run_shards, say, shard_id, shard_slot, shard_stats,
+    sleep, sleep_until, spawn, spawn_blocking, spawn_detached, spawn_in, stop_signal, sync_dir,
+    sync_file_system, timeout, wall_ms, yield_now,
 };

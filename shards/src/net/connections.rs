@@ -66,6 +66,16 @@ pub struct Connections {
     left: Notify,
 }
 
+/// Forgets the connections of a shard that ends: each of them holds all.
+struct AtTheEnd(Rc<Connections>);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        let all = (self.0.live.take(), self.0.to_flush.take());
+        drop(all);
+    }
+}
+
 impl Connections {
     /// The connections of the current shard; none so far.
     #[must_use]
@@ -180,6 +190,7 @@ impl Connections {
     }
 
     async fn flush_ready_replies(self: Rc<Self>) {
+        let _end = AtTheEnd(Rc::clone(&self));
         loop {
             self.flush.notified().await;
             let mut ready = self.to_flush.take();

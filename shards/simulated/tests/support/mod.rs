@@ -13,10 +13,10 @@ use ottla::protocol::records::record::RecordIter;
 use ottla::protocol::records::{BatchBuilder, BatchIter, NewRecord};
 use ottla_shards::host::Stream;
 use ottla_shards::host::sim::{NodeId, ProcessId, ProcessState, World};
-use ottla_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
-use ottla_wire::create_topics_response::CreateTopicsResponse;
 use ottla_wire::api_versions_request::ApiVersionsRequest;
 use ottla_wire::api_versions_response::ApiVersionsResponse;
+use ottla_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use ottla_wire::create_topics_response::CreateTopicsResponse;
 use ottla_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::fetch_response::FetchResponse;
 use ottla_wire::frame::{decode_response_header, encode_request};
@@ -34,16 +34,22 @@ pub struct Cluster {
     pub world: World,
     pub node: NodeId,
     pub broker: ProcessId,
+    settings: &'static [(&'static str, &'static str)],
 }
 
 impl Cluster {
     /// A broker of two shards that is ready.
     pub fn new(seed: u64) -> Cluster {
+        Cluster::with(seed, &[])
+    }
+
+    /// The same with more settings.
+    pub fn with(seed: u64, settings: &'static [(&'static str, &'static str)]) -> Cluster {
         let world = World::new(seed);
         world.trace(std::env::var_os("TRACE").is_some());
         let node = world.add_node("one");
-        let broker = start(&world, node);
-        let cluster = Cluster { world, node, broker };
+        let broker = start(&world, node, settings);
+        let cluster = Cluster { world, node, broker, settings };
         cluster.wait_until_ready();
         cluster
     }
@@ -51,7 +57,7 @@ impl Cluster {
     /// Starts the broker again, with other code on the same disk if need be, and waits until it is ready.
     pub fn start_again(&mut self) {
         assert_ne!(self.world.state(self.broker), ProcessState::Running);
-        self.broker = start(&self.world, self.node);
+        self.broker = start(&self.world, self.node, self.settings);
         self.wait_until_ready();
     }
 
@@ -61,9 +67,14 @@ impl Cluster {
         assert!(ready, "{:?} at {:?}", world.state(broker), world.now());
     }
 
+    /// Where clients reach the broker.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.world.address(self.node), PORT)
+    }
+
     /// Runs `main` as a client on the broker's own machine to its end.
     pub fn run<T: 'static, F: Future<Output = T> + 'static>(&self, main: impl FnOnce(SocketAddr) -> F) -> T {
-        let address = SocketAddr::new(self.world.address(self.node), PORT);
+        let address = self.address();
         let output = Rc::new(RefCell::new(None));
         let (place, future) = (Rc::clone(&output), main(address));
         let client = self.world.start_client(self.node, async move {
@@ -77,8 +88,9 @@ impl Cluster {
     }
 }
 
-fn start(world: &World, node: NodeId) -> ProcessId {
-    let mut settings = BTreeMap::new();
+fn start(world: &World, node: NodeId, settings: &[(&str, &str)]) -> ProcessId {
+    let pairs = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let mut settings: BTreeMap<String, String> = pairs.collect();
     settings.insert("listeners".to_owned(), format!("PLAINTEXT://0.0.0.0:{PORT}"));
     settings.insert("advertised.listeners".to_owned(), format!("PLAINTEXT://{}:{PORT}", world.address(node)));
     world.start_broker(node, 2, settings)
@@ -147,11 +159,16 @@ impl Client {
         let mut builder = BatchBuilder::new();
         builder.append(&NewRecord { timestamp: TimestampMs(1), key: None, value: Some(value), headers: &[] });
         let batch = builder.build();
-        let data = PartitionProduceData { index: partition, records: Some(Records::Inline((&batch[..]).into())) };
+        let data =
+            PartitionProduceData { index: partition, records: Some(Records::Inline((&batch[..]).into())) };
         let topic_data =
             TopicProduceData { name: topic.into(), partition_data: vec![data], ..Default::default() };
-        let request =
-            ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic_data], ..Default::default() };
+        let request = ProduceRequest {
+            acks: -1,
+            timeout_ms: 30_000,
+            topic_data: vec![topic_data],
+            ..Default::default()
+        };
         let (reply, at) = self.call(ApiKey::Produce, 9, &request).await;
         let reply = ProduceResponse::decode(&mut Reader::new(&reply[at..]), 9).expect("a reply");
         let partition = &reply.responses[0].partition_responses[0];
@@ -161,25 +178,23 @@ impl Client {
 
     /// The values of a partition's records from `offset` on.
     pub async fn fetch(&self, topic: &str, partition: i32, offset: i64) -> Vec<Vec<u8>> {
-        let partition =
-            FetchPartition {
-                partition,
-                current_leader_epoch: -1,
-                fetch_offset: offset,
-                partition_max_bytes: 1 << 20,
-                ..Default::default()
-            };
+        let partition = FetchPartition {
+            partition,
+            current_leader_epoch: -1,
+            fetch_offset: offset,
+            partition_max_bytes: 1 << 20,
+            ..Default::default()
+        };
         let topic = FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
-        let request =
-            FetchRequest {
-                replica_id: -1,
-                max_wait_ms: 500,
-                min_bytes: 1,
-                max_bytes: 1 << 20,
-                session_epoch: -1,
-                topics: vec![topic],
-                ..Default::default()
-            };
+        let request = FetchRequest {
+            replica_id: -1,
+            max_wait_ms: 500,
+            min_bytes: 1,
+            max_bytes: 1 << 20,
+            session_epoch: -1,
+            topics: vec![topic],
+            ..Default::default()
+        };
         let (reply, at) = self.call(ApiKey::Fetch, 12, &request).await;
         let reply = FetchResponse::decode(&mut Reader::new(&reply[at..]), 12).expect("a reply");
         let partition = &reply.responses[0].partitions[0];

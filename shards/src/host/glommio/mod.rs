@@ -27,8 +27,8 @@ mod tests;
 pub use bell::{Bell, Doorbell};
 pub use blocking::spawn_blocking;
 pub use dir::{
-    canonicalize, create_dir, create_dir_all, disk_space, exists, indirect_file_system, read_dir, remove_dir_all,
-    remove_file, rename, sync_dir, sync_file_system,
+    canonicalize, create_dir, create_dir_all, disk_space, exists, indirect_file_system, read_dir,
+    remove_dir_all, remove_file, rename, sync_dir, sync_file_system,
 };
 pub use executor::{
     JoinHandle, StartError, available_cpus, run_local, run_shards, shard_id, shard_slot, shard_stats, spawn,

@@ -33,8 +33,11 @@ pub(super) struct Operation {
     shard: Rc<Shard>,
     /// Keeps the file open.
     _fd: Option<SharedFd>,
-    run: Box<dyn FnOnce(&Engine, Fate)>,
+    run: Run,
 }
+
+/// Lets an operation take place.
+type Run = Box<dyn FnOnce(&Engine, Fate)>;
 
 struct Outcome<T> {
     result: RefCell<Option<io::Result<T>>>,
@@ -97,8 +100,11 @@ pub(super) fn begin<T: 'static>(
     };
     let number = engine.number();
     engine.mark(40, number << 8 | op as u64);
-    let outcome =
-        Rc::new(Outcome { result: RefCell::new(None), waker: RefCell::new(None), is_awaited: Cell::new(true) });
+    let outcome = Rc::new(Outcome {
+        result: RefCell::new(None),
+        waker: RefCell::new(None),
+        is_awaited: Cell::new(true),
+    });
     let place = Rc::clone(&outcome);
     let node = Rc::clone(&process.node);
     let run = Box::new(move |engine: &Engine, fate| {
@@ -132,16 +138,31 @@ pub(super) fn complete(engine: &Rc<Engine>, number: u64) {
     drop(on);
 }
 
-/// Decides what becomes of the operations of a process that ends.
-pub(super) fn end_process(engine: &Rc<Engine>, process: &Process) {
+/// The operations of a process that are under way.
+fn take_all(engine: &Engine, process: &Process) -> Vec<Operation> {
     let mut all = engine.operations.borrow_mut();
-    let numbers: Vec<u64> =
-        all.iter().filter(|(_, operation)| operation.process == process.id).map(|(number, _)| *number).collect();
-    let cut: Vec<Operation> = numbers.iter().filter_map(|number| all.remove(number)).collect();
-    drop(all);
-    for operation in cut {
+    let of_process = all.iter().filter(|(_, operation)| operation.process == process.id);
+    let numbers: Vec<u64> = of_process.map(|(number, _)| *number).collect();
+    numbers.iter().filter_map(|number| all.remove(number)).collect()
+}
+
+/// Whether a process has operations under way.
+pub(super) fn is_busy(engine: &Engine, process: &Process) -> bool {
+    engine.operations.borrow().values().any(|operation| operation.process == process.id)
+}
+
+/// Decides what becomes of the operations of a process that is gone from one moment to the next.
+pub(super) fn cut(engine: &Rc<Engine>, process: &Process) {
+    for operation in take_all(engine, process) {
         if engine.draw(|random| random.chance(500_000)) {
             (operation.run)(engine, Fate::IsCut);
         }
+    }
+}
+
+/// Lets the operations take place of a process that ends by itself.
+pub(super) fn finish(engine: &Rc<Engine>, process: &Process) {
+    for operation in take_all(engine, process) {
+        (operation.run)(engine, Fate::Completes);
     }
 }

@@ -51,6 +51,8 @@ pub(super) enum Event {
     Room(u64, u8),
     /// The answer to a request to connect comes back.
     Answer(u64),
+    /// What a process that was killed still held may be let go.
+    LetGo(u32),
     /// The peers of a machine that lost its power are told so.
     Orphan(u64, u8),
 }
@@ -67,11 +69,15 @@ impl Event {
             Event::Arrive(connection, side) => (6, connection << 1 | u64::from(side)),
             Event::Knock(connect) => (7, connect),
             Event::Answer(connect) => (8, connect),
+            Event::LetGo(process) => (11, u64::from(process)),
             Event::Room(connection, side) => (10, connection << 1 | u64::from(side)),
             Event::Orphan(connection, side) => (9, connection << 1 | u64::from(side)),
         }
     }
 }
+
+/// A job of `spawn_blocking`, and whose it is.
+type Job = (ProcessId, Box<dyn FnOnce()>);
 
 struct Entry {
     at: u64,
@@ -131,7 +137,7 @@ pub(super) struct Engine {
     pub(super) timers: Timers,
     pub(super) bells: RefCell<BTreeMap<u64, Rc<BellState>>>,
     pub(super) operations: RefCell<BTreeMap<u64, Operation>>,
-    pub(super) jobs: RefCell<BTreeMap<u64, (ProcessId, Box<dyn FnOnce()>)>>,
+    pub(super) jobs: RefCell<BTreeMap<u64, Job>>,
     pub(super) network: RefCell<Network>,
     numbers: Cell<u64>,
 }
@@ -348,6 +354,7 @@ impl Engine {
             Event::Knock(connect) => super::network::knock(self, connect),
             Event::Answer(connect) => super::network::answer(self, connect),
             Event::Room(connection, side) => super::network::has_room(self, connection, side),
+            Event::LetGo(process) => super::process::let_go(self, process),
             Event::Orphan(connection, side) => super::network::orphan(self, connection, side),
         }
     }
@@ -361,14 +368,14 @@ impl Engine {
     /// Prints a line of what happens, while somebody wants to read it.
     pub(super) fn note(&self, line: impl FnOnce() -> String) {
         if self.trace.get() {
-            let nanos = self.now.get();
-            let place = self.here().map_or_else(String::new, |shard| shard.name());
-            eprintln!(
-                "{:>6}.{:06} {place:<14} {}",
-                nanos / 1_000_000_000,
-                nanos / 1_000 % 1_000_000,
-                line()
-            );
+            eprintln!("{} {}", self.stamp(), line());
         }
+    }
+
+    /// The virtual time and the shard that runs, for people.
+    pub(super) fn stamp(&self) -> String {
+        let nanos = self.now.get();
+        let place = self.here().map_or_else(String::new, |shard| shard.name());
+        format!("{:>6}.{:06} {place:<16}", nanos / 1_000_000_000, nanos / 1_000 % 1_000_000)
     }
 }

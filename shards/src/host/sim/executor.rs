@@ -107,6 +107,11 @@ impl Shard {
         format!("{}/{}", self.process.label(), self.id.0)
     }
 
+    /// Its number among all shards of the world.
+    pub(super) fn key(&self) -> u32 {
+        self.key
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended.get()
     }
@@ -303,12 +308,7 @@ fn place_of(queue: Queue) -> usize {
 }
 
 /// Makes a shard of `process` that runs `main`.
-pub(super) fn start_shard(
-    engine: &Rc<Engine>,
-    process: &Rc<Process>,
-    id: ShardId,
-    main: LocalBoxFuture<()>,
-) {
+pub(super) fn start_shard(engine: &Rc<Engine>, process: &Rc<Process>, id: ShardId, main: LocalBoxFuture<()>) {
     let key = u32::try_from(engine.shards.borrow().len()).expect("far fewer shards");
     let shard = Rc::new(Shard {
         key,
@@ -463,11 +463,8 @@ pub fn spawn_detached(future: impl Future<Output = ()> + 'static) {
 /// Starts a task in `queue` of the current shard.
 pub fn spawn_in<T: 'static>(queue: Queue, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
     let (engine, shard) = (engine(), here());
-    let joined = Rc::new(Joined {
-        value: RefCell::new(None),
-        waiter: RefCell::new(None),
-        is_gone: Cell::new(false),
-    });
+    let joined =
+        Rc::new(Joined { value: RefCell::new(None), waiter: RefCell::new(None), is_gone: Cell::new(false) });
     let leaving = Leaving(Rc::clone(&joined));
     let task = async move {
         let value = future.await;

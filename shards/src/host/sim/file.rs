@@ -10,7 +10,7 @@ use ottla::limits::BLOCK_BYTES;
 
 use super::disk::{FileId, Op};
 use super::disk_op::{Cost, Fate, begin};
-use super::engine::{Engine, engine, engine_of, this_process};
+use super::engine::{Engine, engine, engine_of, here, this_process};
 use super::process::{Node, ProcessId};
 use crate::host::buffer::{AlignedBuf, WriteSlice};
 use crate::host::types::{Durability, OpenHow};
@@ -32,9 +32,15 @@ impl Drop for OpenFile {
     fn drop(&mut self) {
         let Some(engine) = engine_of(self.world) else { return };
         let process = engine.process(self.process);
-        // A process that has ended holds nothing any more.
-        let is_held = process.files.borrow_mut().remove(&self.file);
-        if is_held {
+        // The system closes what a process held when it ended.
+        if !process.is_alive() {
+            return;
+        }
+        if process.held.borrow().iter().any(|(_, file)| *file == self.file) {
+            process.held_only.borrow_mut().insert(self.file);
+            return;
+        }
+        if process.files.borrow_mut().remove(&self.file) {
             process.node.disk.borrow_mut().close(self.file);
         }
     }
@@ -51,20 +57,37 @@ pub struct File {
     _local: std::marker::PhantomData<Rc<()>>,
 }
 
-/// Nothing in a world: the operations of a process that ends are decided with its end, so that its locks always say
-/// that nobody writes any more.
+/// Keeps files open until every operation that this shard has in flight has ended, even when the process is killed:
+/// a killed process may linger, and its writes take place yet. Once per shard.
 ///
 /// # Errors
-/// None in a world.
-pub fn hold_until_the_end(_files: &[SharedFd]) -> io::Result<()> {
+/// `EBUSY` when the shard holds files already.
+pub fn hold_until_the_end(files: &[SharedFd]) -> io::Result<()> {
+    let shard = here();
+    let mut held = shard.process.held.borrow_mut();
+    if held.iter().any(|(holder, _)| *holder == shard.key()) {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    held.extend(files.iter().map(|file| (shard.key(), file.id())));
     Ok(())
 }
 
-/// See [`hold_until_the_end`].
+/// Lets go of the files of [`hold_until_the_end`], on a shard that has awaited everything it began.
 ///
 /// # Errors
 /// None in a world.
 pub fn release_held() -> io::Result<()> {
+    let shard = here();
+    let process = &shard.process;
+    let mut held = process.held.borrow_mut();
+    held.retain(|(holder, _)| *holder != shard.key());
+    let is_free = |file: &FileId| !held.iter().any(|(_, other)| other == file);
+    let free: Vec<FileId> = process.held_only.borrow().iter().filter(|file| is_free(file)).copied().collect();
+    for file in free {
+        process.held_only.borrow_mut().remove(&file);
+        process.files.borrow_mut().remove(&file);
+        process.node.disk.borrow_mut().close(file);
+    }
     Ok(())
 }
 
@@ -90,16 +113,20 @@ impl File {
         let (world, id) = (engine.id, process.id);
         let (at, name) = (path.clone(), path.display().to_string());
         let what = move || format!("open {name} {}", flags(how));
-        let opened = begin(Cost { op: Op::Open, also: None, bytes: 0, path: &at, fd: None }, what, move |node, fate| {
-            process.one_more_descriptor()?;
-            let file = node.disk.borrow_mut().open(&path, how)?;
-            if fate == Fate::IsCut {
-                node.disk.borrow_mut().close(file);
-                return Err(io::Error::from_raw_os_error(libc::ECANCELED));
-            }
-            process.files.borrow_mut().insert(file);
-            Ok(SharedFd(Arc::new(OpenFile { world, process: id, file, direct: how.direct, path })))
-        });
+        let opened = begin(
+            Cost { op: Op::Open, also: None, bytes: 0, path: &at, fd: None },
+            what,
+            move |node, fate| {
+                process.one_more_descriptor()?;
+                let file = node.disk.borrow_mut().open(&path, how)?;
+                if fate == Fate::IsCut || !process.is_alive() {
+                    node.disk.borrow_mut().close(file);
+                    return Err(io::Error::from_raw_os_error(libc::ECANCELED));
+                }
+                process.files.borrow_mut().insert(file);
+                Ok(SharedFd(Arc::new(OpenFile { world, process: id, file, direct: how.direct, path })))
+            },
+        );
         File::from_shared(opened.await?)
     }
 
@@ -264,9 +291,9 @@ impl File {
     /// Takes the lock that keeps other processes from a directory (`.lock`); it is held until the file closes. False
     /// when another open file has it.
     pub fn try_lock(&self) -> io::Result<bool> {
-        let process = this_process();
-        let locked = process.node.disk.borrow_mut().try_lock(self.fd.id());
-        locked
+        let node = Rc::clone(&this_process().node);
+        let mut disk = node.disk.borrow_mut();
+        disk.try_lock(self.fd.id())
     }
 }
 
@@ -286,6 +313,7 @@ fn write(
     bytes: &[u8],
     durability: Durability,
 ) -> io::Result<usize> {
+    engine().mark(42, u64::from(crc32c::crc32c(bytes)));
     let mut disk = node.disk.borrow_mut();
     match fate {
         Fate::Completes => disk.write(file, position, bytes, durability),
@@ -300,19 +328,14 @@ fn write(
 
 /// What a file is opened for, for people.
 fn flags(how: OpenHow) -> String {
-    let flags = [
-        (how.read, "r"),
-        (how.write, "w"),
-        (how.create, "c"),
-        (how.create_new, "n"),
-        (how.direct, "d"),
-    ];
+    let flags =
+        [(how.read, "r"), (how.write, "w"), (how.create, "c"), (how.create_new, "n"), (how.direct, "d")];
     flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect()
 }
 
 /// Reads what processes see of a file now, without waiting.
 pub(super) fn read_now(engine: &Engine, fd: &SharedFd, position: u64, into: &mut [u8]) -> io::Result<usize> {
-    let process = engine.process(fd.0.process);
-    let read = process.node.disk.borrow_mut().read(fd.id(), position, into);
-    read
+    let node = Rc::clone(&engine.process(fd.0.process).node);
+    let mut disk = node.disk.borrow_mut();
+    disk.read(fd.id(), position, into)
 }

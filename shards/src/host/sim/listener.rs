@@ -72,7 +72,8 @@ impl Listener {
         poll_fn(|cx| {
             let (engine, process) = (engine(), this_process());
             let mut network = engine.network.borrow_mut();
-            let state = network.listeners.get_mut(&self.listener).expect("a listener lives as long as its process");
+            let state =
+                network.listeners.get_mut(&self.listener).expect("a listener lives as long as its process");
             if state.queue.is_empty() {
                 state.waiter = Some(cx.waker().clone());
                 return Poll::Pending;
@@ -115,7 +116,8 @@ impl Drop for Listener {
     fn drop(&mut self) {
         let Some(engine) = engine_of(self.world) else { return };
         let process = engine.process(self.process);
-        if process.listeners.borrow_mut().remove(&self.listener) {
+        // The system closes what a process held when it ended.
+        if process.is_alive() && process.listeners.borrow_mut().remove(&self.listener) {
             let forgotten = engine.network.borrow_mut().stop_listening(&engine, self.listener);
             drop(forgotten);
         }

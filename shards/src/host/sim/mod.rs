@@ -35,6 +35,8 @@ mod socket;
 #[cfg(feature = "sim")]
 mod timer;
 #[cfg(feature = "sim")]
+mod trace;
+#[cfg(feature = "sim")]
 mod world;
 
 #[cfg(feature = "sim")]
@@ -42,8 +44,8 @@ pub use self::{
     bell::{Bell, Doorbell},
     blocking::spawn_blocking,
     dir::{
-        canonicalize, create_dir, create_dir_all, disk_space, exists, indirect_file_system, read_dir, remove_dir_all,
-        remove_file, rename, sync_dir, sync_file_system,
+        canonicalize, create_dir, create_dir_all, disk_space, exists, indirect_file_system, read_dir,
+        remove_dir_all, remove_file, rename, sync_dir, sync_file_system,
     },
     disk::{CrashModel, Disk},
     executor::{

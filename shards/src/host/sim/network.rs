@@ -313,7 +313,8 @@ impl Network {
         let mut latency = self.latency(connection.nodes);
         let faults = self.faults;
         if self.random.chance(faults.stall_per_million) {
-            latency += self.random.below(u64::try_from(faults.stall_max.as_nanos()).unwrap_or(u64::MAX).max(1));
+            latency +=
+                self.random.below(u64::try_from(faults.stall_max.as_nanos()).unwrap_or(u64::MAX).max(1));
         }
         let is_cut = self.random.chance(faults.cut_per_million);
         let part = match &piece {
@@ -327,6 +328,7 @@ impl Network {
         }
         if let Piece::Bytes(bytes) = &piece {
             pipe.held += bytes.len();
+            engine.mark(52, u64::from(crc32c::crc32c(bytes)));
         }
         let at = pipe.last_arrival.max(engine.now().0 + latency);
         pipe.last_arrival = at;
@@ -377,8 +379,7 @@ impl Network {
 
     fn take_one(&mut self, engine: &Engine, number: u64, side: u8) -> Vec<Waker> {
         let connection = self.connections.get_mut(&number).expect("the caller has looked");
-        let (end, pipe) =
-            (&mut connection.ends[usize::from(side)], &mut connection.pipes[usize::from(side)]);
+        let (end, pipe) = (&mut connection.ends[usize::from(side)], &mut connection.pipes[usize::from(side)]);
         let (_, piece) = pipe.flight.pop_front().expect("the caller has looked");
         if end.silent {
             // Nobody says that it came: it keeps its room at the sender.
@@ -587,8 +588,14 @@ impl Network {
             return Err(failure(libc::EADDRINUSE));
         }
         let number = engine.number();
-        let state =
-            ListenerState { node, process: process.id, addresses, port, queue: VecDeque::new(), waiter: None };
+        let state = ListenerState {
+            node,
+            process: process.id,
+            addresses,
+            port,
+            queue: VecDeque::new(),
+            waiter: None,
+        };
         self.listeners.insert(number, state);
         Ok(number)
     }
@@ -606,7 +613,13 @@ impl Network {
     }
 
     /// Begins to connect.
-    pub(super) fn connect(&mut self, engine: &Engine, from: NodeId, local: SocketAddr, to: SocketAddr) -> u64 {
+    pub(super) fn connect(
+        &mut self,
+        engine: &Engine,
+        from: NodeId,
+        local: SocketAddr,
+        to: SocketAddr,
+    ) -> u64 {
         let number = engine.number();
         self.connects.insert(number, Connect { from, local, to, result: None, waker: None });
         let target = target(engine, from, to.ip());
@@ -661,7 +674,8 @@ impl Network {
         };
         listener.queue.push_back(number);
         let waiter = listener.waiter.take();
-        let buffer = BUFFER_BYTES[usize::try_from(self.random.below(BUFFER_BYTES.len() as u64)).expect("three")];
+        let buffer =
+            BUFFER_BYTES[usize::try_from(self.random.below(BUFFER_BYTES.len() as u64)).expect("three")];
         self.connections.insert(number, Connection::new([from, node], [local, to], buffer));
         self.connects.get_mut(&number)?.result = Some(Ok(number));
         Some(waiter)

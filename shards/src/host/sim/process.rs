@@ -1,7 +1,8 @@
 //! Machines and the processes on them: how a process starts to exist, what it holds, and how it ends.
 //!
-//! What must hold: a process that has ended runs nothing more and holds nothing: its tasks are dropped, its files,
-//! locks and sockets closed, and each of its operations in flight has either taken place or never will.
+//! What must hold: a process that has ended runs nothing more: its tasks are dropped. Its operations in flight are
+//! decided at once, or it lingers: they take place yet, and until then its locks and sockets are held. Afterwards it
+//! holds nothing.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -18,7 +19,7 @@ use ottla::time::Monotonic;
 
 use super::bell::{Bell, Doorbell};
 use super::disk::{Disk, FileId};
-use super::engine::{Engine, current, engine, this_process};
+use super::engine::{Engine, Event, current, engine, this_process};
 use super::executor::Shard;
 use super::random::Random;
 use super::{disk_op, network};
@@ -62,6 +63,10 @@ pub(super) struct Node {
 const WALL_MS: i64 = 1_735_689_600_000;
 /// The first port that is given to who asks for none.
 const PORT_FIRST: u16 = 32_768;
+/// How often a killed process lingers, how long at least, and how soon the system looks again, in nanoseconds.
+const LINGERING_PER_MILLION: u32 = 500_000;
+const LINGER_NANOS_MAX: u64 = 30_000_000;
+const LET_GO_AGAIN_NANOS: u64 = 1_000_000;
 /// Descriptors that a process may have open, unless the world says otherwise.
 const DESCRIPTORS: u64 = 65_536;
 
@@ -108,6 +113,12 @@ pub(super) struct Process {
     /// The ends of connections that it holds: the connection's number and the side.
     pub(super) sockets: RefCell<BTreeSet<(u64, u8)>>,
     pub(super) listeners: RefCell<BTreeSet<u64>>,
+    /// Files that shards hold until the end, by shard.
+    pub(super) held: RefCell<BTreeSet<(u32, FileId)>>,
+    /// Held files that nobody has open any more.
+    pub(super) held_only: RefCell<BTreeSet<FileId>>,
+    /// It has ended, and the system has not taken everything apart yet.
+    lingers: Cell<bool>,
 }
 
 impl Process {
@@ -129,6 +140,9 @@ impl Process {
             files: RefCell::default(),
             sockets: RefCell::default(),
             listeners: RefCell::default(),
+            held: RefCell::default(),
+            held_only: RefCell::default(),
+            lingers: Cell::new(false),
         });
         processes.push(Rc::clone(&process));
         process
@@ -215,16 +229,21 @@ pub(super) fn end(engine: &Rc<Engine>, process: &Rc<Process>, end: End) {
     if !process.is_alive() {
         return;
     }
-    let has_power = !matches!(end, End::PowerCut);
+    // A machine without power lets nothing linger, and a process that ends by itself has waited for everything.
+    let is_sudden = !matches!(end, End::Itself);
+    let lingers_never = matches!(end, End::PowerCut);
     let state = end.state();
     engine.note(|| format!("{}: {state:?}", process.label()));
     engine.mark(30, u64::from(process.id.0));
     *process.state.borrow_mut() = state;
-    disk_op::end_process(engine, process);
-    engine.jobs.borrow_mut().retain(|_, (owner, _)| *owner != process.id);
-    if !has_power {
-        network::fall_silent(engine, process);
+    let lingers = is_sudden && !lingers_never && engine.draw(|random| random.chance(LINGERING_PER_MILLION));
+    process.lingers.set(lingers);
+    if is_sudden && !lingers {
+        disk_op::cut(engine, process);
+    } else if !is_sudden {
+        disk_op::finish(engine, process);
     }
+    engine.jobs.borrow_mut().retain(|_, (owner, _)| *owner != process.id);
     let shards = process.shards.borrow().clone();
     for shard in shards {
         let on = engine.on(Some(&shard));
@@ -232,10 +251,47 @@ pub(super) fn end(engine: &Rc<Engine>, process: &Rc<Process>, end: End) {
         let _ = shard.drop_tasks();
         drop(on);
     }
+    if lingers {
+        engine.after(engine.draw(|random| random.below(LINGER_NANOS_MAX)), Event::LetGo(process.id.0));
+    } else {
+        release(engine, process);
+    }
+}
+
+/// Closes everything that a process still holds.
+fn release(engine: &Engine, process: &Process) {
     network::end_process(engine, process);
     let files = process.files.take();
     let mut disk = process.node.disk.borrow_mut();
     files.into_iter().for_each(|file| disk.close(file));
+}
+
+/// The system takes apart what a killed process has left, once all that it had begun has taken place.
+pub(super) fn let_go(engine: &Engine, process: u32) {
+    let process = engine.process(ProcessId(process));
+    if !process.lingers.get() {
+        return;
+    }
+    if disk_op::is_busy(engine, &process) {
+        engine.after(LET_GO_AGAIN_NANOS, Event::LetGo(process.id.0));
+        return;
+    }
+    process.lingers.set(false);
+    engine.note(|| format!("{} is taken apart", process.label()));
+    release(engine, &process);
+}
+
+/// The machine of a process loses its power, whether the process runs, lingers or has ended.
+pub(super) fn lose_power(engine: &Rc<Engine>, process: &Rc<Process>) {
+    if process.is_alive() || process.lingers.get() {
+        network::fall_silent(engine, process);
+    }
+    if process.is_alive() {
+        end(engine, process, End::PowerCut);
+    } else if process.lingers.replace(false) {
+        disk_op::cut(engine, process);
+        release(engine, process);
+    }
 }
 
 /// What unwinds a task whose process has given up.

@@ -50,8 +50,8 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let Some(engine) = engine_of(self.world) else { return };
         let process = engine.process(self.process);
-        // What a process held when it ended was closed then.
-        if process.sockets.borrow_mut().remove(&self.end()) {
+        // The system closes what a process held when it ended.
+        if process.is_alive() && process.sockets.borrow_mut().remove(&self.end()) {
             let forgotten = engine.network.borrow_mut().close(&engine, self.connection, self.side);
             drop(forgotten);
         }
@@ -118,12 +118,13 @@ impl Stream {
         let local = SocketAddr::new(own, port);
         let connect = engine.network.borrow_mut().connect(&engine, node.id, local, address);
         let mut connecting = Connecting { connect, is_over: false };
-        let result =
-            poll_fn(|cx| match super::engine::engine().network.borrow_mut().poll_connect(connect, cx.waker()) {
+        let result = poll_fn(|cx| {
+            match super::engine::engine().network.borrow_mut().poll_connect(connect, cx.waker()) {
                 Some(result) => Poll::Ready(result),
                 None => Poll::Pending,
-            })
-            .await;
+            }
+        })
+        .await;
         connecting.is_over = true;
         match result {
             Ok(connection) => {

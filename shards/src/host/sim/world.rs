@@ -75,6 +75,17 @@ impl World {
         id
     }
 
+    /// Every machine.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..u32::try_from(self.engine().nodes.borrow().len()).expect("far fewer machines")).map(NodeId)
+    }
+
+    /// Every process that there ever was.
+    pub fn processes(&self) -> impl Iterator<Item = ProcessId> + use<> {
+        (0..u32::try_from(self.engine().processes.borrow().len()).expect("far fewer processes"))
+            .map(ProcessId)
+    }
+
     /// The address of a machine.
     #[must_use]
     pub fn address(&self, node: NodeId) -> IpAddr {
@@ -138,8 +149,8 @@ impl World {
         let entered = engine.enter();
         engine.note(|| format!("{} loses its power: {model:?}", engine.node(node).name));
         let processes = engine.processes.borrow().clone();
-        let mut here = processes.into_iter().filter(|process| process.node.id == node);
-        here.by_ref().for_each(|process| process::end(engine, &process, End::PowerCut));
+        let here = processes.iter().filter(|process| process.node.id == node);
+        here.for_each(|process| process::lose_power(engine, process));
         let node = engine.node(node);
         let mut disk = node.disk.borrow_mut();
         disk.set_now(engine.now());
@@ -241,8 +252,12 @@ impl World {
         NetworkControl(Rc::clone(self.engine()))
     }
 
-    /// Prints a line on standard error for each operation and each change of a process, with the virtual time.
+    /// Prints a line on standard error for each operation, each change of a process and each of a broker's log lines,
+    /// with the virtual time.
     pub fn trace(&self, on: bool) {
+        if on {
+            super::trace::show_logs();
+        }
         self.engine().trace.set(on);
     }
 }

@@ -170,7 +170,8 @@ impl Content {
         self.extend(end);
     }
 
-    fn zero(&mut self, range: &Range<u64>) {
+    /// Makes a range read as zeros; its blocks and the length stay.
+    pub(super) fn zero(&mut self, range: &Range<u64>) {
         let whole = range.start.div_ceil(PAGE)..range.end / PAGE;
         if !range.start.is_multiple_of(PAGE) {
             self.zero_in_page(range.start..range.end.min(whole.start * PAGE));

@@ -225,6 +225,9 @@ impl FileNode {
             for piece in operation.pieces() {
                 put_units(&mut self.durable, piece, unit, &kept);
             }
+            if let Pending::SetLen(len) = operation {
+                self.cut_newer(*len, unit, &versions);
+            }
             match number.cmp(&lengths) {
                 std::cmp::Ordering::Less => self.settle_length(operation),
                 std::cmp::Ordering::Equal => self.extend_in_part(operation, unit, rng),
@@ -232,6 +235,13 @@ impl FileNode {
             }
         }
         self.durable.clear_behind_len();
+    }
+
+    /// Whether or not the cut itself has come through: a unit that was written after it had lost its end by then.
+    fn cut_newer(&mut self, len: u64, unit: u64, left: &BTreeMap<u64, u64>) {
+        for (&number, _) in left.range(len / unit..).filter(|(_, left)| **left > 0) {
+            self.durable.zero(&((number * unit).max(len)..(number + 1) * unit));
+        }
     }
 
     fn settle_length(&mut self, operation: &Pending) {

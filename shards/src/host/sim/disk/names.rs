@@ -2,12 +2,13 @@
 //!
 //! Each operation takes a name away, gives one, or both at once (a rename is atomic). A device keeps those that are
 //! not durable in their order. Syncing a directory makes its operations durable, with everything that they rest on: a
-//! name's earlier operations, and whatever emptied a directory that is removed. A rename from one directory to another
-//! is durable when both are synced.
+//! name's earlier operations, whatever emptied a directory that is removed, and for a rename the names of the
+//! directories that lead to the new name. A rename from one directory to another is durable when both are synced.
 //!
-//! Invariant: an operation becomes durable only in a tree that it fits: the name it takes leads to its inode, the one
-//! it gives is free or leads to what it replaces. An operation that does not fit, because one before it was lost, is
-//! lost too.
+//! Invariants: what has a durable name that leads to it from the root keeps one until it is removed. An operation
+//! becomes durable only in a tree that it fits: the name it takes leads to its inode, the one it gives is free or
+//! leads to what it replaces, and nothing moves to where nothing leads. An operation that does not fit, because one
+//! before it was lost, is lost too.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -32,6 +33,9 @@ pub(super) struct NameOp {
     to: Option<Slot>,
     /// What the name led to before.
     replaced: Option<Ino>,
+    /// Of a rename, the directories that lead to its new name: were one of them lost, so would be what had a durable
+    /// name before.
+    above: Vec<Ino>,
     /// Directories that were synced since, of a rename between two.
     synced: BTreeSet<Ino>,
 }
@@ -45,12 +49,17 @@ impl NameOp {
         self.slots().all(|slot| self.synced.contains(&slot.dir))
     }
 
+    /// The directory that it moves something to from another one.
+    fn moves_to(&self) -> Option<Ino> {
+        match (&self.from, &self.to) {
+            (Some(from), Some(to)) if from.dir != to.dir => Some(to.dir),
+            (Some(_) | None, Some(_) | None) => None,
+        }
+    }
+
     /// Whether it moves a directory to another one, and could thus close a circle.
     fn moves_dir(&self) -> bool {
-        match (&self.from, &self.to) {
-            (Some(from), Some(to)) => self.is_dir && from.dir != to.dir,
-            (None, _) | (_, None) => false,
-        }
+        self.is_dir && self.moves_to().is_some()
     }
 
     /// Directories that it needs empty.
@@ -65,15 +74,18 @@ impl NameOp {
 fn with_what_they_rest_on(names: &[NameOp], chosen: &mut [bool]) {
     let mut slots: BTreeSet<&Slot> = BTreeSet::new();
     let mut emptied: BTreeSet<Ino> = BTreeSet::new();
+    let mut above: BTreeSet<Ino> = BTreeSet::new();
     let mut dirs_move = false;
     for (operation, is_chosen) in names.iter().zip(chosen).rev() {
         let rests = operation.slots().any(|slot| slots.contains(slot) || emptied.contains(&slot.dir));
-        *is_chosen |= rests || (dirs_move && operation.moves_dir());
+        let leads = above.contains(&operation.inode);
+        *is_chosen |= rests || leads || (dirs_move && operation.moves_dir());
         if !*is_chosen {
             continue;
         }
         slots.extend(operation.slots());
         emptied.extend(operation.emptied());
+        above.extend(&operation.above);
         dirs_move |= operation.moves_dir();
     }
 }
@@ -96,11 +108,14 @@ impl Tree {
         self.hold(inode, |inode| inode.is_named = false);
     }
 
-    /// Moves a visible name, over another one if that is there.
-    pub(super) fn rename(&mut self, from: Slot, to: Slot) {
+    /// Moves a visible name, over another one if that is there; `above` are the directories down to the new one.
+    pub(super) fn rename(&mut self, from: Slot, to: Slot, above: Vec<Ino>) {
         let inode = self.dir_mut(from.dir).visible.remove(&from.name).expect("the name was looked up");
         let replaced = self.dir_mut(to.dir).visible.insert(to.name.clone(), inode);
         self.note(inode, Some(from), Some(to), replaced);
+        let device = self.inode(inode).device;
+        let operation = self.devices[device].names.last_mut().expect("the one just noted");
+        operation.above = above;
         if let Some(replaced) = replaced {
             self.hold(replaced, |inode| inode.is_named = false);
         }
@@ -116,7 +131,8 @@ impl Tree {
             self.hold(held, |inode| inode.pending += 1);
         }
         let (device, is_dir) = (self.inode(inode).device, self.inode(inode).is_dir());
-        let operation = NameOp { inode, is_dir, from, to, replaced, synced: BTreeSet::new() };
+        let (above, synced) = (Vec::new(), BTreeSet::new());
+        let operation = NameOp { inode, is_dir, from, to, replaced, above, synced };
         self.devices[device].names.push(operation);
     }
 
@@ -238,13 +254,13 @@ impl Tree {
         };
         let takes = operation.from.iter().all(|slot| leads_to(slot) == Some(Some(operation.inode)));
         let gives = operation.to.iter().all(|slot| leads_to(slot) == Some(operation.replaced));
-        let is_circle = || match &operation.to {
-            Some(to) if operation.moves_dir() => {
-                self.lies_in(to.dir, operation.inode, |tree, ino| tree.children(ino, true))
-            }
-            Some(_) | None => false,
+        let durable = |tree: &Tree, ino| tree.children(ino, true);
+        let is_led_to = || {
+            operation.moves_to().is_none_or(|dir| {
+                self.lies_in(dir, self.root, durable) && !self.lies_in(dir, operation.inode, durable)
+            })
         };
-        takes && gives && operation.emptied().all(|dir| self.children(dir, true).is_empty()) && !is_circle()
+        takes && gives && operation.emptied().all(|dir| self.children(dir, true).is_empty()) && is_led_to()
     }
 }
 

@@ -74,11 +74,13 @@ impl Disk {
         let (from, to) = (normal(from)?, normal(to)?);
         self.admit(Op::Rename, &[&from, &to])?;
         let slot = |(dir, name): (Ino, &std::ffi::OsStr)| Slot { dir, name: name.to_owned() };
-        let (from, to) = (slot(self.tree.place(&from)?), slot(self.tree.place(&to)?));
+        let (from, place) = (slot(self.tree.place(&from)?), slot(self.tree.place(&to)?));
+        let above: io::Result<Vec<Ino>> = to.ancestors().skip(1).map(|dir| self.tree.find(dir)).collect();
+        let (above, to) = (above?, place);
         let renaming = self.tree.check_rename(&from, &to)?;
         self.tree.must_be_writable(from.dir)?;
         if renaming == Renaming::Move {
-            self.tree.rename(from, to);
+            self.tree.rename(from, to, above);
         }
         Ok(())
     }

@@ -209,3 +209,36 @@ fn copies_do_not_see_each_other() {
     assert_eq!(file_bytes(&after(&disk, CrashModel::DropAll), "/f").as_deref(), Some(&b"old"[..]));
     assert_eq!(file_bytes(&after(&fork, CrashModel::DropAll), "/f").as_deref(), Some(&b"two"[..]));
 }
+
+#[test]
+fn a_unit_written_after_a_cut_has_nothing_from_before_it() {
+    let (mut disk, file) = disk_with(&[1; 512]);
+    write(&mut disk, file, 0, &[2; 512]);
+    disk.set_len(file, 0).expect("a cut");
+    write(&mut disk, file, 0, &[3; 50]);
+    disk.set_len(file, 512).expect("a hole");
+    let mut ends = outcomes(&disk, CrashModel::Torn512, |disk| {
+        let left = file_bytes(disk, "/f").expect("a file");
+        (left.first().copied(), left.get(60).copied())
+    });
+    ends.retain(|(first, _)| *first == Some(3));
+    assert!(ends.contains(&(Some(3), Some(0))), "{ends:?}");
+    assert!(ends.iter().all(|(_, behind)| matches!(behind, None | Some(0))), "{ends:?}");
+}
+
+#[test]
+fn what_lies_behind_a_torn_length_is_gone() {
+    let (mut disk, file) = disk_with(&[1; 100]);
+    write(&mut disk, file, 100, &[2; 3 * PAGE_BYTES]);
+    for seed in SEEDS {
+        let mut left = disk.fork();
+        left.reseed(seed);
+        left.crash(CrashModel::Torn512);
+        let bytes = left.files()[0].bytes;
+        let file = open(&mut left, "/f");
+        left.set_len(file, 5 * 4096).expect("a hole");
+        let behind = left.peek_at(p("/f"), bytes, 5 * PAGE_BYTES).expect("bytes");
+        assert!(behind.iter().all(|&byte| byte == 0), "behind {bytes}");
+        assert!(left.tree.devices[0].used <= bytes.div_ceil(4096));
+    }
+}

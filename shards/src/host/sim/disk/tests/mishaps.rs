@@ -168,3 +168,16 @@ fn operations_are_counted_and_told() {
     disk.crash(CrashModel::DropAll);
     assert_eq!(disk.operations(), 4, "a crash is none, and forgets none");
 }
+
+#[test]
+fn a_name_given_again_after_its_removal_was_lost_is_lost_too() {
+    let (mut disk, _) = disk_with(b"old");
+    disk.remove_file(p("/f")).expect("a removal");
+    disk.fail_nth(1, of(Op::SyncDir), libc::EIO);
+    assert_eq!(code(disk.sync_dir(p("/"))), libc::EIO);
+    let file = open(&mut disk, "/f");
+    write_durably(&mut disk, file, 0, b"new");
+    disk.sync_dir(p("/")).expect("as if nothing had been");
+    assert_eq!(file_bytes(&disk, "/f").as_deref(), Some(&b"new"[..]));
+    assert_eq!(file_bytes(&after(&disk, CrashModel::KeepAll), "/f").as_deref(), Some(&b"old"[..]));
+}

@@ -185,3 +185,24 @@ fn states_tell_where_a_file_would_be() {
     assert_eq!((state.durable_path.as_deref(), state.durable_bytes), (Some(p("/f")), 3));
     assert_eq!(state.pending, 1);
 }
+
+#[test]
+fn a_rename_into_a_new_directory_loses_nothing() {
+    let (mut disk, _) = disk_with(b"old");
+    disk.create_dir(p("/d")).expect("a directory");
+    disk.create_dir(p("/d/e")).expect("a directory");
+    disk.rename(p("/f"), p("/d/e/f")).expect("a rename");
+    let expected = [vec!["/d/e/f"], vec!["/f"]];
+    assert_eq!(outcomes(&disk, CrashModel::Reordered, names), expected);
+    let mut later = disk.fork();
+    for dir in ["/d/e", "/"] {
+        disk.sync_dir(p(dir)).expect("a sync");
+    }
+    assert_eq!(names(&after(&disk, CrashModel::DropAll)), ["/d/e/f"], "though /d was not synced");
+    later.fail_nth(1, crate::host::sim::disk::Which::of(crate::host::sim::disk::Ops::Syncs), libc::EIO);
+    assert_eq!(code(later.sync_dir(p("/d"))), libc::EIO);
+    for dir in ["/d/e", "/"] {
+        later.sync_dir(p(dir)).expect("a sync");
+    }
+    assert_eq!(names(&after(&later, CrashModel::KeepAll)), ["/f"], "the directory was lost, the file is not");
+}
