@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check sim canaries crash bench clients fmt
+.PHONY: help run test check models sim canaries crash bench clients fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,7 +15,7 @@ run: ## start a broker on localhost:9092 with its data in ./ottla-data
 test: ## run every test
 	$(CARGO) test --workspace
 
-# The same random cases on every run: what CI finds, everybody finds. `test` and `sim` draw new ones.
+# The same random cases on every run: what CI finds, everybody finds. `test` and `models` draw new ones.
 check: export PROPTEST_RNG_SEED ?= 20261120
 check: ## what CI runs: format, clippy, tidy and every test
 	$(CARGO) fmt --all --check
@@ -26,15 +26,31 @@ check: ## what CI runs: format, clippy, tidy and every test
 # Cases of each property: far more than a plain test run takes.
 CASES ?= 5000
 
-sim: ## the cores' models in virtual time with many more cases (CASES=n)
+models: ## the cores' models in virtual time with many more cases (CASES=n)
 	PROPTEST_CASES=$(CASES) $(CARGO) test -p ottla
 
-# The most seeds and seconds for each planted bug.
-SEEDS ?= 10000
-SECONDS_EACH ?= 600
+# Short seeds of whole brokers in a simulated world; which ones, the commit says.
+SEEDS ?= 1000
+FROM ?= $(shell printf '%d' 0x$$(git rev-parse --short=8 HEAD 2>/dev/null || echo 0))00000
+SIM_FLAGS ?=
 
-canaries: ## plant bugs and run seeds until the simulator has caught each (SEEDS=n, SECONDS_EACH=n)
-	$(CARGO) run -q -p ottla-sim --bin canaries -- --seeds $(SEEDS) --seconds $(SECONDS_EACH)
+sim: ## whole brokers in a simulated world: 1,000 seeds of the commit or 5 minutes; SEED=n replays one, HOURS=n, SEEDS=n
+	@$(CARGO) build --quiet --profile sim -p ottla-sim
+ifdef SEED
+	target/sim/sim $(SEED) $(SIM_FLAGS)
+else ifdef HOURS
+	target/sim/sim --hours $(HOURS) --from $(FROM) $(SIM_FLAGS)
+else
+	target/sim/sim --seeds $(SEEDS) --seconds 300 --from $(FROM) $(SIM_FLAGS)
+endif
+
+# The most seeds and seconds for each planted bug.
+CANARY_SEEDS ?= 10000
+CANARY_SECONDS ?= 600
+
+canaries: ## plant bugs and run seeds until the simulator has caught each (CANARY_SEEDS=n, CANARY_SECONDS=n)
+	@$(CARGO) build --quiet --profile sim -p ottla-sim
+	target/sim/canaries --seeds $(CANARY_SEEDS) --seconds $(CANARY_SECONDS)
 
 # Rounds of kill -9 under load.
 ROUNDS ?= 200

@@ -15,8 +15,8 @@ pub const CLUSTER_METADATA_TOPIC_ID: TopicId = {
     ottla_wire::Uuid(id)
 };
 
-/// The leader epoch of the metadata log while this node is its whole quorum: the one that DescribeQuorum reports and
-/// that the log's batches carry, as after a first election.
+/// The leader epoch of a metadata log that begins while this node is its whole quorum, as after a first election. One
+/// that a broker of Kafka's has written goes on in the last epoch that it has.
 pub const CLUSTER_METADATA_LEADER_EPOCH: LeaderEpoch = LeaderEpoch(1);
 
 /// The shard that holds the metadata log and decides changes of the metadata.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ottla_bench::BenchArgs;
 use ottla_shards::boot::{self, StartArgs};
+use ottla_tools::log_dump::{self, LogArgs};
 use ottla_tools::storage::{self, StorageArgs};
 
 /// Small objects come from many short requests; mimalloc frees across cores at a fifth of the price.
@@ -27,16 +28,33 @@ enum Command {
     Start(StartArgs),
     /// Format log directories, make ids, show what is there (Kafka's kafka-storage.sh)
     Storage(StorageArgs),
+    /// Print what stands in the files of a log (Kafka's kafka-dump-log.sh)
+    Log(LogArgs),
     /// Put load on a broker and measure it
     Bench(BenchArgs),
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        // Nobody is there to be told if this cannot be printed.
+        let _ = error.print();
+        std::process::exit(usage_code(error.exit_code()))
+    });
+    match cli.command {
         Command::Start(args) => boot::start(&args),
         Command::Bench(args) => exit(ottla_bench::run(&args, &mut std::io::stdout())),
+        Command::Log(args) => {
+            let output = log_dump::Output { out: std::io::stdout().lock(), err: std::io::stderr().lock() };
+            exit(log_dump::run(&args, output))
+        }
         Command::Storage(args) => exit(storage::run(&args, &mut std::io::stdout().lock())),
     }
+}
+
+/// The exit code for arguments that are not understood: Kafka's dump tool has 1, as for everything else.
+fn usage_code(code: i32) -> i32 {
+    let is_log = std::env::args_os().nth(1).is_some_and(|command| command == "log");
+    if is_log { code.min(1) } else { code }
 }
 
 /// A tool's exit code; what it refuses is one line and 1.

@@ -16,6 +16,23 @@ pub const METADATA_VERSION_MAX: i16 = 30;
 /// The features that this broker supports: name, lowest and highest level.
 pub const SUPPORTED: &[(&str, i16, i16)] = &[(METADATA_VERSION, METADATA_VERSION_MIN, METADATA_VERSION_MAX)];
 
+/// The features that a log of Kafka's may have finalized and that are not served: they stay in the log as they are and
+/// no client is told of them. Name, lowest and highest level of Kafka 4.4's `Feature.java`.
+pub const KEPT: &[(&str, i16, i16)] = &[
+    ("eligible.leader.replicas.version", 0, 1),
+    ("group.version", 0, 1),
+    ("kraft.version", 0, 1),
+    ("share.version", 0, 1),
+    ("streams.version", 0, 1),
+    ("transaction.version", 0, 2),
+];
+
+/// Whether clients may be told that a feature is finalized.
+#[must_use]
+pub fn is_served(name: &str) -> bool {
+    SUPPORTED.iter().any(|(served, ..)| *served == name)
+}
+
 /// The version in which Kafka writes a record at metadata.version 30 (`MetadataVersion.java`).
 #[must_use]
 pub fn record_version(record: &MetadataRecord<'_>) -> i16 {

@@ -17,7 +17,8 @@ pub(super) use configs::override_bytes;
 pub use configs::{ConfigResource, ConfigResourceType, ConfigsImage};
 pub use topics::{PartitionImage, TopicImage, TopicsImage};
 
-use crate::ids::{NodeId, Offset, ProducerId};
+use crate::ids::{LeaderEpoch, NodeId, Offset, ProducerId};
+use crate::placement::CLUSTER_METADATA_LEADER_EPOCH;
 
 /// Everything that the metadata log says, up to one offset.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Image {
     pub node_id: NodeId,
     /// The offset of the last record that the image knows; [`Offset::NONE`] before the first.
     pub offset: Offset,
+    /// The epoch of the quorum in which this node writes the log.
+    pub epoch: LeaderEpoch,
     /// The registered brokers.
     pub brokers: BTreeMap<NodeId, Arc<BrokerImage>>,
     /// The topics and their partitions.
@@ -48,6 +51,7 @@ impl Image {
             cluster_id: Arc::from(cluster_id),
             node_id,
             offset: Offset::NONE,
+            epoch: CLUSTER_METADATA_LEADER_EPOCH,
             brokers: BTreeMap::new(),
             topics: TopicsImage::default(),
             configs: ConfigsImage::default(),

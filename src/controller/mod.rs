@@ -20,6 +20,7 @@ pub mod partitions;
 pub mod producer_ids;
 pub mod registration;
 pub mod replay;
+pub mod snapshot;
 pub mod topics;
 
 use std::borrow::Cow;

@@ -137,9 +137,15 @@ fn leaderships(
             if moved_to.is_none() && leader.is_none() {
                 continue;
             }
+            // Kafka takes the last replica out of the in-sync ones where it keeps eligible leader replicas (KIP-966),
+            // and it stays the only one that can lead.
+            let rejoins = leader == Some(image.node_id) && !partition.isr.contains(&image.node_id);
             records.push(MetadataRecord::PartitionChangeRecord(PartitionChangeRecord {
                 partition_id,
                 topic_id: topic.id,
+                isr: rejoins.then(|| vec![image.node_id.0]),
+                eligible_leader_replicas: rejoins.then(Vec::new),
+                last_known_elr: rejoins.then(Vec::new),
                 leader: leader.map_or(LEADER_UNCHANGED, |leader| leader.0),
                 directories: moved_to.map(|dir| with_directory(partition, image.node_id, dir)),
                 ..Default::default()
@@ -164,7 +170,9 @@ fn next_leader(
 ) -> Option<NodeId> {
     let can_lead = dir.is_some_and(|dir| online.contains(&dir));
     match partition.leader {
-        NodeId(-1) if can_lead && partition.isr.contains(&node) => Some(node),
+        NodeId(-1) if can_lead && (partition.isr.contains(&node) || *partition.replicas == [node]) => {
+            Some(node)
+        }
         leader if leader == node && !can_lead => Some(NodeId(-1)),
         _ => None,
     }

@@ -2,9 +2,11 @@
 //!
 //! Every shard replays a batch once it is durable; the rules are those of Kafka's control managers (`replay` of
 //! `ReplicationControlManager`, `ClusterControlManager`, `ConfigurationControlManager`, `ProducerIdControlManager`).
-//! Owned by no shard. Invariants: a batch applies as a whole or the replay fails; the same records give an equal image.
-//! A record that this broker cannot honour (an ACL, a quota, a credential) fails the replay with its name: to skip it
-//! would grant what it forbids. Records that only other kinds of node act on are skipped.
+//! Owned by no shard. Invariants: a batch applies as a whole or the replay fails; the same records give an equal image;
+//! records between the begin and the end of a metadata transaction (KIP-868) count together or not at all.
+//! What a log of Kafka's says beyond what is served stays in the log for the broker that serves it, and is counted so
+//! that a start can name it: ACLs bind only an authorizer, which the configuration refuses here; credentials only
+//! listeners with SASL; features only those who are told of them. A record that would be disobeyed fails the replay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -77,13 +79,34 @@ pub struct ImageDelta {
 pub struct ImageBuilder {
     image: Image,
     delta: ImageDelta,
+    /// What was before a transaction that has not ended.
+    before_transaction: Option<Box<(Image, ImageDelta)>>,
+    /// Records that nothing here acts on, by Kafka's name of their kind.
+    without_effect: BTreeMap<&'static str, u64>,
 }
 
 impl ImageBuilder {
     /// Starts from an image, which stays what it is.
     #[must_use]
     pub fn new(base: &Image) -> ImageBuilder {
-        ImageBuilder { image: base.clone(), delta: ImageDelta::default() }
+        ImageBuilder {
+            image: base.clone(),
+            delta: ImageDelta::default(),
+            before_transaction: None,
+            without_effect: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the records end inside a transaction. Its begin is in the log for good: whoever writes next aborts it.
+    #[must_use]
+    pub fn is_in_transaction(&self) -> bool {
+        self.before_transaction.is_some()
+    }
+
+    /// How many records of each kind stay in the log and are not acted on, by Kafka's name of the kind.
+    #[must_use]
+    pub fn without_effect(&self) -> &BTreeMap<&'static str, u64> {
+        &self.without_effect
     }
 
     /// The image up to the record before.
@@ -93,8 +116,10 @@ impl ImageBuilder {
     }
 
     /// The image, which now knows everything up to `last_offset`, and what differs from the one it started from.
+    /// A transaction that has not ended has changed nothing.
     #[must_use]
     pub fn finish(mut self, last_offset: Offset) -> (Image, ImageDelta) {
+        self.restore_before_transaction();
         assert!(last_offset >= self.image.offset, "a replay never goes back");
         self.image.offset = last_offset;
         (self.image, self.delta)
@@ -119,28 +144,48 @@ impl ImageBuilder {
             }
             MetadataRecord::UnregisterBrokerRecord(r) => self.unregister_broker(r.broker_id, r.broker_epoch),
             MetadataRecord::FeatureLevelRecord(r) => self.feature(r),
+            MetadataRecord::BeginTransactionRecord(_) => self.begin_transaction(),
+            MetadataRecord::EndTransactionRecord(_) => {
+                let ended = self.before_transaction.take();
+                ended.map(drop).ok_or_else(|| contradiction(record.name(), "no transaction has begun"))
+            }
+            MetadataRecord::AbortTransactionRecord(_) => {
+                let aborted = self.restore_before_transaction();
+                aborted.then_some(()).ok_or_else(|| contradiction(record.name(), "no transaction has begun"))
+            }
             // A broker needs neither the heartbeat of the log nor to know which controllers there are; it keeps no
-            // eligible leader replicas that could be cleared.
+            // eligible leader replicas that could be cleared. Kafka 4 has no migration that could be under way.
             MetadataRecord::NoOpRecord(_)
             | MetadataRecord::RegisterControllerRecord(_)
             | MetadataRecord::UnregisterControllerRecord(_)
-            | MetadataRecord::ClearElrRecord(_) => Ok(()),
-            MetadataRecord::BeginTransactionRecord(_)
-            | MetadataRecord::EndTransactionRecord(_)
-            | MetadataRecord::AbortTransactionRecord(_) => {
-                Err(unsupported(record.name(), "a batch of records is the only unit that applies as a whole"))
-            }
+            | MetadataRecord::ClearElrRecord(_)
+            | MetadataRecord::ZkMigrationStateRecord(_) => Ok(()),
             MetadataRecord::AccessControlEntryRecord(_)
             | MetadataRecord::RemoveAccessControlEntryRecord(_)
             | MetadataRecord::ClientQuotaRecord(_)
             | MetadataRecord::UserScramCredentialRecord(_)
             | MetadataRecord::RemoveUserScramCredentialRecord(_)
             | MetadataRecord::DelegationTokenRecord(_)
-            | MetadataRecord::RemoveDelegationTokenRecord(_)
-            | MetadataRecord::ZkMigrationStateRecord(_) => {
-                Err(unsupported(record.name(), "it would be ignored, and something may rely on it"))
+            | MetadataRecord::RemoveDelegationTokenRecord(_) => {
+                *self.without_effect.entry(record.name()).or_default() += 1;
+                Ok(())
             }
         }
+    }
+
+    fn begin_transaction(&mut self) -> Result<(), ReplayError> {
+        if self.is_in_transaction() {
+            return Err(contradiction("BeginTransactionRecord", "the transaction before it has not ended"));
+        }
+        self.before_transaction = Some(Box::new((self.image.clone(), self.delta.clone())));
+        Ok(())
+    }
+
+    /// Goes back to before the transaction that has not ended; says whether there was one.
+    fn restore_before_transaction(&mut self) -> bool {
+        let Some(before) = self.before_transaction.take() else { return false };
+        (self.image, self.delta) = *before;
+        true
     }
 
     fn topic(&mut self, record: &TopicRecord<'_>) -> Result<(), ReplayError> {
@@ -343,14 +388,14 @@ impl ImageBuilder {
 
     fn feature(&mut self, record: &FeatureLevelRecord<'_>) -> Result<(), ReplayError> {
         let level = record.feature_level;
-        let known = features::SUPPORTED.iter().find(|(name, ..)| *name == record.name);
-        match known {
+        let mut known = features::SUPPORTED.iter().chain(features::KEPT);
+        match known.find(|(name, ..)| *name == record.name) {
             _ if level == 0 => drop(self.image.features.remove(&*record.name)),
             Some((_, min, max)) if (*min..=*max).contains(&level) => {
                 self.image.features.insert(Arc::from(&*record.name), level);
             }
             Some((_, min, max)) => {
-                let reason = format!("{} is at {level}, and this version runs {min} to {max}", record.name);
+                let reason = format!("{} is at {level}, and this version knows {min} to {max}", record.name);
                 return Err(unsupported("FeatureLevelRecord", reason));
             }
             None => return Err(unsupported("FeatureLevelRecord", format!("{} is at {level}", record.name))),

@@ -3,7 +3,9 @@
 //!
 //! `make clients` installs the ones that do not come with cargo; a test without its client says so and ends.
 
+mod dump;
 mod kafka_tools;
 mod kcat_and_python;
 mod librdkafka;
+mod round_trip;
 mod segments;

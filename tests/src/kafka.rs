@@ -8,6 +8,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+/// Kafka's logging in its tests: warnings and errors, one line each.
+const LOGGING: &str = "status = error\nappender.err.type = Console\nappender.err.name = ERR\n\
+                       appender.err.layout.type = PatternLayout\n\
+                       appender.err.layout.pattern = %p %m (%c{1})%n\nrootLogger.level = warn\n\
+                       rootLogger.appenderRef.err.ref = ERR\n";
+
 /// How long one run of a tool may take on a loaded machine.
 const TOOL_PATIENCE: Duration = Duration::from_secs(180);
 
@@ -212,7 +218,7 @@ impl Watchdog {
     }
 }
 
-/// The real Kafka, one node on a free port, with its data under `dir`.
+/// The real Kafka, one node on a free port, with its data under `dir/data`.
 #[derive(Debug)]
 pub struct RealKafka {
     child: Child,
@@ -227,6 +233,20 @@ impl RealKafka {
     /// When it does not answer in time.
     #[must_use]
     pub fn start(jars: &Path, dir: &Path, settings: &[&str]) -> Self {
+        Self::open_with(jars, dir, settings, &["--feature", "eligible.leader.replicas.version=0"])
+    }
+
+    /// Starts a broker on what stands in `dir`, or formats it with every feature at its default where nothing does.
+    /// What the broker warns of goes to `dir/server.log`, which every start begins anew.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    #[must_use]
+    pub fn open(jars: &Path, dir: &Path, settings: &[&str]) -> Self {
+        Self::open_with(jars, dir, settings, &[])
+    }
+
+    fn open_with(jars: &Path, dir: &Path, settings: &[&str], features: &[&str]) -> Self {
         let (port, controller) = (free_port(), free_port());
         let mut properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
@@ -243,11 +263,15 @@ impl RealKafka {
         }
         let file = dir.join("server.properties");
         std::fs::write(&file, properties).expect("the directory is the test's own");
-        let cluster = ["format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ"];
-        let format = ["--feature", "eligible.leader.replicas.version=0", "-c"];
-        run(tool(jars, "storage").args(cluster).args(format).arg(&file), b"").success();
+        if !dir.join("data/meta.properties").exists() {
+            let cluster = ["format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ"];
+            run(tool(jars, "storage").args(cluster).args(features).arg("-c").arg(&file), b"").success();
+        }
+        let logging = dir.join("log4j2.properties");
+        std::fs::write(&logging, LOGGING).expect("the directory is the test's own");
         let log = std::fs::File::create(dir.join("server.log")).expect("the directory is the test's own");
         let mut server = Command::new("java");
+        server.arg(format!("-Dlog4j2.configurationFile={}", logging.display()));
         server.args(["-Xmx512m", "-cp"]).arg(jars.join("*")).arg(class_of("server")).arg(&file);
         server.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be cloned")).stderr(log);
         let mut broker = Self { child: server.spawn().expect("java is there"), port };
@@ -258,6 +282,25 @@ impl RealKafka {
             std::thread::sleep(Duration::from_millis(100));
         }
         broker
+    }
+
+    /// Ends it in order, as its own script does.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn stop(mut self) {
+        let told = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
+        assert!(told.expect("kill is there").success(), "Kafka takes a signal");
+        let deadline = Instant::now() + TOOL_PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            assert!(Instant::now() < deadline, "Kafka did not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it at once, as a crash of the process does.
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// Its process id.

@@ -6,9 +6,13 @@ use ottla_tools::client::Client;
 use ottla_wire::ApiKey;
 use ottla_wire::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use ottla_wire::create_topics_response::CreateTopicsResponse;
+use ottla_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use ottla_wire::metadata_response::MetadataResponse;
 
 /// The version used here.
 const CREATE_VERSION: i16 = 5;
+/// The version of Metadata that has topic ids.
+const METADATA_VERSION: i16 = 12;
 
 /// Creates a topic with `configs` as overrides.
 ///
@@ -45,4 +49,19 @@ pub fn create_topics(address: SocketAddr, names: &[String], partitions: i32, con
     for topic in &reply.topics {
         assert_eq!(topic.error_code, 0, "{}: {:?}", topic.name, topic.error_message);
     }
+}
+
+/// The id of a topic, as Kafka prints it.
+///
+/// # Panics
+/// When the broker does not know the topic.
+#[must_use]
+pub fn topic_id(address: &str, name: &str) -> String {
+    let asked = MetadataRequestTopic { name: Some(name.to_owned().into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
+    let mut client = Client::connect(address, "tests").expect("the broker listens");
+    let reply: MetadataResponse<'_> =
+        client.call(ApiKey::Metadata, METADATA_VERSION, &request).expect("the broker answers");
+    assert_eq!(reply.topics[0].error_code, 0, "{name}");
+    reply.topics[0].topic_id.to_string()
 }

@@ -1,5 +1,6 @@
 //! The command line with Kafka's own names and flags, and tidy.
 
 pub mod client;
+pub mod log_dump;
 pub mod storage;
 pub mod tidy;

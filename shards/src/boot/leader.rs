@@ -122,7 +122,8 @@ async fn metadata_log(
     };
     let refuse = |error| -> ! { give_up(&format!("the metadata log cannot be opened: {error}")) };
     let log = opened.unwrap_or_else(|error| refuse(error));
-    log.become_leader(CLUSTER_METADATA_LEADER_EPOCH).await.unwrap_or_else(|error| refuse(error));
+    let epoch = log.with_log(|log| log.epochs().latest_epoch()).max(CLUSTER_METADATA_LEADER_EPOCH);
+    log.become_leader(epoch).await.unwrap_or_else(|error| refuse(error));
     log
 }
 

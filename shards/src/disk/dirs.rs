@@ -387,10 +387,15 @@ impl LogDir {
     /// of them. Afterwards the marker is gone. Directories that were waiting for removal are removed meanwhile.
     ///
     /// # Errors
-    /// When the directory cannot be read or the marker cannot be removed. Files that only save work and cannot be
-    /// read are named in the log and do without.
+    /// When the directory or a checkpoint in it cannot be read, or the marker cannot be removed. A checkpoint that is
+    /// not there, or holds something else, is named in the log and done without.
     pub async fn scan(&self) -> Result<Vec<Found>, DiskError> {
         let (was_clean, mut clean) = self.take_clean().await?;
+        if !was_clean {
+            // The process before may have been killed between making a name and syncing it: what is found here is
+            // relied on from now on, and must not go with the next loss of power.
+            patient::sync_dir(&self.path).await?;
+        }
         let entries = patient::read_dir(&self.path).await?;
         let mut live = Vec::new();
         for entry in entries.iter().filter(|entry| entry.is_dir) {
@@ -409,7 +414,7 @@ impl LogDir {
         }
         live.sort();
         for kind in OffsetsKind::ALL {
-            let mut offsets = self.read_offsets(kind).await;
+            let mut offsets = self.read_offsets(kind).await?;
             offsets.retain(|partition, _| live.binary_search(partition).is_ok());
             self.checkpoint(kind).offsets = offsets;
         }
@@ -449,20 +454,17 @@ impl LogDir {
         }));
     }
 
-    async fn read_offsets(&self, kind: OffsetsKind) -> Offsets {
+    /// A file that is not there, or holds something else, is done without, as Kafka does. One that is there and cannot
+    /// be read is another matter: without the log start offsets, deleted records would be back.
+    async fn read_offsets(&self, kind: OffsetsKind) -> Result<Offsets, DiskError> {
         let path = self.path.join(kind.file_name());
-        let bytes = match patient::read_if_there(&path, FILE_BYTES_MAX).await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Offsets::new(),
-            Err(failure) => {
-                tracing::warn!("{failure}; doing without");
-                return Offsets::new();
-            }
+        let Some(bytes) = patient::read_if_there(&path, FILE_BYTES_MAX).await? else {
+            return Ok(Offsets::new());
         };
-        offsets_file::decode(&bytes).unwrap_or_else(|error| {
+        Ok(offsets_file::decode(&bytes).unwrap_or_else(|error| {
             tracing::warn!("{}: {error}; doing without", path.display());
             Offsets::new()
-        })
+        }))
     }
 
     /// Reads and removes marker and archive. Without a marker there is no clean partition.

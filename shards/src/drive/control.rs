@@ -21,8 +21,8 @@ use ottla::controller::{
 use ottla::errors::ErrorCode;
 use ottla::ids::{Offset, ShardId};
 use ottla::protocol::records::builder::{BatchBuilder, NewRecord};
-use ottla::protocol::records::record::Record;
 use ottla::request::RequestContext;
+use ottla_wire::abort_transaction_record::AbortTransactionRecord;
 use ottla_wire::frame::decode_request_header;
 use ottla_wire::{ApiKey, Message, MetadataRecord, Reader};
 
@@ -31,6 +31,7 @@ use crate::drive::append::append_own;
 use crate::drive::dispatch::frame_of;
 use crate::drive::fan_out::ask_all;
 use crate::drive::messages::{ControlQuery, Query};
+use crate::drive::metadata_snapshot::{self, SnapshotError};
 use crate::drive::replay::{ReplayFailure, replay_records};
 use crate::drive::{CONTROLLER_SHARD, Shard};
 use crate::host::sync::Semaphore;
@@ -49,6 +50,9 @@ pub enum LoadError {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] ReplayFailure<MetadataError>),
+    /// The log's beginning is gone, and so is what it said.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The broker's own registration could not be written.
     #[error("the metadata log takes no records: {0}")]
     Append(ErrorCode),
@@ -66,7 +70,8 @@ pub enum MetadataError {
 }
 
 impl Controller {
-    /// Replays the metadata log into an image and registers this broker if something about it has changed.
+    /// Replays the metadata log into an image, from its newest snapshot on where its beginning is gone, and registers
+    /// this broker if something about it has changed.
     ///
     /// # Errors
     /// Any [`LoadError`]: the broker must not start on metadata that it does not understand.
@@ -76,18 +81,36 @@ impl Controller {
         node: &Registration,
     ) -> Result<(Self, Image), LoadError> {
         let mut builder = ImageBuilder::new(empty);
-        let mut last = Offset::NONE;
-        replay_records(&log, |offset, record: &Record<'_>| {
-            last = offset;
-            if is_forgotten(record.value) {
+        let from = match log.offsets().log_start {
+            Offset::ZERO => Offset::ZERO,
+            start => metadata_snapshot::replay_newest(log.path(), start, &mut builder).await?,
+        };
+        let mut last = Offset(from.0 - 1);
+        replay_records(&log, |offset, (_, value)| {
+            if offset < from {
                 return Ok(());
             }
-            apply(&mut builder, record.value.unwrap_or_default())
+            last = offset;
+            if is_forgotten(value) {
+                return Ok(());
+            }
+            apply(&mut builder, value.unwrap_or_default())
         })
         .await?;
-        let (mut image, _) = builder.finish(last);
-        let records = activate(&image, node, last.plus(1));
+        let mut records = Vec::new();
+        if builder.is_in_transaction() {
+            records.push(MetadataRecord::AbortTransactionRecord(AbortTransactionRecord {
+                reason: Some("the controller that began it has gone".into()),
+            }));
+        }
+        tell_without_effect(&builder);
+        let (mut image, _) = builder.finish(last.max(empty.offset));
+        image.epoch = log.with_log(|log| log.leader_epoch());
         let controller = Self { log, turn: Semaphore::new(1) };
+        if !records.is_empty() {
+            image.offset = controller.persist(&records).await.map_err(LoadError::Append)?;
+        }
+        let records = activate(&image, node, controller.log_end_offset());
         if !records.is_empty() {
             let last = controller.persist(&records).await.map_err(LoadError::Append)?;
             image = replayed(&image, &records, last).0;
@@ -127,7 +150,14 @@ fn is_forgotten(value: Option<&[u8]>) -> bool {
     matches!(record, Some(Ok(MetadataRecord::RemoveTopicRecord(_)))) && canary::is(Canary::DeletedTopicBack)
 }
 
-fn apply(builder: &mut ImageBuilder, value: &[u8]) -> Result<(), MetadataError> {
+/// Says what of a log of Kafka's is kept and has no effect here.
+fn tell_without_effect(builder: &ImageBuilder) {
+    for (kind, count) in builder.without_effect() {
+        tracing::warn!("{count} records of the kind {kind} stay in the metadata log and have no effect here");
+    }
+}
+
+pub(super) fn apply(builder: &mut ImageBuilder, value: &[u8]) -> Result<(), MetadataError> {
     let record = MetadataRecord::decode(value)?;
     Ok(builder.apply(&record)?)
 }

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use ottla::placement::CLUSTER_METADATA_LEADER_EPOCH;
 use ottla::request::describe_quorum::QuorumState;
 use ottla::request::{
     api_versions, describe_cluster, describe_configs, describe_quorum, describe_topic_partitions,
@@ -39,7 +38,7 @@ fn try_describe(shard: &Rc<Shard>, body: Body<'_>) -> Result<Answer, Answer> {
             let end = ottla::ids::Offset(image.offset.0 + 1);
             let quorum = QuorumState {
                 node_id: image.node_id,
-                leader_epoch: CLUSTER_METADATA_LEADER_EPOCH,
+                leader_epoch: image.epoch,
                 high_watermark: end,
                 log_end_offset: end,
                 endpoints: &[],

@@ -13,13 +13,12 @@ use ottla::errors::ErrorCode;
 use ottla::group::{Clock, Coordinator, DeletedTopic, GroupReply, GroupRequest, Output, Token};
 use ottla::ids::Offset;
 use ottla::protocol::records::builder::{BatchBuilder, NewRecord};
-use ottla::protocol::records::record::Record;
 use ottla::time::Monotonic;
 
 use crate::disk::Partition;
 use crate::drive::Shard;
 use crate::drive::append::append_own;
-use crate::drive::replay::replay_records;
+use crate::drive::replay::{KeyValue, replay_records};
 use crate::host::sync::{Notify, OneSender, oneshot};
 use crate::host::{now, random_u64, sleep_until, spawn_detached, wall_ms};
 
@@ -66,9 +65,9 @@ impl Groups {
             return;
         }
         self.core.borrow_mut().start_loading(index);
-        let replay = |offset: Offset, record: &Record<'_>| {
-            let Some(key) = record.key else { return Ok(()) };
-            self.core.borrow_mut().replay(index, key, record.value, offset).map(|_| ())
+        let replay = |offset: Offset, (key, value): KeyValue<'_>| {
+            let Some(key) = key else { return Ok(()) };
+            self.core.borrow_mut().replay(index, key, value, offset).map(|_| ())
         };
         match replay_records(partition, replay).await {
             Ok(()) => self.core.borrow_mut().finish_loading(clock(), index),

@@ -48,6 +48,7 @@ pub mod lifecycle;
 mod lookup;
 pub mod messages;
 mod metadata;
+mod metadata_snapshot;
 mod offsets;
 mod owner;
 mod produce;

@@ -91,9 +91,9 @@ async fn try_read(
 fn piece(slice: Slice) -> Piece {
     match slice {
         Slice::Memory(bytes) => Piece::Bytes(bytes),
-        Slice::File { fd, position, bytes } => {
+        Slice::File { fd, position, bytes, readable_end } => {
             let bytes = u32::try_from(bytes).expect("a segment is below 2 GiB");
-            Piece::File { fd, position: position.0, bytes }
+            Piece::File { fd, position: position.0, bytes, readable_end: readable_end.0 }
         }
     }
 }

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use ottla::connection::{Activity, Answer, FrameError, Frames, IdleClock, Next, Pipeline, Ticket, Verdict};
 
+use super::ahead::Readers;
 use super::connections::{Connections, RECEIVE_BYTES};
 use super::context::ConnectionContext;
 use super::listener::ConnectionGuard;
@@ -66,6 +67,8 @@ pub(super) struct Connection {
     shard: Rc<Connections>,
     pipeline: RefCell<Pipeline<Outgoing>>,
     sending: RefCell<SendQueue>,
+    /// Files that the client reads from front to back.
+    readers: RefCell<Readers>,
     /// Memory of replies that have not left.
     unsent: Cell<usize>,
     /// A writer task is at work: something has to be waited for.
@@ -96,6 +99,7 @@ impl Connection {
             pipeline: RefCell::new(Pipeline::new(shard.config.requests_in_progress_max)),
             shard,
             sending: RefCell::default(),
+            readers: RefCell::default(),
             unsent: Cell::new(0),
             writing: Cell::new(false),
             listed: Cell::new(false),
@@ -312,8 +316,13 @@ impl Connection {
 
     async fn send_file_step(&self) -> io::Result<()> {
         let next = self.sending.borrow().file_step(FILE_STEP_BYTES);
-        let Some(Piece::File { fd, position, bytes }) = next else { return Ok(()) };
+        let Some(Piece::File { fd, position, bytes, readable_end }) = next else { return Ok(()) };
+        let sent = position..position + u64::from(bytes);
         self.stream.send_file(&fd, position, u64::from(bytes)).await?;
+        let ahead = self.readers.borrow_mut().sent(fd.identity(), sent, readable_end);
+        if let Some(ahead) = ahead {
+            host::prefetch(&fd, ahead).await;
+        }
         let mut sending = self.sending.borrow_mut();
         let before = sending.memory();
         sending.advance(bytes as usize);

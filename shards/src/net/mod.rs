@@ -15,6 +15,7 @@
 //! end in debt: so partial frames never lock each other out, and the budget is passed by one frame at most, and by
 //! replies, which cannot wait. While anybody waits, connections that stand still with memory in hand are closed.
 
+mod ahead;
 mod connection;
 mod connections;
 mod context;

@@ -17,6 +17,8 @@ pub enum Piece {
         position: u64,
         /// Its length.
         bytes: u32,
+        /// What may be read ahead of it ends here.
+        readable_end: u64,
     },
 }
 

@@ -92,10 +92,13 @@ impl SendQueue {
 
     /// What is next to send of the file range in front, at most `bytes_max` bytes of it.
     pub(super) fn file_step(&self, bytes_max: usize) -> Option<Piece> {
-        let Some(Piece::File { fd, position, bytes }) = self.pieces.front() else { return None };
+        let Some(Piece::File { fd, position, bytes, readable_end }) = self.pieces.front() else {
+            return None;
+        };
         let left = (*bytes as usize - self.sent).min(bytes_max);
         let bytes = u32::try_from(left).expect("no more than the range, which is counted by u32");
-        Some(Piece::File { fd: fd.clone(), position: position + self.sent as u64, bytes })
+        let position = position + self.sent as u64;
+        Some(Piece::File { fd: fd.clone(), position, bytes, readable_end: *readable_end })
     }
 
     /// What the replies in the queue count for.

@@ -67,6 +67,31 @@ fn leader_epochs_stay_over_a_restart_and_rise_over_a_lost_directory() {
 }
 
 #[test]
+fn the_only_replica_leads_again_although_it_was_taken_out_of_the_in_sync_ones() {
+    let mut image = image_with(&[topic("t", 1, 2)]);
+    image.topics.change(Uuid([1; 16]), |partitions| {
+        // As Kafka leaves a partition at its controlled shutdown with eligible leader replicas.
+        partitions[0].leader = NodeId(-1);
+        partitions[0].isr = Box::default();
+        partitions[1] = partitions[0].clone();
+        partitions[1].replicas = [NodeId(2), NodeId(1)].into();
+        partitions[1].directories = [OTHER_DIR, DIR].into();
+    });
+    let records = activate(&image, &registration(), Offset(10));
+    let [MetadataRecord::PartitionChangeRecord(change)] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((change.partition_id, change.leader), (0, 1), "another replica may know more: it stays");
+    assert_eq!((&change.isr, &change.eligible_leader_replicas), (&Some(vec![1]), &Some(vec![])));
+    assert_eq!(
+        MetadataRecord::decode(&records[0].encode(record_version(&records[0]))).as_ref(),
+        Ok(&records[0])
+    );
+    let (after, _) = replayed(&image, &records);
+    let led = &after.topics.by_name("t").expect("it exists").partitions[0];
+    assert_eq!((led.leader, led.leader_epoch, &*led.isr), (NodeId(1), LeaderEpoch(1), &[NodeId(1)][..]));
+    assert!(activate(&after, &registration(), Offset(20)).is_empty());
+}
+
+#[test]
 fn a_partition_that_was_moved_is_led_from_where_it_is() {
     let name = |partition| TopicPartition { topic: "t".into(), partition };
     let both = Registration { log_dirs: vec![DIR, OTHER_DIR], ..registration() };

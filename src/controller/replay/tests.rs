@@ -1,7 +1,10 @@
 //! What a replay refuses, what it says has changed, and that an image stays what it was.
 
+use ottla_wire::abort_transaction_record::AbortTransactionRecord;
 use ottla_wire::access_control_entry_record::AccessControlEntryRecord;
 use ottla_wire::begin_transaction_record::BeginTransactionRecord;
+use ottla_wire::client_quota_record::ClientQuotaRecord;
+use ottla_wire::end_transaction_record::EndTransactionRecord;
 use ottla_wire::no_op_record::NoOpRecord;
 use ottla_wire::remove_topic_record::RemoveTopicRecord;
 use ottla_wire::unfence_broker_record::UnfenceBrokerRecord;
@@ -83,13 +86,12 @@ fn what_cannot_be_honoured_is_refused_and_what_need_not_be_is_skipped() {
     use MetadataRecord as R;
     let reassigned = PartitionRecord { adding_replicas: vec![2], ..partition(1, 0) };
     for record in [
-        R::AccessControlEntryRecord(AccessControlEntryRecord::default()),
-        R::BeginTransactionRecord(BeginTransactionRecord::default()),
         R::PartitionRecord(reassigned),
         R::ConfigRecord(ConfigRecord { resource_type: 3, ..Default::default() }),
         feature("metadata.version", 31),
         feature("metadata.version", 6),
-        feature("transaction.version", 2),
+        feature("transaction.version", 3),
+        feature("unheard.of.version", 1),
     ] {
         let error = refusal(&record);
         assert!(matches!(error, ReplayError::Unsupported { .. }), "{error}");
@@ -100,6 +102,60 @@ fn what_cannot_be_honoured_is_refused_and_what_need_not_be_is_skipped() {
     assert_eq!(after.offset, Offset(before.offset.0 + 2));
     assert!(after == Image { offset: after.offset, ..before });
     assert_eq!(delta, ImageDelta { features_changed: true, ..Default::default() });
+}
+
+#[test]
+fn what_a_log_of_kafkas_says_beyond_what_is_served_stays_and_is_counted() {
+    use MetadataRecord as R;
+    let before = image();
+    let mut builder = ImageBuilder::new(&before);
+    let acl = R::AccessControlEntryRecord(AccessControlEntryRecord::default());
+    let quota = R::ClientQuotaRecord(ClientQuotaRecord::default());
+    for record in [&acl, &quota, &acl, &feature("transaction.version", 2)] {
+        builder.apply(record).expect("it is kept");
+    }
+    let counted: Vec<_> = builder.without_effect().iter().map(|(name, count)| (*name, *count)).collect();
+    assert_eq!(counted, [("AccessControlEntryRecord", 2), ("ClientQuotaRecord", 1)]);
+    let (after, _) = builder.finish(Offset(before.offset.0 + 4));
+    assert_eq!(after.features.get("transaction.version"), Some(&2), "its level is as it was");
+}
+
+#[test]
+fn a_transaction_counts_as_a_whole_or_not_at_all() {
+    use MetadataRecord as R;
+    let begin = R::BeginTransactionRecord(BeginTransactionRecord::default());
+    let end = R::EndTransactionRecord(EndTransactionRecord {});
+    let abort = R::AbortTransactionRecord(AbortTransactionRecord::default());
+    let after = |records: &[&MetadataRecord<'static>]| {
+        let mut builder = ImageBuilder::new(&image());
+        for record in topic("t", 1, 1).iter().chain(records.iter().copied()).chain(&topic("u", 2, 1)) {
+            builder.apply(record).expect("the test's records fit");
+        }
+        let open = builder.is_in_transaction();
+        let (image, delta) = builder.finish(Offset(100));
+        let names: Vec<String> = image.topics.iter().map(|topic| topic.name.to_string()).collect();
+        assert_eq!(delta.topics_created.len(), names.len(), "image and delta go together");
+        (names.join(" "), open)
+    };
+    let v = topic("v", 3, 1);
+    let inside: Vec<_> = std::iter::once(&begin).chain(&v).collect();
+    let with = |last: &[&'static str], closing: Option<&MetadataRecord<'static>>| {
+        let records: Vec<_> = inside.iter().copied().chain(closing).collect();
+        let (names, open) = after(&records);
+        let mut sorted: Vec<_> = names.split(' ').collect();
+        sorted.sort_unstable();
+        assert_eq!(sorted, last);
+        open
+    };
+    assert!(!with(&["t", "u", "v"], Some(&end)), "ended");
+    assert!(!with(&["t", "u"], Some(&abort)), "aborted");
+    assert!(with(&["t"], None), "never ended: what came after its begin is part of it");
+    for (record, reason) in [(&end, "no transaction has begun"), (&abort, "no transaction has begun")] {
+        assert!(refusal(record).to_string().contains(reason));
+    }
+    let mut twice = ImageBuilder::new(&image());
+    twice.apply(&begin).expect("the first");
+    assert!(twice.apply(&begin).is_err(), "transactions do not nest");
 }
 
 #[test]

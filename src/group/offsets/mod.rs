@@ -71,11 +71,17 @@ impl GroupOffsets {
         })
     }
 
-    /// Takes a record of the log: a newer offset, or the end of one.
+    /// Takes a record of the log: a newer offset, or the end of one. A commit of a transaction takes effect with the
+    /// transaction's end, and loses to one that was written between the two (as by Kafka's `OffsetMetadataManager`):
+    /// compaction would keep that one.
     pub(crate) fn replay(&mut self, topic: &Arc<str>, partition: i32, value: Option<CommittedOffset>) {
         match value {
             Some(offset) => {
                 let partitions = self.by_topic.entry(topic.clone()).or_default();
+                let is_older = |known: &CommittedOffset| known.record_offset > offset.record_offset;
+                if partitions.get(&partition).is_some_and(is_older) {
+                    return;
+                }
                 self.count += usize::from(partitions.insert(partition, offset).is_none());
             }
             None => {

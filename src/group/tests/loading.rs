@@ -2,10 +2,13 @@
 
 use super::harness::{GROUP, World, commit, join, join_static, leaving, protocol, sync, topic_id};
 use crate::errors::ErrorCode;
+use crate::group::offsets::CommittedOffset;
+use crate::group::records::Change;
 use crate::group::{
     CommitOffsets, DeletedTopic, GroupConfig, GroupReply, GroupRequest, GroupState, Heartbeat, JoinGroup,
     LeaveGroup,
 };
+use crate::ids::{Offset, TimestampMs};
 
 #[test]
 fn who_does_not_own_the_partition_says_so_and_who_loads_it_as_well() {
@@ -48,6 +51,32 @@ fn a_loaded_group_goes_on_where_it_was() {
         ErrorCode::RebalanceInProgress,
         "the other one is gone"
     );
+}
+
+#[test]
+fn a_commit_of_a_transaction_loses_to_one_that_was_written_before_its_end() {
+    let mut world = World::unloaded(GroupConfig::default());
+    world.coordinator.start_loading(0);
+    let mut replay = |offset: i64, at: i64| {
+        let value = CommittedOffset {
+            offset,
+            leader_epoch: -1,
+            metadata: "".into(),
+            committed_at: TimestampMs(1),
+            expires_at: None,
+            topic_id: topic_id("topic"),
+            record_offset: Offset(at),
+        };
+        let change =
+            Change::Offset { group: GROUP.into(), topic: "topic".into(), partition: 0, value: Some(value) };
+        let record = change.encode();
+        world.coordinator.replay(0, &record.key, record.value.as_deref(), Offset(at)).expect("it is known");
+    };
+    // The log has the transaction's at 3, a plain one at 4, the transaction's end at 5.
+    replay(40, 4);
+    replay(30, 3);
+    world.coordinator.finish_loading(world.clock(), 0);
+    assert_eq!(world.offset("topic", 0), 40);
 }
 
 #[test]

@@ -10,5 +10,8 @@ fn main() {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts"));
     let text = ottla_codegen::generate(&here.join("schemas"), options);
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it for build scripts"));
-    fs::write(out.join("messages.rs"), text).expect("the output directory is writable");
+    // A new file, and not the old one with other bytes: copies of a target directory may share it by hard links.
+    let (new, messages) = (out.join("messages.rs.new"), out.join("messages.rs"));
+    fs::write(&new, text).expect("the output directory is writable");
+    fs::rename(&new, &messages).expect("the output directory is writable");
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::json;
 use crate::schema::{Kind, Message};
 use crate::structs::lifetime;
 
@@ -12,6 +13,7 @@ pub fn write(out: &mut String, messages: &[Message]) {
     api_keys(out, &apis);
     decode_any(out, &apis);
     metadata_records(out, messages);
+    json::lookups(out, messages);
     for_each(out, messages);
 }
 
@@ -149,6 +151,8 @@ fn metadata_facts(out: &mut String, records: &BTreeMap<i16, &Message>) {
 }
 
 fn metadata_codec(out: &mut String, records: &BTreeMap<i16, &Message>) {
+    let head = "/// The message as JSON, without the frame.\npub fn json(&self, version: i16) -> Json";
+    match_all(out, head, records, |_| "(m) => m.json(version)".to_owned());
     let head = "/// The bytes of the message in `version`, without the frame.\n\
                 pub(crate) fn size(&self, version: i16) -> Result<usize, EncodeError>";
     match_all(out, head, records, |_| "(m) => m.size(version)".to_owned());

@@ -11,6 +11,7 @@ mod arbitrary;
 mod catalogue;
 mod decode;
 mod encode;
+mod json;
 mod schema;
 mod size;
 mod structs;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::schema::{Field, Message, Struct, Type};
 use crate::versions::Versions;
-use crate::{Options, arbitrary, decode, encode, size};
+use crate::{Options, arbitrary, decode, encode, json, size};
 
 /// Writes the module of one message.
 pub fn module(out: &mut String, message: &Message, options: Options) {
@@ -22,6 +22,9 @@ pub fn module(out: &mut String, message: &Message, options: Options) {
         size::method(out, message, one);
         encode::method(out, message, one);
         out.push_str("}\n");
+        if json::has_json(message) {
+            json::implementation(out, message, one);
+        }
         if options.arbitrary {
             arbitrary::implementation(out, message, one);
         }

@@ -52,6 +52,22 @@ fn a_directory_is_locked_while_it_is_open() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_read_is_not_done_without() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    run_local(async move {
+        let path = root.path().join(OffsetsKind::LogStart.file_name());
+        std::fs::write(&path, "no checkpoint").expect("the directory is the test's own");
+        let dir = LogDir::open(root.path()).await.expect("a log dir");
+        dir.scan().await.expect("other contents are done without");
+        std::fs::remove_file(&path).expect("it was just written");
+        // What stands there can be opened and not be read.
+        std::fs::create_dir(&path).expect("the directory is the test's own");
+        let error = dir.scan().await.expect_err("deleted records would be back");
+        assert!(error.to_string().contains(OffsetsKind::LogStart.file_name()), "{error}");
+    });
+}
+
+#[test]
 fn a_tmpfs_is_written_through_the_page_cache() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     run_local(async move {

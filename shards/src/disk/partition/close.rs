@@ -72,7 +72,8 @@ impl Partition {
             && (!state.epochs_dirty || state.log.log_end_offset() == Offset::ZERO)
     }
 
-    /// Cuts the active segment to its bytes.
+    /// Cuts the active segment to its bytes. Beside its file stand its indexes even when they are empty: a broker of
+    /// Kafka's takes a segment without them for damaged and reads it whole.
     async fn trim(self: &Rc<Self>) -> Result<(), DiskError> {
         let (base, bytes) = {
             let state = self.state.borrow();
@@ -80,8 +81,8 @@ impl Partition {
             (active.base_offset(), active.bytes())
         };
         let turn = self.housekeeping.acquire(1).await;
-        let created = self.state.borrow_mut().active().created;
-        if created || base.0 > 0 {
+        let has_file = self.state.borrow_mut().active().created || base.0 > 0;
+        if has_file {
             let path = self.segment_path(base);
             let file = self.block_file(base).await?;
             if file.len().await.at("examine", &path)? != bytes {
@@ -89,7 +90,8 @@ impl Partition {
                 self.sync_file(&file, &path).await?;
             }
         }
-        self.write_active_indexes(IndexWrite::Synced).await?;
+        let how = if has_file { IndexWrite::Finished } else { IndexWrite::Synced };
+        self.write_active_indexes(how).await?;
         drop(turn);
         Ok(())
     }

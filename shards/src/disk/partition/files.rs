@@ -210,7 +210,7 @@ pub(in crate::disk) enum IndexWrite {
     Spilled,
     /// Durable, with everything that was spilled before.
     Synced,
-    /// Durable, and the last of a segment.
+    /// Durable, and the last of a segment or of this run: the files are there from now on.
     Finished,
 }
 

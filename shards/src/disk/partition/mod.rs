@@ -16,7 +16,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -210,6 +210,12 @@ impl Partition {
     #[must_use]
     pub fn id(&self) -> TopicIdPartition {
         TopicIdPartition { topic_id: self.topic_id, partition: self.name.partition }
+    }
+
+    /// The directory of its files.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The log dir that holds it.

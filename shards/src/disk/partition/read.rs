@@ -38,6 +38,8 @@ pub enum Slice {
         position: FilePosition,
         /// How many.
         bytes: u64,
+        /// Before this no block of the file changes any more: what may be read ahead.
+        readable_end: FilePosition,
     },
 }
 
@@ -272,28 +274,31 @@ impl Partition {
             }
             self.load_begun_block().await?;
         }
-        let (file_end, memory) = self.memory_part(slice);
+        let (file_end, readable_end, memory) = self.memory_part(slice);
         let mut slices = Vec::with_capacity(memory.len() + 1);
         if slice.start < file_end {
             let fd = self.read_file(slice.segment_base).await?.shared_fd();
             let bytes = file_end.0 - slice.start.0;
-            slices.push(Slice::File { fd, position: slice.start, bytes });
+            slices.push(Slice::File { fd, position: slice.start, bytes, readable_end });
         }
         slices.extend(memory.into_iter().map(Slice::Memory));
         Ok(slices)
     }
 
-    /// Where the file's part of a slice ends, and the rest from memory.
-    fn memory_part(&self, slice: ReadSlice) -> (FilePosition, Vec<Bytes>) {
+    /// Where the file's part of a slice ends, where its unchanging blocks end, and the rest from memory.
+    fn memory_part(&self, slice: ReadSlice) -> (FilePosition, FilePosition, Vec<Bytes>) {
         let mut state = self.state.borrow_mut();
-        let Some(segment) = state.tail_of(slice.segment_base) else { return (slice.end, Vec::new()) };
+        let Some(segment) = state.tail_of(slice.segment_base) else {
+            let end = self.closed_bytes(&state.log, slice.segment_base);
+            return (slice.end, end, Vec::new());
+        };
         let in_memory = segment.tail.start();
         if slice.end <= in_memory {
-            return (slice.end, Vec::new());
+            return (slice.end, block_floor(in_memory), Vec::new());
         }
         let from = in_memory.max(slice.start);
         let memory = segment.tail.bytes(from, slice.end).expect("from the tail's start on all is in memory");
-        (in_memory, memory)
+        (in_memory, block_floor(in_memory), memory)
     }
 
     /// The bytes of a whole batch, copied.

@@ -63,6 +63,12 @@ fn what_is_closed_with_others_is_left_as_by_a_clean_stop() {
             let last = broker.dir.offset(OffsetsKind::RecoveryPoint, &name(COUNT - 1));
             assert_eq!(last, Some(Offset(i64::from(COUNT) - 1)));
         });
+        for index in 0..COUNT {
+            let partition = root.path().join(name(index).to_string());
+            let count = |suffix| files(&partition, suffix).len();
+            assert_eq!(count(".log") > 0, index > 0, "one without records has no segment yet");
+            assert_eq!((count(".index"), count(".timeindex")), (count(".log"), count(".log")), "{index}");
+        }
         let base = root.path().to_owned();
         run_local(async move {
             let broker = Broker::start(&base).await;

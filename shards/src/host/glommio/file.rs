@@ -24,6 +24,14 @@ const SLICES_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct SharedFd(Arc<OwnedFd>);
 
+impl SharedFd {
+    /// The same for all clones, and another for every other file that is open at the time.
+    #[must_use]
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
 impl AsRawFd for SharedFd {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()

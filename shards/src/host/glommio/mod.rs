@@ -38,6 +38,7 @@ pub use file::{File, SharedFd, hold_until_the_end, release_held};
 pub use listener::Listener;
 pub use probe::{ProbeError, probe, raise_descriptor_limit, refuse_huge_pages};
 pub use process::{exit_start, host_name, say};
+pub use sendfile::prefetch;
 pub use signal::{catch_signals, stop_signal};
 pub use socket::{Ready, Stream, StreamSeed};
 pub use timer::{Sleep, Timeout, now, random_bytes, random_u64, sleep, sleep_until, timeout, wall_ms};

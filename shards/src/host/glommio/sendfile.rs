@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -84,6 +85,20 @@ fn is_blind(fd: &SharedFd) -> bool {
         let blind = blind.borrow();
         !blind.is_empty() && device(fd).is_ok_and(|device| blind.contains(&device))
     })
+}
+
+/// Asks for a range of a file that was opened without `direct` to be brought into the page cache, as far as it is not
+/// there; whether and when it comes nobody says. The core is given away between steps.
+pub async fn prefetch(fd: &SharedFd, range: Range<u64>) {
+    let mut at = range.start;
+    while at < range.end {
+        let step = (range.end - at).min(STEP_BYTES);
+        if residency(fd, at, step) == Residency::Part && !is_blind(fd) {
+            want(fd, at, step);
+        }
+        at += step;
+        super::yield_now().await;
+    }
 }
 
 impl Stream {

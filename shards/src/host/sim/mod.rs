@@ -52,7 +52,7 @@ pub use self::{
         JoinHandle, StartError, run_local, run_shards, shard_id, shard_slot, shard_stats, spawn,
         spawn_detached, spawn_in, yield_now,
     },
-    file::{File, SharedFd, hold_until_the_end, release_held},
+    file::{File, SharedFd, hold_until_the_end, prefetch, release_held},
     listener::Listener,
     network::{ConnectionInfo, NetworkFaults},
     process::{

@@ -107,7 +107,7 @@ impl Seen {
         let mut head = BytesMut::new();
         head.put_u32(length + 4);
         let fd = self.file.borrow().clone().expect("the test has a file");
-        let file = Piece::File { fd, position: 1, bytes: length };
+        let file = Piece::File { fd, position: 1, bytes: length, readable_end: u64::from(length) };
         let tail = Piece::Bytes(Bytes::copy_from_slice(&length.to_be_bytes()));
         Answer::Reply(Reply::new(vec![Piece::Bytes(head.freeze()), file, tail]))
     }

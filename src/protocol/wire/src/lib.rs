@@ -13,6 +13,7 @@ mod api_key;
 pub mod arbitrary;
 mod error;
 pub mod frame;
+mod json;
 pub mod limits;
 mod message;
 pub mod metadata_frame;
@@ -24,6 +25,7 @@ mod versioned;
 mod writer;
 
 pub use error::{DecodeError, EncodeError};
+pub use json::{Json, ToJson};
 pub use message::Message;
 pub use metadata_record::MetadataRecord;
 pub use reader::Reader;
@@ -41,6 +43,7 @@ mod generated_prelude {
     #[cfg(feature = "arbitrary")]
     pub use crate::arbitrary::{Arbitrary, Rng};
     pub use crate::error::{DecodeError, EncodeError};
+    pub use crate::json::{Json, ToJson};
     pub use crate::message::{Message, Part, not_null, nullable_structs, structs, write_structs};
     pub use crate::reader::Reader;
     pub use crate::records::Records;

@@ -45,6 +45,16 @@ pub(super) struct Sent {
     pub is_lost: bool,
 }
 
+impl Sent {
+    /// How often it may lie in the log: a plain producer that sends again has asked for it twice.
+    fn copies_max(&self) -> usize {
+        match self.spec.producer {
+            Some(_) => 1,
+            None => (self.attempts - self.refused) as usize,
+        }
+    }
+}
+
 /// A batch at its place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Located {
@@ -213,11 +223,12 @@ impl Partition {
             format!("batch {id} at {base} was refused")
         })?;
         self.clear_doubtful(base, end);
-        self.forget_doubtful(batch);
+        let copies_max = self.sent[&batch].copies_max();
+        if self.sent[&batch].bases.len() >= copies_max {
+            self.forget_doubtful(batch);
+        }
         let sent = &self.sent[&batch];
-        // A plain producer that sends again has asked for it twice.
-        let copies_max = if sent.spec.producer.is_some() { 1 } else { sent.attempts - sent.refused };
-        ensure(sent.bases.len() < copies_max as usize, Invariant::Duplicate, || {
+        ensure(sent.bases.len() < copies_max, Invariant::Duplicate, || {
             format!("batch {id} lies at {:?} and at {base}", sent.bases)
         })?;
         self.check_room(batch, base, end)?;

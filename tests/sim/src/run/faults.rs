@@ -200,7 +200,8 @@ impl Scenario {
                 network.join(self.node, self.client_node);
             }
             Fault::BadNetwork => {
-                let rate = |random: &mut Random, most| u32::try_from(random.log_within(1..most)).expect("small");
+                let rate =
+                    |random: &mut Random, most| u32::try_from(random.log_within(1..most)).expect("small");
                 network.set_faults(NetworkFaults {
                     stall_per_million: rate(&mut self.random, 20_000),
                     stall_max: Duration::from_millis(self.random.log_within(1..6000)),

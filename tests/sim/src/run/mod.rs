@@ -65,10 +65,8 @@ pub fn run_seed(seed: u64, options: RunOptions) -> SeedResult {
     let mut scenario = Scenario::new(seed, options);
     scenario.run();
     let violation = scenario.history.violation();
-    let failure = violation.map(|violation| Failure {
-        story: scenario.history.tell(violation.place, STORY_EVENTS),
-        violation,
-    });
+    let failure = violation
+        .map(|violation| Failure { story: scenario.history.tell(violation.place, STORY_EVENTS), violation });
     SeedResult {
         seed,
         events: scenario.world.events(),

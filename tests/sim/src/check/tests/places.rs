@@ -108,6 +108,14 @@ fn a_relaxed_topic_may_lose_its_tail_in_a_crash_and_nothing_else() {
     tale.ack(place, &b, 4);
     tale.read(place, 2, 6, [at(2, &c), at(4, &b)].concat());
     tale.is_fine();
+    // One that stayed and is sent again by a plain producer lies there twice, and so does what came behind it.
+    let (mut tale, place) = begin();
+    tale.run(Action::Produce(place, Rc::clone(&c)), LOST);
+    tale.read(place, 0, 6, [at(0, &a), at(2, &b), at(4, &c)].concat());
+    tale.crash();
+    tale.ack(place, &c, 6);
+    tale.read(place, 0, 8, [at(0, &a), at(2, &b), at(4, &c), at(6, &c)].concat());
+    tale.is_fine();
 }
 
 #[test]

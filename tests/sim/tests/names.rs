@@ -1,0 +1,135 @@
+//! Names that a killed process has made and not synced: the next one relies on them, so it makes them durable.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ottla::protocol::compression::Codec;
+use ottla_shards::host::sim::{CrashModel, NodeId, ProcessId, ProcessState, World};
+use ottla_shards::host::sleep;
+use ottla_sim::client::{Acks, Connection, FetchAsk, NewTopic, TopicName};
+use ottla_sim::records::{BatchId, BatchSpec, RecordSpec};
+
+/// The longest that anything here may take, in virtual time.
+const LIMIT: Duration = Duration::from_secs(60);
+
+struct Machine {
+    world: World,
+    node: NodeId,
+    broker: ProcessId,
+    address: SocketAddr,
+}
+
+impl Machine {
+    fn new(seed: u64) -> Machine {
+        let world = World::new(seed);
+        let node = world.add_node("one");
+        let address = SocketAddr::new(world.address(node), 9092);
+        let broker = start(&world, node, address);
+        Machine { world, node, broker, address }
+    }
+
+    fn start(&mut self) {
+        self.broker = start(&self.world, self.node, self.address);
+    }
+
+    /// Runs `main` to its end with a connection to the broker, which may have to come up first.
+    fn client<T: 'static, F: Future<Output = T> + 'static>(
+        &self,
+        main: impl FnOnce(Connection) -> F + 'static,
+    ) -> T {
+        let (address, result) = (self.address, Rc::new(RefCell::new(None)));
+        let place = Rc::clone(&result);
+        let client = self.world.start_client(self.node, async move {
+            let connection = loop {
+                match Connection::open(address, "names", LIMIT).await {
+                    Ok(connection) => break connection,
+                    Err(_) => sleep(Duration::from_millis(1)).await,
+                }
+            };
+            *place.borrow_mut() = Some(main(connection).await);
+        });
+        let done = self.world.run_until(|| self.world.state(client) != ProcessState::Running, LIMIT);
+        assert!(done, "{:?}", self.world.state(self.broker));
+        result.take().expect("it has come to its end")
+    }
+
+    /// Whether `path` is there for processes, and whether it would be after a loss of power.
+    fn sight(&self, path: &str) -> (bool, bool) {
+        self.world.with_disk(self.node, |disk| {
+            let files = disk.files();
+            let found = files.iter().find(|file| file.path == Path::new(path));
+            (found.is_some(), found.is_some_and(|file| file.durable_path.is_some()))
+        })
+    }
+}
+
+fn start(world: &World, node: NodeId, address: SocketAddr) -> ProcessId {
+    let mut settings = BTreeMap::new();
+    settings.insert("listeners".to_owned(), "PLAINTEXT://0.0.0.0:9092".to_owned());
+    settings.insert("advertised.listeners".to_owned(), format!("PLAINTEXT://{address}"));
+    world.start_broker(node, 1, settings)
+}
+
+fn topic() -> NewTopic {
+    NewTopic { name: "t".to_owned(), partitions: 1, configs: Vec::new() }
+}
+
+fn batch(id: u32) -> Vec<u8> {
+    let records = vec![RecordSpec { key: None, value_bytes: Some(8), timestamp: 1_735_689_600_000 }];
+    BatchSpec { id: BatchId(id), producer: None, codec: Codec::None, records }.encode()
+}
+
+async fn produce(connection: Connection, id: u32) -> Option<i64> {
+    let name = TopicName::Name("t".to_owned());
+    let sent = connection.produce((&name, 0), Acks::All, &batch(id)).expect("it is open");
+    sent.base_offset().await.ok()
+}
+
+/// The high watermark of the partition.
+async fn end(connection: Connection) -> i64 {
+    let topic = TopicName::Name("t".to_owned());
+    let ask = FetchAsk { topic, partition: 0, from: 0, bytes_max: 1 << 20, wait_ms: 0, bytes_min: 0 };
+    connection.fetch(&ask).await.ok().expect("the partition is there").high_watermark
+}
+
+/// Kills the broker when `path` is there and not durable, appends a record to what the next one finds, cuts the power.
+fn acknowledged_behind_a_name_without_a_sync(path: &str, seed: u64) {
+    let mut machine = Machine::new(seed);
+    let address = machine.address;
+    machine.world.start_client(machine.node, async move {
+        sleep(Duration::from_millis(500)).await;
+        let connection = Connection::open(address, "first", LIMIT).await.expect("the broker listens");
+        if connection.create_topic(&topic()).await.ok().is_some() {
+            produce(connection, 1).await;
+        }
+    });
+    let made = machine.world.run_until(|| machine.sight(path) == (true, false), LIMIT);
+    assert!(made, "{path} is made before it is synced");
+    machine.world.kill(machine.broker);
+    assert_eq!(machine.sight(path), (true, false), "the kill came in time");
+    machine.start();
+    let base = machine.client(async |connection| produce(connection, 2).await);
+    let base = base.expect("the record is acknowledged");
+    machine.world.power_cut(machine.node, CrashModel::DropAll);
+    machine.start();
+    let end = machine.client(end);
+    assert!(end > base, "{base} was acknowledged, and the log ends at {end}");
+}
+
+#[test]
+fn a_segment_whose_name_a_killed_process_left_unsynced_keeps_what_is_appended_to_it() {
+    for seed in 0..5 {
+        acknowledged_behind_a_name_without_a_sync("/data/t-0/00000000000000000000.log", seed);
+    }
+}
+
+#[test]
+fn a_partition_whose_name_a_killed_process_left_unsynced_keeps_what_is_appended_to_it() {
+    for seed in 0..5 {
+        acknowledged_behind_a_name_without_a_sync("/data/t-0/partition.metadata", seed);
+    }
+}
