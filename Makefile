@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check models sim crash kill bench clients fmt
+.PHONY: help run test check models sim canaries crash kill bench clients fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,14 @@ SEED_OF_CRASH = $(or $(SEED),1)
 
 crash: ## a power cut at every disk operation of simulated brokers (MODELS=one, SEED=n AT='...'); of real ones: kill
 	$(CARGO) run -q -p ottla-sim --bin crash -- --seed $(SEED_OF_CRASH) $(if $(filter one,$(MODELS)),--one-model) $(ARGS) $(AT)
+
+# The most seeds and seconds for each planted bug.
+CANARY_SEEDS ?= 10000
+CANARY_SECONDS ?= 600
+
+canaries: ## plant bugs and run seeds until the simulator has caught each (CANARY_SEEDS=n, CANARY_SECONDS=n)
+	@$(CARGO) build --quiet -p ottla-sim
+	target/debug/canaries --seeds $(CANARY_SEEDS) --seconds $(CANARY_SECONDS)
 
 # Rounds of kill -9 under load.
 ROUNDS ?= 200

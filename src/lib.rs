@@ -3,6 +3,7 @@
 //! The crate compiles without a runtime so that every decision can be tested in virtual time and run unchanged
 //! under the simulator. `shards/` is where these machines run.
 
+pub mod canary;
 pub mod config;
 pub mod connection;
 pub mod controller;

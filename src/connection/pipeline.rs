@@ -9,6 +9,8 @@
 
 use std::collections::VecDeque;
 
+use crate::canary::{self, Canary};
+
 /// A request's place in the order of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
@@ -94,6 +96,7 @@ impl<R> Pipeline<R> {
             return;
         };
         let place = usize::try_from(place).expect("fewer requests than memory");
+        let place = if canary::is(Canary::RepliesSwapped) { self.first_open() } else { place };
         let Some(slot) = self.waiting.get_mut(place) else {
             assert!(self.closed, "only a request that has started is answered");
             return;
@@ -101,6 +104,11 @@ impl<R> Pipeline<R> {
         assert!(slot.is_none(), "a request is answered once");
         self.closing |= matches!(answer, Answer::Close);
         *slot = Some(answer);
+    }
+
+    /// A planted bug: the first place that has no answer, whoever's it is.
+    fn first_open(&self) -> usize {
+        self.waiting.iter().position(Option::is_none).unwrap_or(self.waiting.len())
     }
 
     /// What leaves next, when its turn has come. After [`Next::Close`] there is nothing more.

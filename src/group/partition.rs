@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::canary::{self, Canary};
 use crate::errors::ErrorCode;
 use crate::group::coordinator::AppendId;
 use crate::group::group::Group;
@@ -102,7 +103,12 @@ impl Partition {
         match change {
             Change::Offset { group, topic, partition, value } => {
                 let value = value.map(|value| CommittedOffset { record_offset, ..value });
+                let loading = !self.is_active();
                 match self.groups.get_mut(&group) {
+                    Some(group)
+                        if loading
+                            && group.offsets.get(&topic, partition).is_some()
+                            && canary::is(Canary::OlderCommitWins) => {}
                     Some(group) => group.offsets.replay(&topic, partition, value),
                     None if value.is_none() => {}
                     None => {

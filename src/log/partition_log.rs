@@ -22,6 +22,7 @@ use super::read::{ReadError, ReadPlan, ReadRequest, ReadSlice, WalkLimit, WalkPl
 use super::segment::{ActiveSegment, ClosedSegment, LogPosition, SegmentIndexes, roll_jitter_ms};
 use super::tail::Tail;
 use super::time_index::TimestampOffset;
+use crate::canary::{self, Canary};
 use crate::ids::{FilePosition, LeaderEpoch, Offset};
 use crate::time::Monotonic;
 
@@ -248,7 +249,7 @@ impl Log {
         if self.replicated {
             return;
         }
-        let durable = self.config.acknowledges_durable();
+        let durable = self.config.acknowledges_durable() && !canary::is(Canary::DirtyRead);
         self.advance_high_watermark(if durable { self.durable_end_offset } else { self.log_end_offset });
     }
 

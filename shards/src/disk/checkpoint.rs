@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use ottla::canary::{self, Canary};
 use ottla::ids::Offset;
 use ottla::log::files::SegmentFileKind;
 
@@ -125,15 +126,32 @@ impl Partition {
             (state.log.log_end_offset(), snapshot)
         };
         self.disk.enqueue_flush(self);
+        if canary::is(Canary::SnapshotAhead) {
+            self.write_ahead(&snapshot).await?;
+        }
         self.durable.reach(end).await?;
-        self.wait_finished().await?;
-        let turn = self.housekeeping_turn().await?;
+        let turn = match canary::is(Canary::RollNotAwaited) {
+            true => None,
+            false => {
+                self.wait_finished().await?;
+                Some(self.housekeeping_turn().await?)
+            }
+        };
         let result = self.write_checkpoint(end, snapshot).await;
         drop(turn);
         if let Err(DiskError::Io(failure)) = &result {
             self.housekeeping_failed(failure);
         }
         result
+    }
+
+    /// A planted bug: a snapshot of records that may never be on disk.
+    async fn write_ahead(&self, snapshot: &Option<(Offset, Vec<u8>)>) -> Result<(), DiskError> {
+        if let Some((offset, bytes)) = snapshot {
+            self.write_small(&self.file_path(*offset, SegmentFileKind::ProducerSnapshot), bytes).await?;
+            self.sync_names().await?;
+        }
+        Ok(())
     }
 
     async fn write_checkpoint(
@@ -242,7 +260,9 @@ impl Partition {
             state.log.log_start_offset()
         };
         self.dir.set_offset(OffsetsKind::LogStart, &self.name, start);
-        self.dir.write_offsets(OffsetsKind::LogStart).await?;
+        if !canary::is(Canary::DeletionEarly) {
+            self.dir.write_offsets(OffsetsKind::LogStart).await?;
+        }
         Ok(start)
     }
 }

@@ -21,6 +21,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use ottla::canary::{self, Canary};
 use ottla::ids::Offset;
 use ottla::log::LogConfig;
 
@@ -170,7 +171,10 @@ impl Partition {
     /// Writes what is pending now. Called by the shard's queue alone.
     async fn write_pending(self: &Rc<Self>) -> Option<(Begun, Result<(), Failure>)> {
         let begun = self.begin_flush()?;
-        let result = self.write(&begun).await;
+        let mut result = self.write(&begun).await;
+        if result.is_err() && canary::is(Canary::SyncRetried) {
+            result = self.sync_again(&begun).await;
+        }
         Some((begun, result))
     }
 
@@ -187,7 +191,9 @@ impl Partition {
             return None;
         }
         let log_end = state.log.log_end_offset();
-        let at = state.tails.iter().position(|segment| segment.tail.pending_bytes() > 0)?;
+        let mut pending = state.tails.iter().enumerate().filter(|(_, it)| it.tail.pending_bytes() > 0);
+        let newest_first = canary::is(Canary::LaterSegmentFirst);
+        let (at, _) = if newest_first { pending.last()? } else { pending.next()? };
         let end = state.tails.get(at + 1).map_or(log_end, |next| next.base);
         let segment = &mut state.tails[at];
         let base = segment.base;
@@ -211,6 +217,13 @@ impl Partition {
         written.and(named)
     }
 
+    /// A planted bug: what a failed sync threw away is not written again.
+    async fn sync_again(self: &Rc<Self>, begun: &Begun) -> Result<(), Failure> {
+        let path = self.segment_path(begun.base);
+        let file = self.block_file(begun.base).await.map_err(Failure::of_write)?;
+        file.sync_data().await.at("sync", &path).map_err(Failure::Broken)
+    }
+
     async fn write_blocks(self: &Rc<Self>, begun: &Begun, file: &File) -> Result<(), Failure> {
         while self.is_zeroing_in_the_way(begun) {
             self.progress.notified().await;
@@ -220,7 +233,7 @@ impl Partition {
             [write] if self.dir.is_direct() => {
                 let _share = self.disk.writes.acquire(write.bytes()).await;
                 let slices = write.slices.clone();
-                let result = file.write_at(slices, write.position.0, Durability::DataSync).await;
+                let result = file.write_at(slices, write.position.0, flush_durability()).await;
                 result.at("write", &path).map_err(Failure::of_write)
             }
             writes => {
@@ -233,7 +246,7 @@ impl Partition {
     fn is_zeroing_in_the_way(&self, begun: &Begun) -> bool {
         let mut state = self.state.borrow_mut();
         let segment = state.tail_of(begun.base).expect("a segment with pending bytes has its tail");
-        segment.zero.is_in_the_way(&begun.flush)
+        segment.zero.is_in_the_way(&begun.flush) && !canary::is(Canary::ZeroedOverRecords)
     }
 
     /// Several writes of one flush, in flight together as far as the shard's budget goes.
@@ -269,7 +282,10 @@ impl Partition {
                 Ok(()) => self.flushed(&begun),
                 Err(error) => self.end_waits(&error),
             },
+            Err(Failure::Full) if canary::is(Canary::FullDiskIgnored) => self.flushed(&begun),
             Err(Failure::Full) => self.disk_is_full(),
+            Err(Failure::Broken(_)) if canary::is(Canary::IoErrorIgnored) => self.flushed(&begun),
+            Err(Failure::Broken(_)) if canary::is(Canary::ServedAfterIoError) => self.skip_flush(&begun),
             Err(Failure::Broken(failure)) => {
                 self.dir.fail(&failure);
                 let error = self.dir.check().expect_err("it has just gone offline");
@@ -278,8 +294,20 @@ impl Partition {
         }
     }
 
+    /// A planted bug: those who wait hear of the failure, and the log goes on behind the hole.
+    fn skip_flush(self: &Rc<Self>, begun: &Begun) {
+        {
+            let mut state = self.state.borrow_mut();
+            state.tail_of(begun.base).expect("its flush was in flight").tail.flush_done(host::now());
+            (state.in_flight, state.flush) = (None, FlushState::Idle);
+        }
+        self.durable.fail(&DiskError::Full { dir: self.dir.path().to_owned() });
+        self.progress.notify_all();
+        self.disk.schedule_flush(self);
+    }
+
     fn flushed(self: &Rc<Self>, begun: &Begun) {
-        let bytes = {
+        let (bytes, end) = {
             let mut state = self.state.borrow_mut();
             let log_end = state.log.log_end_offset();
             let segment = state.tail_of(begun.base).expect("a segment with a flush in flight has its tail");
@@ -290,11 +318,12 @@ impl Partition {
             state.in_flight = None;
             state.full = false;
             state.flush = FlushState::Idle;
-            state.log.mark_durable(begun.end);
-            bytes
+            let end = if canary::is(Canary::DurableByLogEnd) { log_end } else { begun.end };
+            state.log.mark_durable(end);
+            (bytes, end)
         };
         self.dir.set_full(false);
-        self.durable.advance(begun.end);
+        self.durable.advance(end);
         self.publish_high_watermark();
         self.progress.notify_all();
         self.disk.note_cached(self);
@@ -335,6 +364,11 @@ impl Partition {
             partition.disk.enqueue_flush(&partition);
         }));
     }
+}
+
+/// How the one write of a small flush becomes durable.
+fn flush_durability() -> Durability {
+    if canary::is(Canary::FlushUnsynced) { Durability::None } else { Durability::DataSync }
 }
 
 impl Failure {

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla::canary::{self, Canary};
 use ottla::ids::{FilePosition, Offset, TimestampMs, TopicId, TopicPartition};
 use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::log::damage::Damage;
@@ -125,7 +126,9 @@ impl ShardDisk {
             dir.fail(failure);
         }
         result?;
-        dir.sync_names().await?;
+        if !canary::is(Canary::PartitionNameUnsynced) {
+            dir.sync_names().await?;
+        }
         let place = self.place(dir, name, with.topic_id);
         let mut log = Log::new(with.config, Offset::ZERO, host::random_u64(), host::now());
         log.set_replicated(with.replicated);
@@ -142,7 +145,7 @@ impl ShardDisk {
                 let entries = patient::read_dir(path).await?;
                 let occupied =
                     entries.iter().any(|entry| SegmentFile::parse(&entry.name.to_string_lossy()).is_some());
-                if occupied {
+                if occupied && !canary::is(Canary::DirectoryReused) {
                     let reason = "it holds records, where a new partition is to be made";
                     return Err(DiskError::corrupt(path, reason));
                 }
@@ -332,7 +335,8 @@ impl Loading<'_> {
             log_start_offset: found.log_start,
             recovery_point: found.recovery_point,
             clean: found.was_clean,
-            limit: None,
+            limit: (!found.was_clean && canary::is(Canary::RecoveryStopsAtPoint))
+                .then_some(found.recovery_point),
             high_watermark: with.replicated.then(|| found.high_watermark.unwrap_or(Offset::ZERO)),
             jitter_seed: host::random_u64(),
         };
@@ -566,7 +570,7 @@ impl Loading<'_> {
         for damage in &loaded.damage {
             self.report(damage).await?;
         }
-        for cut in &loaded.cuts {
+        for cut in loaded.cuts.iter().filter(|_| !canary::is(Canary::TornTailKept)) {
             let path = self.path(cut.segment_base, SegmentFileKind::Log);
             let file = self.open(cut.segment_base).await?;
             file.set_len(cut.bytes.0).await.at("cut", &path)?;
@@ -596,6 +600,9 @@ impl Loading<'_> {
 
     /// What a crash may have left in the caches of the device, and the names of files, become durable.
     async fn sync(&self, loaded: &Loaded) -> Result<(), DiskError> {
+        if canary::is(Canary::RecoveredUnsynced) {
+            return Ok(());
+        }
         let mut scanned = self.scanned.clone();
         scanned.dedup();
         for base in scanned.into_iter().filter(|base| !loaded.remove_segments.contains(base)) {

@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use ottla::canary::{self, Canary};
 use ottla::ids::FilePosition;
 use ottla::limits::BLOCK_BYTES;
 use ottla::time::Monotonic;
@@ -227,7 +228,10 @@ impl Tail {
         let start = block_floor(self.end);
         let carried = usize::try_from(self.end.0 - start.0).expect("less than a block");
         let bytes = (carried + wanted).max(self.flush_bytes);
-        let carry = self.carry(start);
+        let mut carry = self.carry(start);
+        if carried > 0 && canary::is(Canary::TailBlockNotCarried) {
+            carry.fill(0);
+        }
         let chunk = self.add_chunk(start, bytes);
         chunk.buf.append(&carry[..carried]);
         chunk.readable = carried;

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla::canary::{self, Canary};
 use ottla::controller::image::Image;
 use ottla::controller::registration::{Registration, activate, log_dirs_changed};
 use ottla::controller::{
@@ -34,7 +35,7 @@ use crate::drive::metadata_snapshot::{self, SnapshotError};
 use crate::drive::replay::{ReplayFailure, replay_records};
 use crate::drive::{CONTROLLER_SHARD, Shard};
 use crate::host::sync::Semaphore;
-use crate::host::{now, random_bytes, wall_ms};
+use crate::host::{now, random_bytes, spawn_detached, wall_ms};
 
 /// What the controller's shard has besides what every shard has.
 pub struct Controller {
@@ -90,6 +91,9 @@ impl Controller {
                 return Ok(());
             }
             last = offset;
+            if is_forgotten(value) {
+                return Ok(());
+            }
             apply(&mut builder, value.unwrap_or_default())
         })
         .await?;
@@ -138,6 +142,12 @@ impl Controller {
         let _turn = self.turn.acquire(1).await;
         self.log.close().await
     }
+}
+
+/// A planted bug: what was deleted comes back.
+fn is_forgotten(value: Option<&[u8]>) -> bool {
+    let record = value.map(MetadataRecord::decode);
+    matches!(record, Some(Ok(MetadataRecord::RemoveTopicRecord(_)))) && canary::is(Canary::DeletedTopicBack)
 }
 
 /// Says what of a log of Kafka's is kept and has no effect here.
@@ -267,10 +277,18 @@ pub async fn auto_create(shard: &Rc<Shard>, names: Vec<String>) {
 
 /// Hands out a block of producer ids.
 pub async fn producer_ids(shard: &Rc<Shard>) -> Result<(i64, i64), ErrorCode> {
-    let _turn = shard.controller().turn.acquire(1).await;
+    let turn = shard.controller().turn.acquire(1).await;
     let image = shard.image();
     let decision = ids::next_block(&image, image.node_id)?;
-    commit(shard, &decision.records).await?;
+    if canary::is(Canary::ProducerIdsEarly) {
+        let (shard, records) = (Rc::clone(shard), decision.records);
+        spawn_detached(async move {
+            let _ = commit(&shard, &records).await;
+            drop(turn);
+        });
+    } else {
+        commit(shard, &decision.records).await?;
+    }
     Ok((decision.reply.first.0, decision.reply.count))
 }
 

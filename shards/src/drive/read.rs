@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use ottla::canary::{self, Canary};
 use ottla::errors::ErrorCode;
 use ottla::ids::{LeaderEpoch, Offset};
 use ottla::log::{EpochEndOffset, ReadRequest};
@@ -57,7 +58,12 @@ async fn try_read(
     read_committed: bool,
     room: Option<u32>,
 ) -> Result<FetchOutcome<Vec<Piece>>, DiskError> {
-    let before = partition.offsets();
+    let mut before = partition.offsets();
+    let shown = canary::is(Canary::WatermarkReadTwice).then_some(before.high_watermark);
+    if shown.is_some() {
+        crate::host::yield_now().await;
+        before = partition.offsets();
+    }
     let up_to = if read_committed { before.last_stable } else { before.high_watermark };
     let wanted_bytes = u64::try_from(wanted.max_bytes).unwrap_or(0);
     let request = ReadRequest {
@@ -72,7 +78,7 @@ async fn try_read(
     };
     let Read { slices, bytes, offsets, .. } = read;
     Ok(FetchOutcome {
-        high_watermark: offsets.high_watermark,
+        high_watermark: shown.unwrap_or(offsets.high_watermark),
         last_stable_offset: offsets.last_stable,
         log_start_offset: offsets.log_start,
         aborted: aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect(),

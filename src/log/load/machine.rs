@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::{Cut, EntryCounts, FoundSegment, IndexFiles, LoadInput, LoadStep, Loaded, RebuiltIndexes};
+use crate::canary::{self, Canary};
 use crate::ids::{FilePosition, LeaderEpoch, Offset, TimestampMs};
 use crate::limits::{
     BATCH_HEADER_BYTES, INDEX_TAIL_ENTRIES, SEARCH_BYTES_BEHIND_DAMAGE, SEARCH_BYTES_BEHIND_ZEROS,
@@ -212,6 +213,10 @@ impl LogLoader {
     /// Finds where to begin, now that the producers are known up to some offset.
     fn begin(&mut self, producers: Producers) {
         let known = producers.end_offset();
+        let producers = match canary::is(Canary::ProducersForgotten) {
+            true => Producers::new(known, self.input.config.producers_max),
+            false => producers,
+        };
         let trusted = if self.input.epochs.is_none() { self.first_base() } else { self.trusted_end() };
         self.start_offset = known.min(trusted);
         let after = self.input.segments.partition_point(|segment| segment.base_offset <= self.start_offset);
@@ -494,7 +499,8 @@ impl LogLoader {
         let active = self.active.insert(scan.into_active());
         let (segment_base, from) = (active.base_offset(), FilePosition(active.bytes()));
         let known = self.rebuilt.producers.end_offset();
-        if known > self.next_offset && known < Offset(i64::MAX) && self.input.limit.is_none() {
+        let is_ahead = known > self.next_offset && known < Offset(i64::MAX);
+        if is_ahead && self.input.limit.is_none() && !canary::is(Canary::SnapshotAhead) {
             self.start_over(known);
             return;
         }

@@ -6,6 +6,7 @@
 //! operation of small workloads. Nothing here is part of a broker; everything is owned by the one thread that runs a
 //! seed.
 
+pub mod canaries;
 pub mod check;
 pub mod client;
 pub mod crash;

@@ -10,6 +10,7 @@
 
 use std::rc::Rc;
 
+use ottla::canary::{self, Canary};
 use ottla::errors::ErrorCode;
 use ottla::ids::{LeaderEpoch, Offset, TimestampMs};
 use ottla::limits::{BATCH_HEADER_BYTES, BLOCK_BYTES};
@@ -74,6 +75,7 @@ impl Partition {
             Some(turn) => turn,
             None => self.turn.acquire(1).await,
         };
+        let turn = Some(turn).filter(|_| !canary::is(Canary::AppendedOutOfTurn));
         let room = self.reserve(batch.len()).await?;
         let appended = self.append_now(batch, &new, room);
         drop(turn);

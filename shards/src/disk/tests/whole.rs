@@ -1,5 +1,6 @@
 //! Append, read, roll, restart: what was acknowledged is what is read.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use ottla::ids::{Offset, TimestampMs};
@@ -473,5 +474,33 @@ fn an_idle_shard_has_nothing_to_do() {
             }
         }
         panic!("everything comes to rest");
+    });
+}
+
+#[test]
+fn retention_that_waits_does_not_bring_deleted_records_back() {
+    let root = directory(false);
+    let base = root.path().to_owned();
+    run_local(async move {
+        let broker = Broker::start(&base).await;
+        let partition = broker.create(&name(0), small_segments(1_000)).await;
+        for at in 0..50 {
+            append(&partition, &batch(at, 100)).await.expect("an append");
+        }
+        partition.wait_durable(Offset(50)).await.expect("a flush");
+        assert_eq!(partition.delete_records(Offset(23)).await, Ok(Offset(23)));
+        // Whatever keeps retention waiting, a deletion may come meanwhile.
+        let turn = partition.housekeeping.acquire(1).await;
+        let retained = Rc::clone(&partition);
+        let retention = host::spawn(async move { retained.enforce_retention(Duration::ZERO).await });
+        host::sleep(Duration::from_millis(50)).await;
+        assert_eq!(partition.delete_records(Offset(30)).await, Ok(Offset(30)));
+        drop(turn);
+        assert!(retention.await.expect("a retention") >= 2);
+    });
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.load(&name(0), small_segments(1_000)).await;
+        assert_eq!(partition.offsets().log_start, Offset(30));
     });
 }

@@ -247,8 +247,9 @@ impl Checker {
                 register.begin(op, since, value.clone());
             }
             Action::Produce(place, batch) => {
+                let boot = self.boot();
                 let partition = self.partition_of(*place);
-                partition.begin_append(batch);
+                partition.begin_append(batch, boot);
                 open.view = Some(partition.view());
             }
             Action::DeleteRecords(place, before) => {

@@ -33,6 +33,8 @@ pub(super) struct Sent {
     pub attempts: u32,
     /// Attempts that certainly had no effect.
     pub refused: u32,
+    /// How many processes had ended when it was first sent, and when it was last sent.
+    pub boots: (u32, u32),
     /// The end that was certain when it was first sent: it cannot lie below.
     pub floor: i64,
     /// Where it lies.
@@ -123,18 +125,21 @@ impl Partition {
         self.sent.values().all(is_settled).then_some(attempts)
     }
 
-    pub(super) fn begin_append(&mut self, batch: &Rc<BatchSpec>) {
+    /// Takes it that a batch is about to be sent to the process that follows `boot` others.
+    pub(super) fn begin_append(&mut self, batch: &Rc<BatchSpec>, boot: u32) {
         let floor = self.end_floor;
         let sent = self.sent.entry(batch.id).or_insert_with(|| Sent {
             spec: Rc::clone(batch),
             attempts: 0,
             refused: 0,
+            boots: (boot, boot),
             floor,
             bases: Vec::new(),
             acknowledged: None,
             is_lost: false,
         });
         sent.attempts += 1;
+        sent.boots.1 = boot;
         // What a crash took and is sent again may come to lie elsewhere.
         sent.is_lost = false;
     }
@@ -231,6 +236,7 @@ impl Partition {
             format!("batch {id} lies at {base}, and the log reached {} before it was sent", sent.floor)
         })?;
         self.check_order(batch, base)?;
+        self.check_boots(batch, base)?;
         self.located.insert(base, Located { batch, end, seen_after: crashes });
         let sent = self.sent.get_mut(&batch).expect("it was just looked at");
         sent.bases.push(base);
@@ -275,6 +281,23 @@ impl Partition {
         ensure(taken.is_none(), Invariant::OffsetReused, || {
             let (at, located) = taken.expect("it is there");
             format!("batch {} at {base}..{end}, where batch {} lies from {at}", batch.0, located.batch.0)
+        })
+    }
+
+    /// What was sent to a process that has ended lies before everything that only a later one was sent.
+    fn check_boots(&self, batch: BatchId, base: i64) -> Verdict {
+        let is_sure = |(_, it): &(&i64, &Located)| it.seen_after == self.crashes;
+        let before = self.located.range(..base).next_back().filter(is_sure);
+        let after = self.located.range(base + 1..).next().filter(is_sure);
+        let sent = |(_, it): (&i64, &Located)| &self.sent[&it.batch];
+        let this = &self.sent[&batch];
+        let is_early = before.map(sent).is_none_or(|other| this.boots.1 >= other.boots.0);
+        let is_late = after.map(sent).is_none_or(|other| other.boots.1 >= this.boots.0);
+        ensure((is_early && is_late) || self.damaged, Invariant::CameBack, || {
+            format!(
+                "batch {} at {base} is of another process than its neighbours {before:?} and {after:?}",
+                batch.0
+            )
         })
     }
 

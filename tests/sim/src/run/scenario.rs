@@ -19,6 +19,8 @@ use crate::workload::{Desk, Plan, verify};
 const PORT: u16 = 9092;
 /// How long a client waits for a reply.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a broker that nothing hinders may take until the topics of the plan are made, under load.
+const FOUNDING: Duration = Duration::from_secs(3);
 /// How long a broker that nothing hinders may take to stop, and the actors to come to an end.
 const ENDING: Duration = Duration::from_secs(120);
 /// How long the reckoning may take: longer than its own patience, which says more.
@@ -92,7 +94,9 @@ impl Scenario {
         // In some seeds the first fault comes before anything is there.
         if !self.random.one_in(4) {
             let desk = Rc::clone(&self.desk);
-            self.wait(ENDING, move |_| desk.is_founded());
+            if !self.wait(FOUNDING, move |_| desk.is_founded()) {
+                return self.stuck("the first topics are not made".to_owned());
+            }
         }
         let weights = Fault::draw_weights(&mut self.random);
         for _ in 0..self.random.log_within(2..12) {

@@ -86,8 +86,8 @@ async fn found(seat: &mut Seat, plan: &TopicPlan) {
 }
 
 fn publish(seat: &Seat, plan: &TopicPlan, id: ottla_wire::Uuid, is_permanent: bool) {
-    let (new, batch_bytes_max) = (plan.new.clone(), plan.batch_bytes_max);
-    let topic = Topic { id, new, is_permanent, batch_bytes_max };
+    let TopicPlan { new, batch_bytes_max, in_blocks } = plan.clone();
+    let topic = Topic { id, new, is_permanent, batch_bytes_max, in_blocks };
     seat.desk.topics.borrow_mut().push(Rc::new(topic));
 }
 

@@ -41,6 +41,8 @@ pub struct Topic {
     pub is_permanent: bool,
     /// The most bytes of a batch for it.
     pub batch_bytes_max: u64,
+    /// Every batch for it fills whole blocks of the disk.
+    pub in_blocks: bool,
 }
 
 /// What the actors of a seed share.

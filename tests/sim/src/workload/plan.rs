@@ -29,6 +29,8 @@ pub struct TopicPlan {
     pub new: NewTopic,
     /// The most bytes of a batch: half a segment at most.
     pub batch_bytes_max: u64,
+    /// Every batch fills whole blocks of the disk, so that each begins where a torn write may have ended.
+    pub in_blocks: bool,
 }
 
 /// One producer.
@@ -175,7 +177,7 @@ fn topic(random: &mut Random, name: &str, options: PlanOptions) -> TopicPlan {
     }
     let partitions = i32::try_from(random.within(1..4)).expect("few");
     let new = NewTopic { name: name.to_owned(), partitions, configs };
-    TopicPlan { new, batch_bytes_max: (segment_bytes / 2).min(200 << 10) }
+    TopicPlan { new, batch_bytes_max: (segment_bytes / 2).min(200 << 10), in_blocks: random.one_in(8) }
 }
 
 fn producer(random: &mut Random) -> ProducerPlan {

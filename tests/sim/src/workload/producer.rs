@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use ottla::protocol::compression::Codec;
 use ottla_shards::host::wall_ms;
 
 use super::Topic;
@@ -18,6 +19,8 @@ use crate::records::{BatchSpec, IDENTITY_BYTES, RecordSpec, Sequenced};
 
 /// Bytes that a record takes besides its value, at most.
 const RECORD_OVERHEAD_BYTES: u64 = 48;
+/// Bytes of the value of a batch's only record with which the batch fills one block of the disk, or two.
+const VALUE_BYTES_IN_BLOCKS: [u32; 2] = [4096 - 70, 8192 - 70];
 /// Keys are drawn from so many.
 const KEYS: u64 = 20;
 
@@ -25,6 +28,8 @@ const KEYS: u64 = 20;
 #[derive(Default)]
 struct Line {
     next_sequence: i32,
+    /// A batch was acknowledged: the broker knows the producer here.
+    is_known: bool,
     /// Sent, and of unknown fate.
     unresolved: Vec<Rc<BatchSpec>>,
 }
@@ -63,14 +68,18 @@ impl Producer {
             for _ in 0..seat.random.within(1..self.plan.in_flight_max + 1) {
                 batches.push(self.new_batch(seat, topic, partition));
             }
+            self.lose_one(seat, (topic, partition), &mut batches);
         } else {
             seat.desk.count("batches sent again");
         }
         let outcomes = seat.produce((topic, partition), self.plan.acks, &batches).await;
-        let mut unresolved = Vec::new();
+        let (mut unresolved, mut is_known) = (Vec::new(), false);
         for (batch, outcome) in batches.into_iter().zip(outcomes) {
             match outcome {
-                Outcome::Ok(_) => seat.desk.count("batches acknowledged"),
+                Outcome::Ok(_) => {
+                    seat.desk.count("batches acknowledged");
+                    is_known = true;
+                }
                 Outcome::Refused(_) | Outcome::Garbled(_) => {
                     seat.desk.count("batches refused");
                     self.identity = None;
@@ -83,7 +92,18 @@ impl Producer {
                 }
             }
         }
-        self.lines.entry(place(topic, partition)).or_default().unresolved = unresolved;
+        let line = self.lines.entry(place(topic, partition)).or_default();
+        line.unresolved = unresolved;
+        line.is_known |= is_known;
+    }
+
+    /// Now and then a client forgets a batch on its way: the broker has to refuse what follows it.
+    fn lose_one(&self, seat: &mut Seat, spot: (&Topic, i32), batches: &mut Vec<Rc<BatchSpec>>) {
+        let is_known = self.lines.get(&place(spot.0, spot.1)).is_some_and(|line| line.is_known);
+        if self.identity.is_some() && is_known && batches.len() > 1 && seat.random.one_in(100) {
+            seat.desk.count("batches forgotten");
+            seat.forget(spot, &batches.remove(0));
+        }
     }
 
     fn is_sent_again(&self, seat: &mut Seat) -> bool {
@@ -102,7 +122,7 @@ impl Producer {
             line.next_sequence += count;
             Sequenced { producer_id, epoch, sequence }
         });
-        let codec = self.plan.codec;
+        let codec = if topic.in_blocks { Codec::None } else { self.plan.codec };
         seat.desk.history.new_batch(|id| BatchSpec { id, producer, codec, records })
     }
 
@@ -110,6 +130,12 @@ impl Producer {
         let is_compacted =
             topic.new.configs.iter().any(|(key, value)| key == "cleanup.policy" && value.contains("compact"));
         let random = &mut seat.random;
+        if topic.in_blocks && !is_compacted {
+            let fits = |bytes: &&u32| u64::from(**bytes) < topic.batch_bytes_max;
+            let sizes: Vec<u32> = VALUE_BYTES_IN_BLOCKS.iter().filter(fits).copied().collect();
+            let value_bytes = Some(*random.pick(&sizes));
+            return vec![RecordSpec { key: None, value_bytes, timestamp: wall_ms().0 }];
+        }
         let mut room = topic.batch_bytes_max;
         let mut records = Vec::new();
         for _ in 0..random.log_within(1..self.plan.records_max + 1) {

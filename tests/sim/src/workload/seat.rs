@@ -244,6 +244,12 @@ impl Seat {
         outcomes
     }
 
+    /// Notes a batch that is never sent, though later ones are.
+    pub fn forget(&mut self, (topic, partition): (&Topic, i32), batch: &Rc<BatchSpec>) {
+        let op = self.begin(Action::Produce(place(topic, partition), Rc::clone(batch)));
+        self.end(op, Outcome::NotSent, Answer::Appended);
+    }
+
     /// A topic that can be deleted is named by its id alone; others by either.
     fn name_of(&mut self, topic: &Topic) -> TopicName {
         if topic.is_permanent && self.random.one_in(3) {

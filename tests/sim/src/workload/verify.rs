@@ -31,6 +31,7 @@ pub async fn verify(desk: &Rc<Desk>, random: &Random, write: bool) {
             new: new.clone(),
             is_permanent: false,
             batch_bytes_max: 0,
+            in_blocks: false,
         };
         checker.topics().sure().map(topic).collect()
     };
