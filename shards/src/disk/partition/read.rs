@@ -140,7 +140,12 @@ impl Partition {
 
     /// What becomes of a read that failed in a segment: where that was deleted meanwhile, the next plan says what it
     /// means.
-    fn plan_again(&self, base: Offset, request: ReadRequest, error: DiskError) -> Result<ReadPlan, DiskError> {
+    fn plan_again(
+        &self,
+        base: Offset,
+        request: ReadRequest,
+        error: DiskError,
+    ) -> Result<ReadPlan, DiskError> {
         if self.state.borrow().closed {
             return Err(DiskError::Closed);
         }

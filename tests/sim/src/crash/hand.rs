@@ -66,7 +66,7 @@ impl Hand {
         let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let new = NewTopic { name: name.to_owned(), partitions, configs };
         let id = must("create a topic", self.seat.create(&new).await);
-        Rc::new(Topic { id, new, is_permanent: true, batch_bytes_max: 0 })
+        Rc::new(Topic { id, new, is_permanent: true, batch_bytes_max: 0, in_blocks: false })
     }
 
     /// Deletes a topic.

@@ -142,7 +142,7 @@ fn topic_of(hand: &Hand, id: Uuid) -> Option<Topic> {
     let checker = hand.seat.desk.history.checker();
     let topics = checker.topics();
     let new = topics.made_as(id).filter(|_| topics.surely_exists(id))?.clone();
-    Some(Topic { id, new, is_permanent: true, batch_bytes_max: 0 })
+    Some(Topic { id, new, is_permanent: true, batch_bytes_max: 0, in_blocks: false })
 }
 
 fn blame(hand: &Hand, detail: String) {
