@@ -134,3 +134,12 @@ pub const DESCRIBED_CONFIGS_MAX: usize = 400_000;
 
 const _: () = assert!(PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_TOTAL_MAX);
 const _: () = assert!(PARTITIONS_PER_REQUEST_MAX <= PARTITIONS_PER_TOPIC_MAX as usize);
+
+/// The most bytes of one frame of a journal: one group commit.
+pub const JOURNAL_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The most bytes of a journal file that a start reads.
+pub const JOURNAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+const _: () = assert!(JOURNAL_FRAME_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(JOURNAL_FRAME_BYTES_MAX < JOURNAL_BYTES_MAX);

@@ -14,6 +14,7 @@
 //! | [`partition_log`], [`append`], [`read`] | offsets, appends and reads of the whole |
 //! | [`timestamp`], [`aborted`] | which offset a timestamp has; which transactions a reader skips |
 //! | [`retention`] | what goes: by age, by bytes, before the log start offset |
+//! | [`journal`] | small durable writes of many partitions as one, and their way into the segments after a crash |
 //! | [`recovery`], [`damage`], [`load`] | what of a segment counts, what was lost, and a start from the files |
 //!
 //! What the shell owes the core, besides doing what it is told: an offset is marked durable when its bytes are; a
@@ -25,6 +26,7 @@ pub mod append;
 pub mod config;
 pub mod damage;
 pub mod files;
+pub mod journal;
 pub mod leader_epochs;
 pub mod load;
 pub mod offset_index;
