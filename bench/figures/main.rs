@@ -2,12 +2,15 @@
 //!
 //! Nothing here passes or fails; the table is for tuning.md. Each figure is a median of several runs. Kafka's own
 //! producer-perf-test is the load where both brokers are measured, so that neither is favoured by our client.
-//! Words on the command line choose among `start`, `footprint` and `throughput`.
+//! Words on the command line choose among `start`, `footprint`, `throughput`, `isolation` and `recovery`.
 
 use comfy_table::{Table, presets};
 use ottla_tests::broker::{Broker, Options};
 
 mod footprint;
+mod isolation;
+mod live;
+mod recovery;
 mod start;
 mod throughput;
 
@@ -40,6 +43,14 @@ fn main() {
     if is_chosen("throughput") {
         eprintln!("throughput: Kafka's producer-perf-test …");
         figures.extend(throughput::measure());
+    }
+    if is_chosen("isolation") {
+        eprintln!("isolation: a live load beside a consumer of cold records …");
+        figures.extend(isolation::measure());
+    }
+    if is_chosen("recovery") {
+        eprintln!("recovery: starts over a lot of data …");
+        figures.extend(recovery::measure());
     }
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN).set_header(["figure", "Ottla", "Apache Kafka"]);

@@ -1,14 +1,18 @@
 //! Whether valid batches follow where a segment's valid prefix ends: the difference between a torn write and damage.
 //!
 //! Owned by the partition's owner shard at a start. A crash may leave the last write half done, and its batches were
-//! never acknowledged; but where a whole later batch stands behind bytes that are none, records may be lost that
-//! were. Nothing is repaired here: the log ends at its valid prefix in any case, and what is found is reported, with
-//! the place, so that nothing acknowledged disappears in silence.
+//! never acknowledged: the log ends there. But where a whole later batch stands behind bytes that are none, and those
+//! bytes are not what a half-done write leaves, acknowledged records are damaged: they are lost, with the place and
+//! the offsets reported, and the log goes on with the later batch.
 //!
 //! [`DamageSearch`] is fed with the bytes from the end of the prefix on, in pieces of any size. It tries each byte
 //! as the start of a header, which nearly all fail at once, and runs the CRC of the few that could be one; it holds
-//! at most [`CANDIDATES_MAX`] running CRCs. Records may themselves hold bytes that look like batches: such a
-//! find is a false alarm, which costs a line in a report and no record.
+//! at most [`CANDIDATES_MAX`] running CRCs. Records may themselves hold bytes that look like batches: nothing is
+//! looked for within a batch whose header is whole and whose CRC is wrong.
+//!
+//! What a half-done write leaves: a disk writes sectors, whole, and a segment's bytes that were never written are
+//! zeros. So at least one sector of a torn batch holds nothing but zeros, as far as it lies in the batch. A batch
+//! of which every sector was written and that is none was damaged later.
 
 use super::recovery::PrefixEnd;
 use crate::ids::{FilePosition, Offset};
@@ -19,6 +23,12 @@ use crate::protocol::records::BatchHeader;
 pub const CANDIDATES_MAX: usize = 8;
 
 const CRC_FROM: usize = 21;
+
+/// What a disk writes whole.
+const SECTOR_BYTES: u64 = 512;
+
+/// Zeros at the start of a batch that say nothing: the upper half of its base offset.
+const ZEROS_THAT_TELL: u64 = 8;
 
 /// A batch behind the end of the valid prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +50,13 @@ pub struct Damage {
     pub next_offset: Offset,
     /// What stands there.
     pub end: PrefixEnd,
-    /// The first valid batch behind it, if any was found.
+    /// The first valid batch behind it in its segment, if any was found.
     pub resumes: Option<LaterBatch>,
+    /// The offset with which the log goes on; `None` where it ends.
+    pub resumes_at: Option<Offset>,
     /// Whether every place behind it was looked at, as far as the search went.
     pub searched_all: bool,
-    /// Later segments, which are lost with it because a log has no holes.
+    /// Later segments that are lost with it: they hold no batch.
     pub dropped_segments: Vec<Offset>,
     /// The lost records were on disk before the crash for certain: the recovery point is behind `next_offset`.
     pub certain: bool,
@@ -61,9 +73,46 @@ struct Candidate {
     end: u64,
 }
 
+/// Looks for the first sector that is nothing but zeros.
+#[derive(Clone, Debug)]
+struct ZeroSectors {
+    /// The byte behind the last one seen.
+    at: u64,
+    /// Bytes seen of the sector of `at`, while all are zeros.
+    zeros: Option<u64>,
+    /// Where the first such sector ends.
+    first_end: Option<u64>,
+}
+
+impl ZeroSectors {
+    fn new(at: u64) -> ZeroSectors {
+        ZeroSectors { at, zeros: Some(0), first_end: None }
+    }
+
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.first_end.is_none() {
+            let left = SECTOR_BYTES - self.at % SECTOR_BYTES;
+            let piece = bytes.len().min(usize::try_from(left).expect("a sector is short"));
+            let (now, rest) = bytes.split_at(piece);
+            let is_zero = now.iter().all(|&byte| byte == 0);
+            self.zeros = self.zeros.filter(|_| is_zero).map(|zeros| zeros + piece as u64);
+            self.at += piece as u64;
+            bytes = rest;
+            if self.at.is_multiple_of(SECTOR_BYTES) {
+                let tells = self.zeros.is_some_and(|zeros| zeros >= ZEROS_THAT_TELL);
+                self.first_end = tells.then_some(self.at);
+                self.zeros = Some(0);
+            }
+        }
+    }
+}
+
 /// The search behind the valid prefix of one segment.
 #[derive(Clone, Debug)]
 pub struct DamageSearch {
+    zero_sectors: ZeroSectors,
+    /// No header is looked for before this.
+    search_from: u64,
     next_offset: Offset,
     segment_base: Offset,
     file_bytes: u64,
@@ -90,6 +139,8 @@ impl DamageSearch {
     ) -> DamageSearch {
         assert!(from.0 <= file_bytes, "the valid prefix is part of the file");
         DamageSearch {
+            zero_sectors: ZeroSectors::new(from.0),
+            search_from: from.0,
             next_offset,
             segment_base,
             file_bytes,
@@ -102,11 +153,20 @@ impl DamageSearch {
         }
     }
 
+    /// Looks for nothing within the next `bytes` bytes, which are a batch with a whole header.
+    #[must_use]
+    pub fn behind(mut self, bytes: u64) -> DamageSearch {
+        self.search_from += bytes;
+        self.search_end = self.file_bytes.min(self.search_end.saturating_add(bytes));
+        self
+    }
+
     /// Goes on with the bytes that follow those fed before; returns whether it wants more.
     pub fn feed(&mut self, bytes: &[u8]) -> bool {
         if !self.wants_more() {
             return false;
         }
+        self.zero_sectors.feed(bytes);
         let window_at = self.at;
         let mut window = std::mem::take(&mut self.carried);
         let seen = window.len();
@@ -118,7 +178,9 @@ impl DamageSearch {
             if self.found.is_some() || at >= self.search_end {
                 break;
             }
-            if could_be_header(&window[start..], self.next_offset, self.segment_base) {
+            if at >= self.search_from
+                && could_be_header(&window[start..], self.next_offset, self.segment_base)
+            {
                 self.try_header(&window[start..], at);
             }
         }
@@ -140,6 +202,13 @@ impl DamageSearch {
     #[must_use]
     pub fn outcome(&self) -> (Option<LaterBatch>, bool) {
         (self.found, !self.passed_over)
+    }
+
+    /// Whether what stands before the batch that was found could be the half of a write. True where none was found.
+    #[must_use]
+    pub fn looks_torn(&self) -> bool {
+        let Some(found) = self.found else { return true };
+        self.zero_sectors.first_end.is_some_and(|end| end <= found.position.0)
     }
 
     /// Feeds the running CRCs with the bytes at `from`.

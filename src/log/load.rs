@@ -87,6 +87,17 @@ pub enum LoadStep {
         /// The first byte to feed.
         from: FilePosition,
     },
+    /// Copy what stands in the segment from `from` on into a segment of its own, durably and under its name at once,
+    /// and call [`LogLoader::split_done`]: what stands before it is damaged. The copied bytes are cut off the old
+    /// segment with the other cuts, when everything else is in place.
+    Split {
+        /// The segment's base offset.
+        segment_base: Offset,
+        /// The first byte that is kept.
+        from: FilePosition,
+        /// The offset that stands there, and the base offset of the new segment.
+        new_base: Offset,
+    },
     /// Take the indexes of a closed segment by [`LogLoader::take_rebuilt`] and write them over its files.
     WriteIndexes {
         /// The segment's base offset.

@@ -99,6 +99,8 @@ pub struct SegmentScan {
     limit: Option<Offset>,
     index_interval_bytes: u64,
     stage: Stage,
+    /// Bytes of the batch with the wrong CRC at which the scan has ended.
+    damaged_bytes: u64,
 }
 
 /// What a scan goes by, apart from the bytes.
@@ -138,7 +140,14 @@ impl SegmentScan {
             limit: bounds.limit,
             index_interval_bytes: config.index_interval_bytes,
             stage: Stage::START,
+            damaged_bytes: 0,
         }
+    }
+
+    /// Bytes of the batch at the end of the prefix, by its own header, where only its CRC is wrong; else zero.
+    #[must_use]
+    pub fn damaged_bytes(&self) -> u64 {
+        self.damaged_bytes
     }
 
     /// The segment's base offset.
@@ -221,6 +230,7 @@ impl SegmentScan {
             return;
         };
         if *crc != header.crc {
+            self.damaged_bytes = header.batch_bytes as u64;
             self.stage = Stage::Over(PrefixEnd::Crc);
             return;
         }

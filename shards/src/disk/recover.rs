@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -93,6 +94,13 @@ struct Files {
     snapshots: Vec<Offset>,
     index_bytes: BTreeMap<(Offset, SegmentFileKind), u64>,
     leftovers: Vec<PathBuf>,
+}
+
+impl Files {
+    fn segment(&self, base: Offset) -> FoundSegment {
+        let found = self.segments.iter().find(|segment| segment.base_offset == base);
+        *found.expect("the loader asks for what was found")
+    }
 }
 
 impl ShardDisk {
@@ -310,8 +318,7 @@ struct Loading<'a> {
 impl Loading<'_> {
     async fn run(mut self, found: &Found, with: &OpenWith) -> Result<(Loaded, bool), DiskError> {
         self.check_topic().await?;
-        let files = self.list().await?;
-        let segments: Vec<Offset> = files.segments.iter().map(|segment| segment.base_offset).collect();
+        let mut files = self.list().await?;
         let input = LoadInput {
             config: with.config.clone(),
             segments: files.segments.clone(),
@@ -338,6 +345,16 @@ impl Loading<'_> {
                 LoadStep::Read { segment_base, from } => {
                     self.read_segment(&mut loader, &files, segment_base, from).await?;
                 }
+                LoadStep::Split { segment_base, from, new_base } => {
+                    let bytes = self.split(segment_base, from, new_base).await?;
+                    files.segments.push(FoundSegment {
+                        base_offset: new_base,
+                        bytes,
+                        ..files.segment(segment_base)
+                    });
+                    files.segments.sort_by_key(|segment| segment.base_offset);
+                    loader.split_done(bytes);
+                }
                 LoadStep::WriteIndexes { .. } => self.write_indexes(&mut loader, &files).await?,
                 LoadStep::Done => break,
             }
@@ -345,7 +362,8 @@ impl Loading<'_> {
         let loaded = loader.finish();
         self.tidy(&loaded, &files, found).await?;
         let active = loaded.log.active_segment().base_offset();
-        let created = segments.contains(&active) && !loaded.remove_segments.contains(&active);
+        let is_there = files.segments.iter().any(|segment| segment.base_offset == active);
+        let created = is_there && !loaded.remove_segments.contains(&active);
         Ok((loaded, created))
     }
 
@@ -484,8 +502,7 @@ impl Loading<'_> {
         from: FilePosition,
     ) -> Result<(), DiskError> {
         self.scanned.push(base);
-        let segment = files.segments.iter().find(|segment| segment.base_offset == base);
-        let end = segment.expect("the loader reads what was found").bytes;
+        let end = files.segment(base).bytes;
         let path = self.path(base, SegmentFileKind::Log);
         let file = self.open(base).await?;
         let mut at = block_floor(from);
@@ -503,6 +520,18 @@ impl Loading<'_> {
         }
         loader.end_of_bytes();
         Ok(())
+    }
+
+    /// Copies the end of a segment into one of its own, which a crash leaves whole or not there. Returns its bytes.
+    async fn split(&self, base: Offset, from: FilePosition, new_base: Offset) -> Result<u64, DiskError> {
+        let log = SegmentFileKind::Log;
+        let unfinished = SegmentFile { base_offset: new_base, kind: log, stage: FileStage::Cleaned };
+        let unfinished = self.place.path.join(unfinished.to_string());
+        let path = self.path(new_base, log);
+        let bytes = copy(&self.path(base, log), from.0..u64::MAX, &unfinished).await?;
+        host::rename(&unfinished, &path).await.at("rename", &path)?;
+        patient::sync_dir(&self.place.path).await?;
+        Ok(bytes)
     }
 
     async fn write_indexes(&self, loader: &mut LogLoader, files: &Files) -> Result<(), DiskError> {
@@ -597,13 +626,21 @@ impl Loading<'_> {
             return Ok(());
         }
         let kept = damaged_path(&path, from);
+        let lost = match damage.resumes_at {
+            Some(resumes) => {
+                format!("offsets {next} to {} ARE LOST, the log goes on with {resumes}", resumes.0 - 1)
+            }
+            None => format!("RECORDS ARE LOST from offset {next} on"),
+        };
         tracing::error!(
-            "{name}: RECORDS ARE LOST from offset {next} on: {} at byte {from} of segment {base}, which was written \
-             whole once; what stands there is kept in {}",
+            "{name}: {lost}: {} at byte {from} of segment {base}, which was written whole once; what stands there is \
+             kept in {}",
             damage.end,
             kept.display()
         );
-        copy_from(&path, from, &kept).await
+        let to = damage.resumes.map_or(u64::MAX, |later| later.position.0);
+        copy(&path, from.0..to, &kept).await?;
+        Ok(())
     }
 }
 
@@ -614,24 +651,26 @@ fn damaged_path(path: &Path, from: FilePosition) -> PathBuf {
     path.with_file_name(name)
 }
 
-async fn copy_from(path: &Path, from: FilePosition, to: &Path) -> Result<(), DiskError> {
+/// Copies a range of a file, as far as the file has it, durably but for the name. Returns the bytes.
+async fn copy(path: &Path, range: Range<u64>, to: &Path) -> Result<u64, DiskError> {
     let source = patient::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;
     let how = OpenHow { write: true, create: true, ..OpenHow::default() };
     let target = patient::open(to, how).await?;
     target.set_len(0).await.at("cut", to)?;
-    let mut done = 0;
-    loop {
-        let piece = source.read_at(from.0 + done, READ_BYTES).await.at("read", path)?;
+    let mut at = range.start;
+    while at < range.end {
+        let wanted = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(READ_BYTES);
+        let piece = source.read_at(at, wanted).await.at("read", path)?;
         if piece.is_empty() {
             break;
         }
         let bytes = piece.len() as u64;
         let slices: Vec<WriteSlice> = vec![piece.into()];
-        target.write_at(slices, done, Durability::None).await.at("write", to)?;
-        done += bytes;
+        target.write_at(slices, at - range.start, Durability::None).await.at("write", to)?;
+        at += bytes;
     }
     target.sync_data().await.at("sync", to)?;
-    Ok(())
+    Ok(at - range.start)
 }
 
 async fn remove_if_there(path: &Path) -> Result<(), IoFailure> {

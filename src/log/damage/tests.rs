@@ -93,3 +93,47 @@ proptest! {
         prop_assert_eq!(search(&noise, u64::MAX, piece).0, None);
     }
 }
+
+#[test]
+fn a_sector_of_zeros_is_the_sign_of_a_torn_write() {
+    let later = batch(112, 3).bytes_total(300).bytes();
+    let torn = |gap: &[u8], from: u64| {
+        let bytes = [gap, &later].concat();
+        let all = [1, 61, 5_000].map(|piece| {
+            let mut search = DamageSearch::new(
+                Offset(100),
+                Offset(110),
+                FilePosition(from),
+                from + bytes.len() as u64,
+                u64::MAX,
+            );
+            let _ = bytes.chunks(piece).all(|piece| search.feed(piece));
+            assert!(search.outcome().0.is_some());
+            search.looks_torn()
+        });
+        assert!(all.iter().all(|&one| one == all[0]));
+        all[0]
+    };
+    let gap = |bytes: usize, zeros: std::ops::Range<usize>| {
+        let mut gap = vec![0xee; bytes];
+        gap[zeros].fill(0);
+        gap
+    };
+    assert!(!torn(&gap(2_000, 0..0), 0));
+    assert!(torn(&gap(2_000, 512..1_024), 0));
+    assert!(!torn(&gap(2_000, 513..1_535), 0), "no sector is whole");
+    assert!(torn(&gap(2_000, 511..1_024), 1), "the same sector, where the prefix ends at byte 1");
+    assert!(!torn(&gap(2_000, 1_536..2_000), 0), "the later batch was written in that sector");
+    assert!(torn(&gap(2_000, 0..12), 500), "the rest of the sector in which the prefix ends");
+    assert!(!torn(&gap(2_000, 0..7), 505), "a base offset begins with zeros");
+}
+
+#[test]
+fn nothing_is_looked_for_within_a_batch_that_is_whole_but_for_its_crc() {
+    let inner = batch(112, 1).bytes_total(200).bytes();
+    let bytes = [vec![0xee; 61], inner.clone(), batch(120, 1).bytes_total(100).bytes()].concat();
+    let search = DamageSearch::new(Offset(100), Offset(110), FilePosition(0), bytes.len() as u64, 10);
+    let mut behind = search.behind(261);
+    behind.feed(&bytes);
+    assert_eq!(behind.outcome(), found(261, 120));
+}

@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 
 use super::{Cut, EntryCounts, FoundSegment, IndexFiles, LoadInput, LoadStep, Loaded, RebuiltIndexes};
 use crate::ids::{FilePosition, LeaderEpoch, Offset, TimestampMs};
-use crate::limits::{INDEX_TAIL_ENTRIES, SEARCH_BYTES_BEHIND_DAMAGE, SEARCH_BYTES_BEHIND_ZEROS};
+use crate::limits::{
+    BATCH_HEADER_BYTES, INDEX_TAIL_ENTRIES, SEARCH_BYTES_BEHIND_DAMAGE, SEARCH_BYTES_BEHIND_ZEROS,
+};
 use crate::log::damage::{Damage, DamageSearch, LaterBatch};
 use crate::log::leader_epochs::LeaderEpochs;
 use crate::log::offset_index::{CorruptIndex, OffsetIndex};
@@ -65,7 +67,8 @@ enum Phase {
     Snapshot(Offset),
     Indexes { last_entries: Option<usize> },
     Scan { scan: Box<SegmentScan>, from: FilePosition },
-    Search { search: Box<DamageSearch>, from: FilePosition, end: PrefixEnd },
+    Search { search: Box<DamageSearch>, scan: Box<SegmentScan>, from: FilePosition },
+    Split { scan: Box<SegmentScan>, later: LaterBatch },
     Write(Box<RebuiltIndexes>),
     Done,
 }
@@ -143,6 +146,11 @@ impl LogLoader {
             Phase::Scan { from, .. } | Phase::Search { from, .. } => {
                 LoadStep::Read { segment_base: self.segment().base_offset, from: *from }
             }
+            Phase::Split { later, .. } => LoadStep::Split {
+                segment_base: self.segment().base_offset,
+                from: later.position,
+                new_base: later.base_offset,
+            },
             Phase::Write(rebuilt) => LoadStep::WriteIndexes { segment_base: rebuilt.segment_base },
             Phase::Done => LoadStep::Done,
         }
@@ -324,7 +332,11 @@ impl LogLoader {
                 scan.feed(bytes, &mut self.rebuilt) && !self.rebuilt.misled
             }
             Phase::Search { search, .. } => search.feed(bytes),
-            Phase::Snapshot(_) | Phase::Indexes { .. } | Phase::Write(_) | Phase::Done => false,
+            Phase::Snapshot(_)
+            | Phase::Indexes { .. }
+            | Phase::Split { .. }
+            | Phase::Write(_)
+            | Phase::Done => false,
         }
     }
 
@@ -332,11 +344,12 @@ impl LogLoader {
     pub fn end_of_bytes(&mut self) {
         match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Scan { scan, .. } => self.end_scan(*scan),
-            Phase::Search { search, end, .. } => {
-                let (found, searched_all) = search.outcome();
-                self.end_log(end, found, searched_all);
-            }
-            other @ (Phase::Snapshot(_) | Phase::Indexes { .. } | Phase::Write(_) | Phase::Done) => {
+            Phase::Search { search, scan, .. } => self.end_search(&search, *scan),
+            other @ (Phase::Snapshot(_)
+            | Phase::Indexes { .. }
+            | Phase::Split { .. }
+            | Phase::Write(_)
+            | Phase::Done) => {
                 self.phase = other;
             }
         }
@@ -355,20 +368,23 @@ impl LogLoader {
             self.cuts.push(Cut { segment_base: base, bytes: valid, end });
         }
         if self.goes_on(end) {
-            let (closed, indexes) = scan.into_closed();
-            self.closed.push_back(closed);
-            self.phase = Phase::Write(Box::new(RebuiltIndexes { segment_base: base, indexes }));
+            self.close(scan);
             return;
         }
-        self.active = Some(scan.into_active());
-        let later = &self.input.segments[self.at + 1..];
-        self.dropped.extend(later.iter().map(|segment| segment.base_offset));
         match end {
-            PrefixEnd::Whole | PrefixEnd::Limit => self.end_log(end, None, true),
+            PrefixEnd::Whole | PrefixEnd::Limit => self.end_log(scan, None, true),
             PrefixEnd::Zeros | PrefixEnd::Torn | PrefixEnd::Crc | PrefixEnd::NoBatch | PrefixEnd::Offsets => {
-                self.search_behind(end, valid);
+                self.search_behind(scan, valid);
             }
         }
+    }
+
+    /// The segment takes no more; the load goes on with the next when its indexes are written.
+    fn close(&mut self, scan: SegmentScan) {
+        let segment_base = scan.base_offset();
+        let (closed, indexes) = scan.into_closed();
+        self.closed.push_back(closed);
+        self.phase = Phase::Write(Box::new(RebuiltIndexes { segment_base, indexes }));
     }
 
     /// Whether the next segment continues the log. What stands behind the batches of a segment that was rolled but
@@ -387,8 +403,9 @@ impl LogLoader {
         }
     }
 
-    fn search_behind(&mut self, end: PrefixEnd, from: FilePosition) {
+    fn search_behind(&mut self, scan: SegmentScan, from: FilePosition) {
         let FoundSegment { base_offset, bytes, .. } = self.segment();
+        let end = scan.end();
         let search_bytes = if self.is_certain(end) {
             bytes
         } else if end == PrefixEnd::Zeros {
@@ -396,10 +413,64 @@ impl LogLoader {
         } else {
             SEARCH_BYTES_BEHIND_DAMAGE
         };
-        let search = DamageSearch::new(base_offset, self.next_offset, from, bytes, search_bytes);
-        self.phase = Phase::Search { search: Box::new(search), from, end };
+        let search = DamageSearch::new(base_offset, self.next_offset, from, bytes, search_bytes)
+            .behind(scan.damaged_bytes());
+        self.phase = Phase::Search { search: Box::new(search), scan: Box::new(scan), from };
         if !self.step_wants_bytes() {
             self.end_of_bytes();
+        }
+    }
+
+    /// Behind the valid prefix stands what is no batch. The log goes on behind it where that is known to be damage
+    /// and not the half of a write that nobody was told of.
+    fn end_search(&mut self, search: &DamageSearch, scan: SegmentScan) {
+        let (found, searched_all) = search.outcome();
+        if self.input.limit.is_some() {
+            self.end_log(scan, None, searched_all);
+            return;
+        }
+        let next = self.next_with_batches();
+        // A later segment is begun when everything before it is on disk.
+        let is_damage = self.is_certain(scan.end()) || !search.looks_torn() || next.is_some();
+        let later = found.filter(|later| is_damage && next.is_none_or(|next| later.base_offset < next));
+        let Some(resumes_at) = later.map(|later| later.base_offset).or(next) else {
+            self.end_log(scan, found, searched_all);
+            return;
+        };
+        self.damage.push(Damage {
+            segment_base: scan.base_offset(),
+            from: scan.valid_end(),
+            next_offset: self.next_offset,
+            end: scan.end(),
+            resumes: later,
+            resumes_at: Some(resumes_at),
+            searched_all,
+            dropped_segments: Vec::new(),
+            certain: true,
+        });
+        match later {
+            Some(later) => self.phase = Phase::Split { scan: Box::new(scan), later },
+            None => self.close(scan),
+        }
+    }
+
+    /// The base of the next segment, if it holds anything.
+    fn next_with_batches(&self) -> Option<Offset> {
+        let next = self.input.segments.get(self.at + 1)?;
+        (next.bytes >= BATCH_HEADER_BYTES as u64).then_some(next.base_offset)
+    }
+
+    /// The shell has carried out [`LoadStep::Split`]: the new segment has `bytes` bytes and is durable.
+    pub fn split_done(&mut self, bytes: u64) {
+        match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Split { scan, later } => {
+                let modified = self.segment().modified;
+                let base_offset = later.base_offset;
+                let new = FoundSegment { base_offset, bytes, modified, has_aborted: false };
+                self.input.segments.insert(self.at + 1, new);
+                self.close(*scan);
+            }
+            other => self.phase = other,
         }
     }
 
@@ -416,8 +487,12 @@ impl LogLoader {
         self.next_offset < self.input.recovery_point || (self.input.clean && broken)
     }
 
-    fn end_log(&mut self, end: PrefixEnd, resumes: Option<LaterBatch>, searched_all: bool) {
-        let active = self.active.as_ref().expect("the scan of the last segment has ended");
+    fn end_log(&mut self, scan: SegmentScan, resumes: Option<LaterBatch>, searched_all: bool) {
+        let end = scan.end();
+        let later = &self.input.segments[self.at + 1..];
+        self.dropped.extend(later.iter().map(|segment| segment.base_offset));
+        let active = self.active.insert(scan.into_active());
+        let (segment_base, from) = (active.base_offset(), FilePosition(active.bytes()));
         let known = self.rebuilt.producers.end_offset();
         if known > self.next_offset && known < Offset(i64::MAX) && self.input.limit.is_none() {
             self.start_over(known);
@@ -427,11 +502,12 @@ impl LogLoader {
         let is_truncation = self.input.limit.is_some();
         if !is_truncation && (certain || resumes.is_some() || !self.dropped.is_empty()) {
             self.damage.push(Damage {
-                segment_base: active.base_offset(),
-                from: FilePosition(active.bytes()),
+                segment_base,
+                from,
                 next_offset: self.next_offset,
                 end,
                 resumes,
+                resumes_at: None,
                 searched_all,
                 dropped_segments: self.dropped.clone(),
                 certain,
@@ -492,6 +568,7 @@ impl LogLoader {
             next_offset: self.next_offset,
             end: PrefixEnd::Whole,
             resumes: None,
+            resumes_at: None,
             searched_all: true,
             dropped_segments: self.input.segments.iter().map(|segment| segment.base_offset).collect(),
             certain: true,

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::ids::LeaderEpoch;
-use crate::log::NewBatch;
 use crate::log::TransactionCheck;
 use crate::log::damage::LaterBatch;
 use crate::log::testing::disk::{Disk, NOW, WALL};
 use crate::log::testing::{TestBatch, batch, control};
+use crate::log::{NewBatch, ReadRequest};
 use crate::protocol::records::{BatchIter, crc_is_valid};
 
 fn config() -> LogConfig {
@@ -283,44 +283,91 @@ fn a_closed_segment_that_was_not_trimmed_is() {
 }
 
 #[test]
-fn damage_between_valid_batches_is_reported() {
+fn the_log_goes_on_behind_a_damaged_batch() {
     let (mut log, disk) = written(15);
-    for recovery_point in [Offset(0), Offset(21), Offset(24), Offset(45)] {
+    for (recovery_point, at) in [(0, 780), (21, 780), (24, 780), (45, 700), (45, 708), (45, 770)] {
         let mut disk = disk.clone();
         log.mark_durable(log.log_end_offset());
         disk.write_active_indexes(&log);
-        disk.recovery_point = recovery_point;
-        disk.segments.get_mut(&Offset(0)).expect("the only one")[780] ^= 1;
+        disk.recovery_point = Offset(recovery_point);
+        let whole = disk.segments[&Offset(0)].clone();
+        disk.segments.get_mut(&Offset(0)).expect("the only one")[at] ^= 1;
         let loaded = disk.load(disk.input(&config(), false));
-        assert_eq!(loaded.log.log_end_offset(), Offset(21));
+        assert_eq!(loaded.log.log_end_offset(), Offset(45), "{at}");
+        let [damage] = &loaded.damage[..] else { panic!("{:?}", loaded.damage) };
         assert_eq!(
-            loaded.damage,
-            [Damage {
-                segment_base: Offset(0),
-                from: FilePosition(700),
-                next_offset: Offset(21),
-                end: PrefixEnd::Crc,
-                resumes: Some(LaterBatch { position: FilePosition(800), base_offset: Offset(24) }),
-                searched_all: true,
-                dropped_segments: vec![],
-                certain: recovery_point > Offset(21),
-            }]
+            (damage.segment_base, damage.from, damage.next_offset),
+            (Offset(0), FilePosition(700), Offset(21))
         );
+        let later = LaterBatch { position: FilePosition(800), base_offset: Offset(24) };
+        assert_eq!((damage.resumes, damage.resumes_at), (Some(later), Some(Offset(24))));
+        assert!(damage.certain && damage.dropped_segments.is_empty());
+        assert_eq!(disk.segments[&Offset(0)], whole[..700], "what is damaged is never served");
+        assert_eq!(disk.segments[&Offset(24)], whole[800..]);
+        assert_eq!(sequence(&loaded.log), 44);
+        let all = ReadRequest { from: Offset(22), up_to: Offset(45), max_bytes: 1 << 20, at_least_one: true };
+        assert_eq!(disk.read(&loaded.log, all).first(), Some(&(Offset(24), Offset(26))), "behind the hole");
+
+        let again = disk.load(disk.input(&config(), false));
+        assert_eq!((again.log.log_end_offset(), again.damage, again.cuts), (Offset(45), vec![], vec![]));
     }
 }
 
 #[test]
-fn damage_before_later_segments_drops_them_and_says_so() {
+fn a_crash_between_the_split_and_the_cut_changes_nothing() {
+    let (_, mut disk) = written(15);
+    let rest = disk.segments[&Offset(0)][800..].to_vec();
+    disk.segments.get_mut(&Offset(0)).expect("the only one")[780] ^= 1;
+    disk.segments.insert(Offset(24), rest.clone());
+    let loaded = disk.load(disk.input(&config(), false));
+    assert_eq!(loaded.log.log_end_offset(), Offset(45));
+    assert_eq!((disk.segments[&Offset(0)].len(), &disk.segments[&Offset(24)]), (700, &rest));
+    assert_eq!(loaded.damage[0].resumes_at, Some(Offset(24)));
+}
+
+#[test]
+fn the_half_of_a_write_ends_the_log_whatever_stands_behind_it() {
+    let mut log = Log::new(LogConfig { segment_bytes: 100_000, ..config() }, Offset(0), 1, NOW);
+    let mut disk = Disk::new(&log);
+    for _ in 0..4 {
+        disk.append(&mut log, batch(0, 1).bytes_total(2_000));
+    }
+    // Batches begin at 2,000, 4,000 and 6,000; a sector that was not written holds zeros.
+    for (sector, valid) in [(3, 1), (7, 2)] {
+        for (recovery_point, end) in [(0, valid), (valid, valid), (valid + 1, 4)] {
+            let mut disk = disk.clone();
+            disk.segments.get_mut(&Offset(0)).expect("the only one")[sector * 512..(sector + 1) * 512]
+                .fill(0);
+            disk.recovery_point = Offset(recovery_point);
+            let loaded = disk.load(disk.input(&config(), false));
+            assert_eq!(loaded.log.log_end_offset(), Offset(end), "{sector} {recovery_point}");
+        }
+    }
+}
+
+#[test]
+fn damage_before_later_segments_leaves_a_hole() {
     let (_, mut disk) = written(50);
     disk.segments.get_mut(&Offset(60)).expect("the second").truncate(1_050);
     let loaded = disk.load(disk.input(&config(), false));
-    assert_eq!(loaded.log.log_end_offset(), Offset(90));
-    assert_eq!(loaded.remove_segments, [Offset(120)]);
+    assert_eq!(loaded.log.log_end_offset(), Offset(150));
+    assert!(loaded.remove_segments.is_empty());
     let [damage] = &loaded.damage[..] else { panic!("{:?}", loaded.damage) };
-    assert_eq!(damage.dropped_segments, [Offset(120)]);
-    assert_eq!((damage.end, damage.resumes, damage.certain), (PrefixEnd::Torn, None, false));
-    assert_eq!(loaded.log.active_segment().base_offset(), Offset(60));
-    assert!(loaded.remove_snapshots.contains(&Offset(120)));
+    assert_eq!((damage.next_offset, damage.resumes_at), (Offset(90), Some(Offset(120))));
+    assert_eq!((damage.end, damage.resumes, damage.certain), (PrefixEnd::Torn, None, true));
+    assert_eq!(loaded.log.active_segment().base_offset(), Offset(120));
+    assert_eq!(disk.segments[&Offset(60)].len(), 1_000);
+    let next = ReadRequest { from: Offset(100), up_to: Offset(150), max_bytes: 1, at_least_one: true };
+    assert_eq!(disk.read(&loaded.log, next), [(Offset(120), Offset(122))]);
+}
+
+#[test]
+fn a_later_segment_without_a_batch_is_dropped() {
+    let (_, mut disk) = written(15);
+    disk.segments.get_mut(&Offset(0)).expect("the first").truncate(1_050);
+    disk.segments.insert(Offset(45), Vec::new());
+    let loaded = disk.load(disk.input(&config(), false));
+    assert_eq!((loaded.log.log_end_offset(), loaded.remove_segments), (Offset(30), vec![Offset(45)]));
 }
 
 #[test]
@@ -354,7 +401,7 @@ fn a_log_start_behind_the_end_starts_anew() {
 #[test]
 fn stale_batches_behind_zeros_are_seen_near_by_and_always_cut_off() {
     let (_, disk) = written(15);
-    for (zeros, seen) in [(100, true), (70_000, false)] {
+    for (zeros, seen) in [(700, true), (70_000, false)] {
         let mut disk = disk.clone();
         let segment = disk.segments.get_mut(&Offset(0)).expect("the only one");
         let stale = segment[1_400..].to_vec();

@@ -165,6 +165,12 @@ impl Disk {
                     let _ = bytes.chunks(self.piece_bytes).all(|piece| loader.feed(piece));
                     loader.end_of_bytes();
                 }
+                LoadStep::Split { segment_base, from, new_base } => {
+                    let from = usize::try_from(from.0).expect("small");
+                    let rest = self.segments[&segment_base][from..].to_vec();
+                    loader.split_done(rest.len() as u64);
+                    self.segments.insert(new_base, rest);
+                }
                 LoadStep::WriteIndexes { segment_base } => {
                     let rebuilt = loader.take_rebuilt().expect("the step said so");
                     assert_eq!(rebuilt.segment_base, segment_base);

@@ -1,0 +1,162 @@
+//! A broker whose disk fails or fills up under it, on real file systems of the kernel's own.
+//!
+//! A file system in a file, mounted by a loop device, is told by an ioctl to fail everything from now on, as a disk
+//! that is pulled does; another is just small. Where this process may not mount, the tests say so and end.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ottla::errors::ErrorCode;
+use ottla_tests::broker::{Broker, Options};
+use ottla_tests::reader::read_partition;
+use ottla_tests::topics::create_topic;
+use ottla_tools::client::Client;
+use ottla_wire::ApiKey;
+use ottla_wire::metadata_request::MetadataRequest;
+use ottla_wire::metadata_response::MetadataResponse;
+
+mod mounted;
+mod sender;
+
+use mounted::{Mounted, ballast};
+use sender::Sender;
+
+const NAMES: [&str; 4] = ["one", "two", "three", "four"];
+
+/// Long enough for anything that comes at all.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn directories(first: &Path, second: &Path) -> Options {
+    Options::new(first).set("log.dirs", format!("{},{}", first.display(), second.display()))
+}
+
+/// The topics whose partition lies in a directory.
+fn topics_in(directory: &Path) -> Vec<&'static str> {
+    NAMES.into_iter().filter(|name| directory.join(format!("{name}-0")).exists()).collect()
+}
+
+/// The leader of a topic's only partition; -1 for none.
+fn leader(broker: &Broker, topic: &str) -> i32 {
+    let mut client = Client::connect(broker.address(), "disk").expect("the broker listens");
+    let request = MetadataRequest { topics: None, ..Default::default() };
+    let reply: MetadataResponse<'_> = client.call(ApiKey::Metadata, 9, &request).expect("the broker answers");
+    let found = reply.topics.iter().find(|found| found.name.as_deref() == Some(topic));
+    found.expect("the topic is known").partitions[0].leader_id
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The values of a topic's partition are records 0 to `count`.
+fn assert_holds(broker: &Broker, sender: &Sender, topic: &str, count: u64) {
+    let found = read_partition(broker.address(), topic, 0);
+    assert_eq!(found.len() as u64, count, "records of {topic}");
+    for (number, (_, value)) in found.iter().enumerate() {
+        assert!(*value == sender.value(number as u64), "record {number} of {topic}");
+    }
+}
+
+#[test]
+fn a_disk_that_fails_takes_its_own_partitions_and_nothing_else() {
+    let Some(disk) = Mounted::ext4(64) else { return };
+    let healthy = tempfile::tempdir().expect("a temporary directory");
+    let broker = Broker::start(&directories(healthy.path(), &disk.path()));
+    let mut sender = Sender::new(broker.address(), 100);
+    for name in NAMES {
+        create_topic(broker.address(), name, 1, &[]);
+        assert!((0..10).all(|number| sender.send(name, number) == ErrorCode::None));
+    }
+    let (well, ill) = (topics_in(healthy.path()), topics_in(&disk.path()));
+    assert_eq!((well.len(), ill.len()), (2, 2), "new partitions go where there are fewest");
+    if !disk.fail() {
+        return;
+    }
+    // Whoever writes there finds out; nothing is acknowledged any more, however often it is tried.
+    for name in &ill {
+        let errors = [ErrorCode::KafkaStorageError, ErrorCode::NotLeaderOrFollower];
+        let refusals: Vec<_> = (0..5).map(|_| sender.send(name, 10)).collect();
+        assert!(refusals.iter().all(|code| errors.contains(code)), "{refusals:?}");
+        wait_until("the partition has no leader", || leader(&broker, name) == -1);
+    }
+    assert!(broker.output().contains("offline"), "{}", broker.output());
+    for name in &well {
+        assert_eq!(sender.send(name, 10), ErrorCode::None);
+        assert_holds(&broker, &sender, name, 11);
+        assert_ne!(leader(&broker, name), -1);
+    }
+    create_topic(broker.address(), "later", 1, &[]);
+    assert!(healthy.path().join("later-0").exists(), "new partitions go to the disk that is left");
+    assert_eq!(broker.stop(), 0);
+
+    // The same disk, well again: everything that was acknowledged is there.
+    disk.again();
+    let broker = Broker::start(&directories(healthy.path(), &disk.path()));
+    let mut sender = Sender::new(broker.address(), 100);
+    for name in &ill {
+        assert_holds(&broker, &sender, name, 10);
+        assert_eq!(sender.send(name, 10), ErrorCode::None);
+    }
+    assert_eq!(broker.stop(), 0);
+
+    // A new and empty disk in its place: what was on it is gone and says so, the rest goes on, and it is used.
+    disk.replace();
+    let broker = Broker::start(&directories(healthy.path(), &disk.path()));
+    let mut sender = Sender::new(broker.address(), 100);
+    for name in &well {
+        assert_holds(&broker, &sender, name, 11);
+    }
+    for name in &ill {
+        assert_eq!(leader(&broker, name), -1, "no empty partition takes the place of a lost one");
+    }
+    create_topic(broker.address(), "newest", 1, &[]);
+    assert!(disk.path().join("newest-0").exists());
+    assert_eq!(sender.send("newest", 0), ErrorCode::None);
+    assert_eq!(broker.stop(), 0);
+}
+
+#[test]
+fn a_full_disk_refuses_records_until_there_is_room() {
+    const MEGABYTES: u64 = 64;
+    let Some(disk) = Mounted::ext4(MEGABYTES) else { return };
+    let data = disk.path().join("data");
+    let broker = Broker::start(&Options::new(&data));
+    create_topic(broker.address(), "one", 1, &[]);
+    create_topic(broker.address(), "two", 1, &[]);
+    let mut sender = Sender::new(broker.address(), 100_000);
+    assert_eq!(sender.send("two", 0), ErrorCode::None);
+    let ballast = ballast(&disk.path(), 16, MEGABYTES - 8);
+    let mut acknowledged = 0;
+    let refusal = loop {
+        match sender.send("one", acknowledged) {
+            ErrorCode::None => acknowledged += 1,
+            error => break error,
+        }
+        assert!(acknowledged < 1_000, "the disk is full some time");
+    };
+    assert_eq!(refusal, ErrorCode::KafkaStorageError);
+    let asked = Instant::now();
+    assert_eq!(sender.send("one", acknowledged), ErrorCode::KafkaStorageError);
+    eprintln!("a full disk refuses after {:?}", asked.elapsed());
+    // What was acknowledged is read meanwhile; the record that was refused is not a reader's yet.
+    assert!(read_partition(broker.address(), "one", 0).len() as u64 >= acknowledged);
+    assert_holds(&broker, &sender, "two", 1);
+    assert_ne!(leader(&broker, "one"), -1, "a full disk is no failed one");
+
+    std::fs::remove_file(ballast).expect("it is there");
+    wait_until("writing goes on", || sender.send("two", 1) == ErrorCode::None);
+    wait_until("writing goes on", || sender.send("one", 1_000_000) == ErrorCode::None);
+    let found = read_partition(broker.address(), "one", 0);
+    for number in 0..acknowledged {
+        assert!(found[number as usize].1 == sender.value(number), "record {number}");
+    }
+    assert_eq!(found.last().expect("records").1, sender.value(1_000_000));
+    assert_eq!(broker.stop(), 0);
+    let broker = Broker::start(&Options::new(&data));
+    assert_eq!(read_partition(broker.address(), "one", 0), found);
+    assert_eq!(broker.stop(), 0);
+}
