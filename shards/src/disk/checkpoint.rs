@@ -124,8 +124,7 @@ impl Partition {
             let snapshot = state.log.take_snapshot();
             (state.log.log_end_offset(), snapshot)
         };
-        self.disk.enqueue_flush(self);
-        self.durable.reach(end).await?;
+        self.write_back_all().await?;
         self.wait_finished().await?;
         let turn = self.housekeeping_turn().await?;
         let result = self.write_checkpoint(end, snapshot).await;

@@ -1,6 +1,7 @@
 //! The disk path on real files: a temporary directory of this machine's disk, and a tmpfs.
 
 mod crash;
+mod journal;
 mod kafka;
 mod limits;
 mod many;

@@ -114,6 +114,7 @@ impl Partition {
         result.inspect_err(|failure| self.dir.fail(failure))?;
         self.dir.sync_names().await?;
         self.dir.forget(&self.name);
+        self.leave_journal();
         self.disk.unregister(self);
         self.dir.remove_open();
         self.let_go();
