@@ -48,6 +48,13 @@ pub fn block_ceil(position: FilePosition) -> FilePosition {
     FilePosition(position.0.next_multiple_of(BLOCK))
 }
 
+/// The size of a chunk for `bytes` bytes: one that holds them, unless that wastes more than half of it; then one that
+/// they fill, and what is left goes to the next.
+fn chunk_class(bytes: usize) -> usize {
+    let holds = CLASSES.iter().position(|&class| class >= bytes).unwrap_or(CLASSES.len() - 1);
+    if holds > 0 && bytes <= CLASSES[holds] / 2 { CLASSES[holds - 1] } else { CLASSES[holds] }
+}
+
 /// Bytes of memory that all tails of a shard hold; chunks add themselves and take themselves off.
 pub type MemoryGauge = Rc<Cell<usize>>;
 
@@ -283,14 +290,14 @@ impl Tail {
     }
 
     fn add_chunk(&mut self, start: FilePosition, bytes: usize) -> &mut Chunk {
-        let class = CLASSES.iter().find(|&&class| class >= bytes).unwrap_or(&CHUNK_BYTES_MAX);
+        let class = chunk_class(bytes);
         let chunk = Chunk {
             start,
-            buf: AppendBuf::new(*class),
+            buf: AppendBuf::new(class),
             readable: 0,
             frozen: false,
             written_at: Monotonic::ZERO,
-            _charge: Charge::new(&self.gauge, *class),
+            _charge: Charge::new(&self.gauge, class),
         };
         self.chunks.push_back(chunk);
         self.chunks.back_mut().expect("it was just added")
