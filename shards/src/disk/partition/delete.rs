@@ -44,19 +44,21 @@ impl Partition {
         }
         let Retired { segments, snapshots, roll, epochs_changed } = retired;
         self.untouched.set(false);
-        let (start, active) = {
+        let active = {
             let mut state = self.state.borrow_mut();
             if let Some(roll) = roll {
                 state.begin_segment(*roll, &self.disk.gauge);
             }
             state.epochs_dirty |= epochs_changed;
-            (state.log.log_start_offset(), state.log.active_segment().base_offset())
+            state.log.active_segment().base_offset()
         };
         self.finish_closed_segments();
         self.wait_finished().await?;
         let turn = self.housekeeping_turn().await?;
         let created = self.create_segment(active).await;
         created.inspect_err(|failure| self.housekeeping_failed(failure))?;
+        // Records may have been deleted meanwhile: what was the start before must not take their place.
+        let start = self.state.borrow().log.log_start_offset();
         self.dir.set_offset(OffsetsKind::LogStart, &self.name, start);
         self.dir.write_offsets(OffsetsKind::LogStart).await?;
         let mut files = Vec::new();
