@@ -6,13 +6,16 @@
 //!
 //! What must hold: after [`Partition::write_back_all`] the segments hold everything that was appended before the call.
 
+use std::path::Path;
 use std::rc::{Rc, Weak};
 
-use ottla::log::files::PARTITION_METADATA;
+use ottla::ids::TopicId;
+use ottla::limits::BLOCK_BYTES;
+use ottla::log::files::{PARTITION_METADATA, decode_partition_metadata};
 use ottla::time::Monotonic;
 
 use super::Journal;
-use crate::disk::error::{Context as _, DiskError};
+use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::partition::Partition;
 use crate::disk::patient;
 use crate::disk::shard_disk::ShardDisk;
@@ -148,14 +151,13 @@ impl Partition {
         drop(host::spawn_in(Queue::Background, async move {
             let path = partition.path.join(PARTITION_METADATA);
             let turn = partition.disk.write_backs.acquire(1).await;
-            let synced = match patient::open(&path, OpenHow { read: true, ..OpenHow::default() }).await {
-                Ok(file) => file.sync_data().await.at("sync", &path),
-                Err(failure) => Err(failure),
-            };
+            let identified = sync_identity(&path, partition.topic_id).await;
             drop(turn);
             let is_over = partition.state.borrow().closed;
-            match synced {
-                Ok(()) => partition.identified.set(true),
+            match identified {
+                Ok(true) => partition.identified.set(true),
+                // A crash has emptied it since; a start after a crash writes it anew.
+                Ok(false) => tracing::debug!("{} does not name the topic", path.display()),
                 // Its directory has another name, or will: it commits into its segments until then.
                 Err(failure) if is_over || failure.is_missing() => tracing::debug!("{failure}"),
                 Err(failure) => partition.housekeeping_failed(&failure),
@@ -171,4 +173,15 @@ impl Partition {
             self.journal.release(entry.sequence);
         }
     }
+}
+
+/// Makes a `partition.metadata` durable that names the topic; false where it does not.
+async fn sync_identity(path: &Path, topic_id: TopicId) -> Result<bool, IoFailure> {
+    let file = patient::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;
+    let bytes = file.read_at(0, BLOCK_BYTES).await.at("read", path)?;
+    if decode_partition_metadata(&bytes) != Ok(topic_id) {
+        return Ok(false);
+    }
+    file.sync_data().await.at("sync", path)?;
+    Ok(true)
 }
