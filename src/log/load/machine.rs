@@ -219,7 +219,10 @@ impl LogLoader {
         };
         let trusted = if self.input.epochs.is_none() { self.first_base() } else { self.trusted_end() };
         self.start_offset = known.min(trusted);
-        let after = self.input.segments.partition_point(|segment| segment.base_offset <= self.start_offset);
+        let (start, is_clean) = (self.start_offset, self.input.clean);
+        // A crash may have come between a roll at the very point and the cut of the segment before it.
+        let is_before = |base: Offset| base < start || (is_clean && base == start);
+        let after = self.input.segments.partition_point(|segment| is_before(segment.base_offset));
         self.at = after.saturating_sub(1);
         self.rebuilt.producers = producers;
         let segments = self.input.segments[..self.at].iter();
