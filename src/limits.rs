@@ -139,3 +139,12 @@ const _: () = assert!(PARTITIONS_PER_REQUEST_MAX <= PARTITIONS_PER_TOPIC_MAX as 
 pub const CLEANED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 const _: () = assert!(CLEANED_BATCH_BYTES_MAX as u64 <= SEGMENT_BYTES_MAX);
+
+/// The most bytes of one frame of a journal: one group commit.
+pub const JOURNAL_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The most bytes of a journal file that a start reads.
+pub const JOURNAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+const _: () = assert!(JOURNAL_FRAME_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(JOURNAL_FRAME_BYTES_MAX < JOURNAL_BYTES_MAX);

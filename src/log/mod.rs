@@ -15,6 +15,7 @@
 //! | [`timestamp`], [`aborted`] | which offset a timestamp has; which transactions a reader skips |
 //! | [`retention`] | what goes: by age, by bytes, before the log start offset |
 //! | [`cleaner`], [`replace`] | what compaction leaves of a log, and its place in it |
+//! | [`journal`] | small durable writes of many partitions as one, and their way into the segments after a crash |
 //! | [`recovery`], [`damage`], [`load`] | what of a segment counts, what was lost, and a start from the files |
 //!
 //! What the shell owes the core, besides doing what it is told: an offset is marked durable when its bytes are; a
@@ -27,6 +28,7 @@ pub mod cleaner;
 pub mod config;
 pub mod damage;
 pub mod files;
+pub mod journal;
 pub mod leader_epochs;
 pub mod load;
 pub mod offset_index;

@@ -125,11 +125,10 @@ impl Partition {
             let snapshot = state.log.take_snapshot();
             (state.log.log_end_offset(), snapshot)
         };
-        self.disk.enqueue_flush(self);
         if canary::is(Canary::SnapshotAhead) {
             self.write_ahead(&snapshot).await?;
         }
-        self.durable.reach(end).await?;
+        self.write_back_all().await?;
         let turn = match canary::is(Canary::RollNotAwaited) {
             true => None,
             false => {

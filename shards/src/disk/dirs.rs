@@ -140,6 +140,8 @@ pub struct LogDir {
     /// Partitions that are open on any shard.
     open: AtomicUsize,
     closed: Mutex<Vec<CleanPartition>>,
+    /// Journals that were made in this life.
+    journals: Mutex<Vec<PathBuf>>,
     /// Partitions were closed with files that are not synced yet.
     sync_at_finish: AtomicBool,
 }
@@ -215,6 +217,7 @@ impl LogDir {
             names: Mutex::default(),
             open: AtomicUsize::new(0),
             closed: Mutex::default(),
+            journals: Mutex::default(),
             sync_at_finish: AtomicBool::new(false),
         }
     }
@@ -392,7 +395,7 @@ impl LogDir {
     }
 
     /// Reads what the directory holds, at start: its partitions, and what the checkpoints and the clean archive say
-    /// of them. Afterwards the marker is gone. Directories that were waiting for removal are removed meanwhile.
+    /// of them. Afterwards the marker is gone, and what was in journals is in the segments. Directories that were waiting for removal are removed meanwhile.
     ///
     /// # Errors
     /// When the directory or a checkpoint in it cannot be read, or the marker cannot be removed. A checkpoint that is
@@ -405,6 +408,7 @@ impl LogDir {
             patient::sync_dir(&self.path).await?;
         }
         let entries = patient::read_dir(&self.path).await?;
+        self.play_journals(&entries, was_clean).await?;
         let mut live = Vec::new();
         for entry in entries.iter().filter(|entry| entry.is_dir) {
             let name = entry.name.to_string_lossy();
@@ -580,6 +584,11 @@ impl LogDir {
         locked(&self.closed).push(partition);
     }
 
+    /// Notes a journal, which goes with the clean shutdown.
+    pub(super) fn add_journal(&self, path: PathBuf) {
+        locked(&self.journals).push(path);
+    }
+
     /// Has [`finish_clean`](LogDir::finish_clean) sync what partitions have left unsynced.
     pub(super) fn sync_at_finish(&self) {
         self.sync_at_finish.store(true, Ordering::Relaxed);
@@ -619,6 +628,12 @@ impl LogDir {
             self.write_offsets(kind).await?;
         }
         self.check()?;
+        // Every partition was closed: everything is in the segments. With the marker a journal would not be believed.
+        for path in std::mem::take(&mut *locked(&self.journals)) {
+            if let Err(error) = host::remove_file(&path).await {
+                tracing::debug!("cannot remove {}: {error}", path.display());
+            }
+        }
         self.mark_clean().await
     }
 

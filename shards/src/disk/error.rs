@@ -51,6 +51,12 @@ impl IoFailure {
         self.errno == libc::ENOENT
     }
 
+    /// Whether the name is taken.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.errno == libc::EEXIST
+    }
+
     /// Whether the process or the system has run out of file descriptors.
     #[must_use]
     pub fn is_out_of_descriptors(&self) -> bool {

@@ -1,12 +1,14 @@
 //! Group commit: from pending bytes in memory to bytes on disk, for all partitions of a shard.
 //!
-//! A partition with something to write stands in the shard's queue once; as many as the budget allows have a flush in
-//! flight at the same time. Per partition there is one: what is appended meanwhile gathers in memory and goes with the
-//! next. A task of the queue first runs after the tasks that appended have given way, so that the batches of one turn
+//! A partition with something to commit stands in the shard's queue once. What is small goes through the
+//! [`journal`](super::journal) when several partitions commit at the same time: one write for all of them. The others,
+//! and every partition while there is no journal, write their segments, as many as the budget allows at the same time.
+//! Per partition there is one commit at a time: what is appended meanwhile gathers in memory and goes with the
+//! next. The queue is first looked at after the tasks that appended have given way, so that the batches of one turn
 //! share a write even on an idle disk.
 //!
-//! One flush is one synced direct write of whole blocks, or, above a mebibyte, several writes in flight together and
-//! one sync behind them.
+//! One flush of a segment is one synced direct write of whole blocks, or, above a mebibyte, several writes in flight
+//! together and one sync behind them. It takes all that the segment's file lacks, what was journaled included.
 //!
 //! What must hold:
 //! - The durable end moves when a flush has ended well and the log dir is online, by exactly what the flush held.
@@ -22,10 +24,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use ottla::canary::{self, Canary};
-use ottla::ids::Offset;
+use ottla::ids::{FilePosition, Offset};
 use ottla::log::LogConfig;
 
 use super::error::{Context as _, DiskError, IoFailure};
+use super::journal::Journaled;
 use super::partition::{FlushState, Partition, State};
 use super::shard_disk::ShardDisk;
 use super::tail::{CHUNK_BYTES_MAX, Flush, FlushWrite};
@@ -34,28 +37,36 @@ use crate::host::{self, Durability, File, Queue};
 /// Pending bytes of a relaxed partition that are written without waiting for more.
 const RELAXED_BYTES: u64 = CHUNK_BYTES_MAX as u64 / 2;
 
-/// The partitions of a shard that wait for a flush, and the tasks that flush them.
+/// The partitions of a shard that want a commit, and those that write their segments.
 pub struct FlushQueue {
-    waiting: RefCell<VecDeque<Rc<Partition>>>,
-    /// Tasks that flush, or are about to look for something to flush.
-    tasks: Cell<usize>,
-    /// Those that are about to look, without waiting for anything before.
-    looking: Cell<usize>,
-    tasks_max: usize,
+    /// Those that nobody has looked at.
+    arrived: RefCell<VecDeque<Rc<Partition>>>,
+    /// A task is about to look.
+    looking: Cell<bool>,
+    /// Those that write their segments as soon as fewer do.
+    direct: RefCell<VecDeque<Rc<Partition>>>,
+    in_flight: Cell<usize>,
+    in_flight_max: usize,
 }
 
 impl FlushQueue {
-    /// An empty queue; `tasks_max` partitions may have a flush in flight.
+    /// An empty queue; `in_flight_max` partitions may commit to their segments at once.
     #[must_use]
-    pub fn new(tasks_max: usize) -> FlushQueue {
-        assert!(tasks_max > 0, "at least one flush can be in flight");
-        FlushQueue { waiting: RefCell::default(), tasks: Cell::new(0), looking: Cell::new(0), tasks_max }
+    pub fn new(in_flight_max: usize) -> FlushQueue {
+        assert!(in_flight_max > 0, "at least one flush can be in flight");
+        FlushQueue {
+            arrived: RefCell::default(),
+            looking: Cell::new(false),
+            direct: RefCell::default(),
+            in_flight: Cell::new(0),
+            in_flight_max,
+        }
     }
 
-    /// Partitions with a flush in flight or waiting for one.
+    /// Partitions with a flush in flight or waiting for one, the journal's not counted.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.waiting.borrow().len() + self.tasks.get()
+        self.arrived.borrow().len() + self.direct.borrow().len() + self.in_flight.get()
     }
 
     /// Whether nothing is in flight or waiting.
@@ -63,17 +74,24 @@ impl FlushQueue {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Puts a partition among those that write their segments.
+    pub(super) fn add_direct(&self, partition: Rc<Partition>) {
+        self.direct.borrow_mut().push_back(partition);
+    }
 }
 
 /// A flush that was begun: what to write, and what it makes durable.
-struct Begun {
+pub(super) struct Begun {
     base: Offset,
     flush: Flush,
     end: Offset,
+    /// Somebody waits for it; else it only brings to the segment what the journal has.
+    is_commit: bool,
 }
 
 /// Why a flush did not end well.
-enum Failure {
+pub(super) enum Failure {
     /// A write was refused for want of room.
     Full,
     /// Anything else.
@@ -113,42 +131,90 @@ impl ShardDisk {
     pub(super) fn enqueue_flush(self: &Rc<Self>, partition: &Rc<Partition>) {
         {
             let mut state = partition.state.borrow_mut();
-            if state.flush != FlushState::Idle || state.pending_bytes() == 0 {
+            if state.flush != FlushState::Idle || state.uncommitted_bytes() == 0 {
                 return;
             }
             state.flush = FlushState::Queued;
         }
-        self.flushes.waiting.borrow_mut().push_back(Rc::clone(partition));
-        self.run_flushes();
-    }
-
-    fn run_flushes(self: &Rc<Self>) {
-        let flushes = &self.flushes;
-        if flushes.waiting.borrow().len() > flushes.looking.get() && flushes.tasks.get() < flushes.tasks_max {
-            flushes.tasks.set(flushes.tasks.get() + 1);
-            flushes.looking.set(flushes.looking.get() + 1);
+        self.flushes.arrived.borrow_mut().push_back(Rc::clone(partition));
+        if !self.flushes.looking.replace(true) {
             let disk = Rc::clone(self);
-            host::spawn_detached(async move { disk.flush_all().await });
+            host::spawn_detached(async move {
+                disk.flushes.looking.set(false);
+                disk.sort_arrived();
+                disk.serve_journals();
+            });
         }
     }
 
-    async fn flush_all(self: Rc<Self>) {
-        let flushes = &self.flushes;
-        loop {
-            let next = flushes.waiting.borrow_mut().pop_front();
-            flushes.looking.set(flushes.looking.get() - 1);
-            let Some(partition) = next else { break };
-            let written = partition.write_pending().await;
-            flushes.looking.set(flushes.looking.get() + 1);
-            if let Some((begun, result)) = written {
-                partition.end_flush(begun, result);
+    /// Sends everybody who wants a commit to the journal or to the segments.
+    pub(super) fn sort_arrived(self: &Rc<Self>) {
+        let arrived = self.flushes.arrived.take();
+        for partition in arrived {
+            if partition.suits_journal() {
+                Rc::clone(&partition.journal).add_waiting(partition);
+            } else {
+                self.flushes.add_direct(partition);
             }
         }
-        flushes.tasks.set(flushes.tasks.get() - 1);
+        self.begin_direct();
+    }
+
+    /// Lets each journal that pays commit; elsewhere those who wait for one write their segments.
+    pub(super) fn serve_journals(self: &Rc<Self>) {
+        for journal in self.journals.iter() {
+            let waiting = journal.waiting();
+            if waiting == 0 || journal.is_committing() {
+                continue;
+            }
+            let in_flight = self.flushes.in_flight.get();
+            let pays = journal.pays(waiting, in_flight, self.settings.journal_commits_min);
+            if pays && journal.is_ready() {
+                self.commit_journal(journal);
+                continue;
+            }
+            if pays {
+                journal.prepare(self);
+            }
+            self.flushes.direct.borrow_mut().extend(journal.take_waiting());
+        }
+        self.begin_direct();
+    }
+
+    /// Begins as many flushes of segments as may be in flight.
+    pub(super) fn begin_direct(self: &Rc<Self>) {
+        let flushes = &self.flushes;
+        while flushes.in_flight.get() < flushes.in_flight_max {
+            let Some(partition) = flushes.direct.borrow_mut().pop_front() else { return };
+            flushes.in_flight.set(flushes.in_flight.get() + 1);
+            let disk = Rc::clone(self);
+            host::spawn_detached(async move {
+                let written = partition.write_pending().await;
+                disk.flushes.in_flight.set(disk.flushes.in_flight.get() - 1);
+                if let Some((begun, result)) = written {
+                    partition.end_flush(begun, result);
+                }
+                disk.begin_direct();
+            });
+        }
     }
 }
 
 impl State {
+    /// Takes what the oldest unfinished segment's file lacks; `None` where it lacks nothing or is being written.
+    fn begin_flush(&mut self, is_commit: bool) -> Option<Begun> {
+        let log_end = self.log.log_end_offset();
+        let mut lacking = (0..self.tails.len()).filter(|&at| self.tails[at].tail.pending_bytes() > 0);
+        let newest_first = canary::is(Canary::LaterSegmentFirst);
+        let at = if newest_first { lacking.last()? } else { lacking.next()? };
+        let end = self.tails.get(at + 1).map_or(log_end, |next| next.base);
+        let segment = &mut self.tails[at];
+        let base = segment.base;
+        let flush = segment.tail.begin_flush()?;
+        self.relaxed_until = self.relaxed_until.max(end);
+        Some(Begun { base, flush, end, is_commit })
+    }
+
     /// Takes the bytes of the flush in flight, which did not take place, as pending again.
     fn abandon_flush(&mut self) {
         for segment in &mut self.tails {
@@ -158,19 +224,26 @@ impl State {
         }
     }
 
+    /// Takes out the journaled pieces that the segment's file has now; returns their frames.
+    fn take_written(&mut self, base: Offset, end: FilePosition) -> Vec<u64> {
+        let is_written = |piece: &&Journaled| piece.base < base || (piece.base == base && piece.end <= end);
+        let count = self.journaled.iter().take_while(is_written).count();
+        self.journaled.drain(..count).map(|piece| piece.sequence).collect()
+    }
+
     /// Whether size or number of records asks for a write of a relaxed log.
     fn relaxed_is_due(&self) -> bool {
         let records = self.log.log_end_offset().0 - self.relaxed_until.0;
-        self.pending_bytes() >= RELAXED_BYTES
+        self.uncommitted_bytes() >= RELAXED_BYTES
             || records >= self.log.config().flush_messages
             || self.tails.len() > 1
     }
 }
 
 impl Partition {
-    /// Writes what is pending now. Called by the shard's queue alone.
+    /// Commits what is pending to its segment. Called by the shard's queue alone.
     async fn write_pending(self: &Rc<Self>) -> Option<(Begun, Result<(), Failure>)> {
-        let begun = self.begin_flush()?;
+        let begun = self.begin_commit()?;
         let mut result = self.write(&begun).await;
         if result.is_err() && canary::is(Canary::SyncRetried) {
             result = self.sync_again(&begun).await;
@@ -178,7 +251,20 @@ impl Partition {
         Some((begun, result))
     }
 
-    fn begin_flush(&self) -> Option<Begun> {
+    /// Writes what the segment's file lacks, beside whatever commits are under way.
+    pub(super) async fn write_gathered(self: &Rc<Self>) -> Option<(Begun, Result<(), Failure>)> {
+        let begun = {
+            let mut state = self.state.borrow_mut();
+            if state.closed || self.dir.is_offline() {
+                return None;
+            }
+            state.begin_flush(false)?
+        };
+        let result = self.write(&begun).await;
+        Some((begun, result))
+    }
+
+    fn begin_commit(&self) -> Option<Begun> {
         let mut state = self.state.borrow_mut();
         assert_eq!(state.flush, FlushState::Queued, "the queue holds those that wait");
         state.flush = FlushState::Idle;
@@ -190,20 +276,18 @@ impl Partition {
             self.end_waits(&error);
             return None;
         }
-        let log_end = state.log.log_end_offset();
-        let mut pending = state.tails.iter().enumerate().filter(|(_, it)| it.tail.pending_bytes() > 0);
-        let newest_first = canary::is(Canary::LaterSegmentFirst);
-        let (at, _) = if newest_first { pending.last()? } else { pending.next()? };
-        let end = state.tails.get(at + 1).map_or(log_end, |next| next.base);
-        let segment = &mut state.tails[at];
-        let base = segment.base;
-        let flush = segment.tail.begin_flush().expect("bytes are pending and none are in flight");
+        if state.uncommitted_bytes() == 0 {
+            state.pending = None;
+            return None;
+        }
+        // A write back in flight has the segment's last block; its end sees that there is more to commit.
+        let begun = state.begin_flush(true)?;
+        let is_last = state.tails.back().is_some_and(|active| active.base == begun.base);
         // A share is given back when all that it stands for is on disk.
-        let share = if at + 1 == state.tails.len() { state.pending.take() } else { None };
+        let share = if is_last { state.pending.take() } else { None };
         state.in_flight = share;
-        state.relaxed_until = end;
         state.flush = FlushState::Running;
-        Some(Begun { base, flush, end })
+        Some(begun)
     }
 
     async fn write(self: &Rc<Self>, begun: &Begun) -> Result<(), Failure> {
@@ -270,7 +354,7 @@ impl Partition {
         outcome
     }
 
-    fn end_flush(self: &Rc<Self>, begun: Begun, result: Result<(), Failure>) {
+    pub(super) fn end_flush(self: &Rc<Self>, begun: Begun, result: Result<(), Failure>) {
         if self.state.borrow().closed {
             // Deleted meanwhile: nobody waits for it, and its directory may have another name already.
             self.state.borrow_mut().abandon_flush();
@@ -283,7 +367,7 @@ impl Partition {
                 Err(error) => self.end_waits(&error),
             },
             Err(Failure::Full) if canary::is(Canary::FullDiskIgnored) => self.flushed(&begun),
-            Err(Failure::Full) => self.disk_is_full(),
+            Err(Failure::Full) => self.disk_is_full(begun.is_commit),
             Err(Failure::Broken(_)) if canary::is(Canary::IoErrorIgnored) => self.flushed(&begun),
             Err(Failure::Broken(_)) if canary::is(Canary::ServedAfterIoError) => self.skip_flush(&begun),
             Err(Failure::Broken(failure)) => {
@@ -307,7 +391,7 @@ impl Partition {
     }
 
     fn flushed(self: &Rc<Self>, begun: &Begun) {
-        let (bytes, end) = {
+        let (bytes, end, released) = {
             let mut state = self.state.borrow_mut();
             let log_end = state.log.log_end_offset();
             let segment = state.tail_of(begun.base).expect("a segment with a flush in flight has its tail");
@@ -315,13 +399,21 @@ impl Partition {
             segment.tail.flush_done(host::now());
             assert_eq!(segment.tail.written_end(), begun.flush.end, "the flush wrote what it took");
             assert!(begun.end <= log_end, "what is durable was appended");
-            state.in_flight = None;
+            if begun.is_commit {
+                state.in_flight = None;
+                state.flush = FlushState::Idle;
+            }
+            if state.uncommitted_bytes() == 0 {
+                state.pending = None;
+            }
             state.full = false;
-            state.flush = FlushState::Idle;
             let end = if canary::is(Canary::DurableByLogEnd) { log_end } else { begun.end };
             state.log.mark_durable(end);
-            (bytes, end)
+            (bytes, end, state.take_written(begun.base, begun.flush.end))
         };
+        for sequence in released {
+            self.journal.release(sequence);
+        }
         self.dir.set_full(false);
         self.durable.advance(end);
         self.publish_high_watermark();
@@ -329,14 +421,26 @@ impl Partition {
         self.disk.note_cached(self);
         self.disk.note_written(self, bytes);
         self.finish_closed_segments();
+        self.prepare_roll(begun.base);
         self.consider_zeroing(begun.base, bytes);
-        if self.pending_bytes() > 0 {
+        self.go_on();
+    }
+
+    /// Commits what came in between, and brings a rolled segment's rest to its file.
+    fn go_on(self: &Rc<Self>) {
+        let (uncommitted, rolled) = {
+            let state = self.state.borrow();
+            (state.uncommitted_bytes(), state.tails.len() > 1 && state.tails[0].tail.pending_bytes() > 0)
+        };
+        if uncommitted > 0 {
             self.disk.schedule_flush(self);
+        } else if rolled {
+            self.request_write_back();
         }
     }
 
     /// Nothing was lost and nothing is acknowledged: see the module's text.
-    fn disk_is_full(self: &Rc<Self>) {
+    fn disk_is_full(self: &Rc<Self>, is_commit: bool) {
         let error = DiskError::Full { dir: self.dir.path().to_owned() };
         self.dir.set_full(true);
         {
@@ -346,22 +450,21 @@ impl Partition {
             }
             state.full = true;
             state.abandon_flush();
-            if let Some(share) = state.in_flight.take() {
-                match &mut state.pending {
-                    Some(pending) => pending.merge(share),
-                    none => *none = Some(share),
-                }
-            }
-            // Still running, as far as the queue is concerned: the retry below takes it up again.
+            let share = state.in_flight.take();
+            state.give_back(share);
+            // A commit still runs, as far as the queue is concerned: the retry below takes it up again.
         }
         self.durable.fail(&error);
         self.high_watermark.fail(&error);
         let partition = Rc::clone(self);
         drop(host::spawn_in(Queue::Background, async move {
             host::sleep(partition.disk.settings.full_retry).await;
-            partition.state.borrow_mut().flush = FlushState::Idle;
+            if is_commit {
+                partition.state.borrow_mut().flush = FlushState::Idle;
+            }
             partition.progress.notify_all();
             partition.disk.enqueue_flush(&partition);
+            partition.request_write_back();
         }));
     }
 }

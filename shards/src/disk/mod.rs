@@ -7,6 +7,7 @@
 //! | [`partition`] | one partition: append, read, search, roll, delete, close |
 //! | [`tail`] | a segment's bytes in memory: pending, being written, kept for readers |
 //! | [`flush`] | group commit: pending bytes to disk, many partitions at a time |
+//! | [`journal`] | small commits of many partitions as one write |
 //! | [`prealloc`] | zeroing ahead of busy segments |
 //! | [`checkpoint`] | index files, snapshots and recovery points |
 //! | [`recover`] | making partitions and loading them after a stop or a crash |
@@ -17,7 +18,7 @@
 //! | [`watch`] | waiting for a durable end or a high watermark |
 //!
 //! The path of a batch: [`Partition::append`](partition::Partition::append) copies it into the tail and queues the
-//! partition; the [`flush`] queue writes it; then the durable end passes it, the high watermark follows, and both wake
+//! partition; the [`flush`] queue has it written, to its segment or to the [`journal`]; then the durable end passes it, the high watermark follows, and both wake
 //! who waits: an acknowledgement in [`Partition::wait_acknowledged`](partition::Partition::wait_acknowledged), a long
 //! poll in [`Partition::subscribe`](partition::Partition::subscribe).
 
@@ -30,6 +31,7 @@ pub mod error;
 pub mod fds;
 pub mod flush;
 pub mod index_cache;
+pub mod journal;
 pub mod offsets_file;
 pub mod partition;
 pub mod patient;
@@ -46,7 +48,7 @@ pub use partition::Partition;
 pub use partition::append::{AppendFailure, AppendedBatch};
 pub use partition::read::{Read, Slice};
 pub use recover::{LoadedPartition, OpenWith, Synced};
-pub use settings::DiskSettings;
+pub use settings::{DiskSettings, JournalUse};
 pub use shard_disk::ShardDisk;
 
 #[cfg(all(test, not(feature = "sim")))]

@@ -4,6 +4,18 @@
 
 use std::time::Duration;
 
+/// Which way small commits take to the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JournalUse {
+    /// Through the journal when several partitions commit at the same time, else into their segments.
+    #[default]
+    Auto,
+    /// Through the journal whenever it takes them; for tests and measurements.
+    Always,
+    /// Into their segments.
+    Never,
+}
+
 /// The budgets of one shard.
 #[derive(Clone, Debug)]
 pub struct DiskSettings {
@@ -23,6 +35,16 @@ pub struct DiskSettings {
     pub index_cache_bytes_max: usize,
     /// Bytes that may be zeroed ahead of the logs' ends.
     pub zeroed_bytes_max: u64,
+    /// Which way small commits take.
+    pub journal: JournalUse,
+    /// Bytes of the journal of each log dir. It also bounds what is on disk there and not in its segment.
+    pub journal_bytes: u64,
+    /// Small commits that have to be under way at once for the journal to take them.
+    pub journal_commits_min: usize,
+    /// Segments that are written from the journal's backlog at once.
+    pub write_backs_in_flight_max: usize,
+    /// Closed segments that are finished at once.
+    pub finished_together_max: usize,
     /// `log.flush.offset.checkpoint.interval.ms`: the longest that a change waits for its checkpoint.
     pub checkpoint_interval: Duration,
     /// A checkpoint is made before this much was written since the last: it bounds what a start after a crash scans.
@@ -48,6 +70,11 @@ impl Default for DiskSettings {
             open_files_max: 4_096,
             index_cache_bytes_max: 16 << 20,
             zeroed_bytes_max: 256 << 20,
+            journal: JournalUse::Auto,
+            journal_bytes: 16 << 20,
+            journal_commits_min: 3,
+            write_backs_in_flight_max: 8,
+            finished_together_max: 4,
             checkpoint_interval: Duration::from_secs(60),
             checkpoint_bytes: 256 << 20,
             relaxed_flush: Duration::from_secs(1),

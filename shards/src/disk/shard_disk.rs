@@ -5,13 +5,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use super::cache::ChunkCache;
 use super::checkpoint::Checkpoints;
-use super::dirs::LogDirs;
+use super::dirs::{LogDir, LogDirs};
 use super::fds::FdCache;
 use super::flush::FlushQueue;
 use super::index_cache::IndexCache;
+use super::journal::Journal;
 use super::partition::Partition;
 use super::patient;
 use super::prealloc::ZeroBudget;
@@ -33,6 +35,12 @@ pub struct ShardDisk {
     /// Bytes of segment writes in flight.
     pub(super) writes: Rc<Semaphore>,
     pub(super) flushes: FlushQueue,
+    /// One per log dir, in their order.
+    pub(super) journals: Vec<Rc<Journal>>,
+    /// Segments that are written from the journals' backlog.
+    pub(super) write_backs: Rc<Semaphore>,
+    /// Closed segments that are being finished.
+    pub(super) finishing: Rc<Semaphore>,
     pub(super) cache: ChunkCache,
     pub(super) indexes: IndexCache,
     pub(super) zeroed: Rc<ZeroBudget>,
@@ -56,6 +64,9 @@ impl ShardDisk {
             unflushed: Semaphore::new(settings.unflushed_bytes_max),
             writes: Semaphore::new(settings.write_bytes_in_flight_max),
             flushes: FlushQueue::new(settings.flushes_in_flight_max),
+            journals: dirs.all().iter().map(|dir| Journal::new(dir, &settings)).collect(),
+            write_backs: Semaphore::new(settings.write_backs_in_flight_max),
+            finishing: Semaphore::new(settings.finished_together_max),
             cache: ChunkCache::default(),
             indexes: IndexCache::new(settings.index_cache_bytes_max),
             zeroed: ZeroBudget::new(settings.zeroed_bytes_max),
@@ -73,6 +84,18 @@ impl ShardDisk {
     #[must_use]
     pub fn dirs(&self) -> &LogDirs {
         &self.dirs
+    }
+
+    /// The journals of this shard, in the order of the log dirs.
+    #[must_use]
+    pub fn journals(&self) -> &[Rc<Journal>] {
+        &self.journals
+    }
+
+    /// The journal of a log dir.
+    pub(super) fn journal_of(&self, dir: &Arc<LogDir>) -> &Rc<Journal> {
+        let place = self.dirs.all().iter().position(|known| Arc::ptr_eq(known, dir));
+        &self.journals[place.expect("a partition lives in one of the shard's log dirs")]
     }
 
     /// How many partitions are worked on at a time where all of them need work.

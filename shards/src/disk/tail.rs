@@ -10,6 +10,8 @@
 //! - From the moment a write takes a chunk, none of its bytes changes. The partial last block is *carried*: copied
 //!   to the start of a new chunk by the first append that follows, and cut from the old chunk's readable part.
 //! - Pending bytes are never dropped; a chunk leaves the front of the row, and only once it is written.
+//! - What is journaled and not written is on disk all the same, so that it may be acknowledged; it stays in memory, as
+//!   pending bytes, until a write of the segment has taken it.
 //! - A write begins at the last block boundary at or before the written end, so that the file's blocks up to the
 //!   written end always hold exactly the log's bytes.
 
@@ -45,6 +47,13 @@ pub fn block_floor(position: FilePosition) -> FilePosition {
 #[must_use]
 pub fn block_ceil(position: FilePosition) -> FilePosition {
     FilePosition(position.0.next_multiple_of(BLOCK))
+}
+
+/// The size of a chunk for `bytes` bytes: one that holds them, unless that wastes more than half of it; then one that
+/// they fill, and what is left goes to the next.
+fn chunk_class(bytes: usize) -> usize {
+    let holds = CLASSES.iter().position(|&class| class >= bytes).unwrap_or(CLASSES.len() - 1);
+    if holds > 0 && bytes <= CLASSES[holds] / 2 { CLASSES[holds - 1] } else { CLASSES[holds] }
 }
 
 /// Bytes of memory that all tails of a shard hold; chunks add themselves and take themselves off.
@@ -132,8 +141,10 @@ pub struct Tail {
     chunks: VecDeque<Chunk>,
     /// Where the segment's bytes end.
     end: FilePosition,
-    /// Up to here the bytes are on disk.
+    /// Up to here the bytes are on disk in the segment's file.
     written_end: FilePosition,
+    /// The end of the last bytes that were written to the journal.
+    journaled_end: FilePosition,
     /// The end of the write in flight.
     in_flight: Option<FilePosition>,
     /// About how much one flush takes lately: what the next chunk is sized by.
@@ -145,7 +156,16 @@ impl Tail {
     /// The tail of a segment that ends at `end`, with nothing in memory.
     #[must_use]
     pub fn new(end: FilePosition, gauge: MemoryGauge) -> Tail {
-        Tail { chunks: VecDeque::new(), end, written_end: end, in_flight: None, flush_bytes: 0, gauge }
+        let (written_end, journaled_end) = (end, end);
+        Tail {
+            chunks: VecDeque::new(),
+            end,
+            written_end,
+            journaled_end,
+            in_flight: None,
+            flush_bytes: 0,
+            gauge,
+        }
     }
 
     /// Where the segment's bytes end.
@@ -154,7 +174,7 @@ impl Tail {
         self.end
     }
 
-    /// Up to here the segment's bytes are on disk.
+    /// Up to here the segment's bytes are on disk in its file.
     #[must_use]
     pub fn written_end(&self) -> FilePosition {
         self.written_end
@@ -166,10 +186,31 @@ impl Tail {
         self.chunks.front().map_or(self.end, |chunk| chunk.start)
     }
 
-    /// Bytes that are not on disk yet.
+    /// Bytes that are not in the segment's file yet.
     #[must_use]
     pub fn pending_bytes(&self) -> u64 {
         self.end.0 - self.written_end.0
+    }
+
+    /// Up to here the segment's bytes are on disk, in its file or in the journal.
+    #[must_use]
+    pub fn committed_end(&self) -> FilePosition {
+        self.written_end.max(self.journaled_end)
+    }
+
+    /// Bytes that are nowhere but in memory.
+    #[must_use]
+    pub fn uncommitted_bytes(&self) -> u64 {
+        self.end.0 - self.committed_end().0
+    }
+
+    /// Notes that the bytes before `end` are in the journal.
+    pub fn journal_done(&mut self, end: FilePosition) {
+        assert!(end <= self.end, "what is journaled was appended");
+        let bytes =
+            usize::try_from(end.0.saturating_sub(self.committed_end().0)).expect("memory is addressable");
+        self.flush_bytes = (self.flush_bytes * 3 + bytes) / 4;
+        self.journaled_end = self.journaled_end.max(end);
     }
 
     /// Whether a write is in flight.
@@ -253,14 +294,14 @@ impl Tail {
     }
 
     fn add_chunk(&mut self, start: FilePosition, bytes: usize) -> &mut Chunk {
-        let class = CLASSES.iter().find(|&&class| class >= bytes).unwrap_or(&CHUNK_BYTES_MAX);
+        let class = chunk_class(bytes);
         let chunk = Chunk {
             start,
-            buf: AppendBuf::new(*class),
+            buf: AppendBuf::new(class),
             readable: 0,
             frozen: false,
             written_at: Monotonic::ZERO,
-            _charge: Charge::new(&self.gauge, *class),
+            _charge: Charge::new(&self.gauge, class),
         };
         self.chunks.push_back(chunk);
         self.chunks.back_mut().expect("it was just added")
@@ -289,8 +330,11 @@ impl Tail {
             room -= bytes;
         }
         assert_eq!(writes.first().map(|write| write.position), Some(from), "a flush misses no pending byte");
-        let pending = usize::try_from(self.pending_bytes()).expect("memory is addressable");
-        self.flush_bytes = (self.flush_bytes * 3 + pending) / 4;
+        // What the journal has gathered says nothing about the size of the next commit.
+        let new = usize::try_from(self.uncommitted_bytes()).expect("memory is addressable");
+        if new > 0 {
+            self.flush_bytes = (self.flush_bytes * 3 + new) / 4;
+        }
         self.in_flight = Some(self.end);
         Some(Flush { writes, end: self.end })
     }

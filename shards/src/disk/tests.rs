@@ -2,6 +2,7 @@
 
 mod compact;
 mod crash;
+mod journal;
 mod kafka;
 mod limits;
 mod many;

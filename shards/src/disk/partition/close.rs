@@ -40,6 +40,7 @@ impl Partition {
             self.housekeeping_failed(failure);
         }
         self.end_waits(&DiskError::Closed);
+        self.leave_journal();
         self.disk.unregister(self);
         self.let_go();
         result?;

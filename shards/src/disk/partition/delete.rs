@@ -124,6 +124,7 @@ impl Partition {
         }
         self.dir.sync_names().await?;
         self.dir.forget(&self.name);
+        self.leave_journal();
         self.disk.unregister(self);
         self.dir.remove_open();
         self.let_go();

@@ -11,8 +11,10 @@
 //! - Nobody but the owner shard touches a [`Partition`]; no borrow of its state lives across an await.
 //! - The log's end in memory is the active tail's end; every segment of the log that has bytes in memory has its tail
 //!   here, oldest first, the active one last.
-//! - Bytes reach the disk in the log's order: no segment is written before the one in front of it is whole.
-//! - An offset is announced as durable after the write of everything before it has ended well, and while the log dir
+//! - Bytes reach the segments in the log's order: no segment is written, or has a name, before the one in front of it is
+//!   whole. The journal may have later bytes before that.
+//! - An offset is announced as durable after the write of everything before it, to its segment or to the journal, has
+//!   ended well, and while the log dir
 //!   is online; what is announced is never taken back.
 
 use std::cell::{Cell, RefCell};
@@ -30,6 +32,7 @@ use self::layout::Layout;
 use super::compact::CleaningState;
 use super::dirs::LogDir;
 use super::error::{DiskError, IoFailure};
+use super::journal::{Journal, Journaled};
 use super::prealloc::ZeroAhead;
 use super::shard_disk::ShardDisk;
 use super::tail::Tail;
@@ -103,6 +106,8 @@ pub(super) struct State {
     pub relaxed_until: Offset,
     pub index_files: IndexFiles,
     pub unfinished: BTreeMap<Offset, Unfinished>,
+    /// What the journal has and the segments' files do not, oldest first.
+    pub journaled: VecDeque<Journaled>,
     /// The disk was full at the last write.
     pub full: bool,
     /// The leader epoch checkpoint differs from the log's epochs.
@@ -122,7 +127,7 @@ impl State {
         self.tails.iter_mut().find(|tail| tail.base == base)
     }
 
-    /// Bytes that are not on disk.
+    /// Bytes that are not in their segments' files.
     pub fn pending_bytes(&self) -> u64 {
         self.tails.iter().map(|tail| tail.tail.pending_bytes()).sum()
     }
@@ -137,6 +142,14 @@ pub struct Partition {
     pub(super) topic_id: TopicId,
     pub(super) dir: Arc<LogDir>,
     pub(super) path: PathBuf,
+    /// The journal of its log dir.
+    pub(super) journal: Rc<Journal>,
+    /// Its `partition.metadata` is durable, so that the journal may take it.
+    pub(super) identified: Cell<bool>,
+    /// That is being seen to, or was.
+    pub(super) identifying: Cell<bool>,
+    /// A write back of the segment waits for its turn.
+    pub(super) write_back_queued: Cell<bool>,
     pub(super) state: RefCell<State>,
     /// Whoever appends and has to wait for something keeps its turn, so that appends stay in order.
     pub(super) turn: Rc<Semaphore>,
@@ -183,6 +196,7 @@ impl Partition {
             relaxed_until: offsets.log_end,
             index_files: written,
             unfinished: BTreeMap::new(),
+            journaled: VecDeque::new(),
             full: false,
             epochs_dirty: false,
             closed: false,
@@ -190,6 +204,10 @@ impl Partition {
         };
         Rc::new(Partition {
             number: place.disk.next_number(),
+            journal: Rc::clone(place.disk.journal_of(&place.dir)),
+            identified: Cell::new(false),
+            identifying: Cell::new(false),
+            write_back_queued: Cell::new(false),
             disk: place.disk,
             name: place.name,
             topic_id: place.topic_id,
@@ -254,7 +272,7 @@ impl Partition {
     /// Bytes that are appended and not on disk.
     #[must_use]
     pub fn pending_bytes(&self) -> u64 {
-        self.state.borrow().pending_bytes()
+        self.state.borrow().uncommitted_bytes()
     }
 
     /// Takes over changed settings of the topic; they hold from the next append on.

@@ -67,18 +67,48 @@ impl Partition {
         }
     }
 
+    /// Sees to it that a roll will cost no commit anything: while the next segment's file gets its name the journal
+    /// takes what is committed to it, and names are made durable as soon as the segment before is whole.
+    pub(in crate::disk) fn prepare_roll(self: &Rc<Self>, base: Offset) {
+        let unnamed = {
+            let mut state = self.state.borrow_mut();
+            let segment_bytes = state.log.config().segment_bytes;
+            let active = state.active();
+            if active.base == base && active.tail.end().0 > segment_bytes / 2 {
+                drop(state);
+                self.journal.prepare(&self.disk);
+                return;
+            }
+            let next = state.tails.iter().position(|segment| segment.base > base);
+            let before = next.unwrap_or(0);
+            let is_whole = state.tails.iter().take(before).all(|segment| segment.tail.pending_bytes() == 0);
+            let next = next.filter(|_| is_whole).map(|at| &state.tails[at]);
+            next.filter(|segment| !segment.created).map(|segment| segment.base)
+        };
+        let Some(unnamed) = unnamed.filter(|_| self.journal.is_ready()) else { return };
+        let partition = Rc::clone(self);
+        host::spawn_detached(async move {
+            match partition.create_segment(unnamed).await {
+                Ok(()) => partition.progress.notify_all(),
+                // Its first flush tries again, and finds out what is wrong.
+                Err(failure) => tracing::debug!("{}: {failure}", partition.name),
+            }
+        });
+    }
+
     async fn finish_segment(self: Rc<Self>, base: Offset) {
         while self.state.borrow_mut().tail_of(base).is_some_and(|segment| segment.zero.is_busy()) {
             self.progress.notified().await;
         }
         loop {
+            let among_few = self.disk.finishing.acquire(1).await;
             let Ok(turn) = self.housekeeping_turn().await else {
                 // Closed, deleted or offline: whoever waits for this finds that out.
                 self.progress.notify_all();
                 return;
             };
             let result = self.write_finished(base).await;
-            drop(turn);
+            drop((turn, among_few));
             match result {
                 Ok(()) => break,
                 Err(failure) => self.housekeeping_failed(&failure),

@@ -187,8 +187,21 @@ fn chunks_grow_with_what_one_flush_takes() {
         assert!(tail.begin_flush().is_some());
         tail.flush_done(NOW);
     }
-    let last = tail.chunks.back().expect("a chunk");
-    assert_eq!(last.buf.capacity(), 64 << 10);
+    let first = tail.chunks.back().expect("a chunk").start;
+    let largest = tail.chunks.iter().map(|chunk| chunk.buf.capacity()).max();
+    assert!(first > FilePosition(0));
+    assert_eq!(largest, Some(16 << 10));
+}
+
+#[test]
+fn a_chunk_is_at_least_half_used_by_what_it_was_made_for() {
+    for bytes in [1, 4_096, 9_000, 16_384, 20_000, 65_536, 66_000, 200_000, 400_000, 900_000] {
+        let class = chunk_class(bytes);
+        assert!(bytes * 2 > class || class == CLASSES[0], "{bytes} bytes in {class}");
+        assert!(class * 4 >= bytes, "{bytes} bytes take few chunks of {class}");
+    }
+    assert_eq!(chunk_class(66_000), 64 << 10);
+    assert_eq!(chunk_class(9 << 20), CHUNK_BYTES_MAX);
 }
 
 #[test]

@@ -217,8 +217,11 @@ pub async fn consume_what_is_there(partition: &Rc<Partition>, from: i64, max_byt
 /// A copy of a directory, as a crash of the machine may leave it.
 pub fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
-    for entry in std::fs::read_dir(from).expect("a directory") {
-        let entry = entry.expect("an entry");
+    let entries = std::fs::read_dir(from).expect("a directory");
+    let mut entries: Vec<_> = entries.map(|entry| entry.expect("an entry")).collect();
+    // Under load a copy takes a while: what the journals lose meanwhile is in the segments by then.
+    entries.sort_by_key(|entry| (entry.file_type().is_ok_and(|kind| kind.is_dir()), entry.file_name()));
+    for entry in entries {
         let target = to.join(entry.file_name());
         if entry.file_type().expect("a type").is_dir() {
             copy_dir(&entry.path(), &target);

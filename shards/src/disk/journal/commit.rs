@@ -1,0 +1,332 @@
+//! Group commit: what partitions have appended, as one frame, and the announcement that it is on disk.
+
+use std::rc::Rc;
+
+use ottla::ids::{FilePosition, Offset};
+use ottla::limits::{BLOCK_BYTES, JOURNAL_FRAME_BYTES_MAX};
+use ottla::log::journal::frame::{FRAME_HEADER_BYTES, FrameWriter, RING_START, entry_bytes};
+use ottla::log::journal::{EntryHead, FrameStamp, Reserved};
+
+use super::{FRAME_BYTES, Journal, Journaled, Members, SMALL_BYTES_MAX, Stage};
+use crate::disk::error::{Context as _, IoFailure};
+use crate::disk::partition::{FlushState, Partition, State};
+use crate::disk::shard_disk::ShardDisk;
+use crate::host::sync::Permit;
+use crate::host::{self, AlignedBuf, Durability, File, WriteSlice};
+
+/// Bytes of one segment that go into a frame.
+#[derive(Clone, Copy)]
+struct Piece {
+    base: Offset,
+    from: FilePosition,
+    to: FilePosition,
+}
+
+/// A partition's part of a frame.
+struct Part {
+    partition: Rc<Partition>,
+    pieces: Vec<Piece>,
+    /// The log's end that the frame makes durable.
+    end: Offset,
+    /// Its share of the budget of unflushed bytes.
+    share: Option<Permit>,
+}
+
+/// A frame on its way.
+struct Commit {
+    parts: Vec<Part>,
+    entries: u32,
+    reserved: Reserved,
+    buffer: AlignedBuf,
+    file: File,
+}
+
+/// What a partition says when its turn comes.
+enum Offer {
+    /// It has nothing to commit any more.
+    Nothing,
+    /// It takes the other way.
+    TooLarge,
+    /// These, of so many bytes in a frame.
+    Pieces(Vec<Piece>, usize),
+}
+
+impl ShardDisk {
+    /// Commits what waits for the journal until nothing does. One task per journal runs this.
+    pub(in crate::disk) fn commit_journal(self: &Rc<Self>, journal: &Rc<Journal>) {
+        assert!(!journal.committing.replace(true), "one frame is in flight at a time");
+        let (disk, journal) = (Rc::clone(self), Rc::clone(journal));
+        host::spawn_detached(async move {
+            while let Some(commit) = journal.begin_commit(&disk) {
+                let Commit { parts, entries, reserved, buffer, file } = commit;
+                let result = journal.write(&file, buffer, reserved).await;
+                journal.end_commit(&disk, parts, (reserved.sequence, entries), result);
+                // Those who were just told append again in this turn, and come along.
+                host::yield_now().await;
+                disk.sort_arrived();
+            }
+            journal.committing.set(false);
+            disk.serve_journals();
+        });
+    }
+}
+
+impl Journal {
+    fn begin_commit(self: &Rc<Self>, disk: &Rc<ShardDisk>) -> Option<Commit> {
+        let Stage::Ready { file, epoch } = self.stage.borrow().clone() else { return None };
+        if !self.is_usable() {
+            return None;
+        }
+        let (mut parts, mut bytes, mut entries) = (Vec::new(), FRAME_HEADER_BYTES, 0);
+        loop {
+            let Some(partition) = self.waiting.borrow_mut().pop_front() else { break };
+            match partition.offer() {
+                Offer::Nothing => {}
+                Offer::TooLarge => disk.flushes.add_direct(partition),
+                Offer::Pieces(_, more) if bytes + more > FRAME_BYTES && !parts.is_empty() => {
+                    self.waiting.borrow_mut().push_front(partition);
+                    break;
+                }
+                Offer::Pieces(pieces, more) => {
+                    bytes += more;
+                    entries += u32::try_from(pieces.len()).expect("a log has few segments in memory");
+                    parts.push((partition, pieces));
+                }
+            }
+        }
+        disk.begin_direct();
+        if parts.is_empty() {
+            return None;
+        }
+        let Some(reserved) = self.reserve(bytes, entries) else {
+            // Commits into segments take what was journaled along, and so make room.
+            parts.into_iter().for_each(|(partition, _)| disk.flushes.add_direct(partition));
+            self.take_waiting().into_iter().for_each(|partition| disk.flushes.add_direct(partition));
+            disk.begin_direct();
+            self.pressure.notify_one();
+            return None;
+        };
+        let partitions = parts.iter().map(|(partition, _)| Rc::downgrade(partition)).collect();
+        self.members.borrow_mut().push_back(Members { at: host::now(), partitions });
+        let parts: Vec<Part> =
+            parts.into_iter().map(|(partition, pieces)| Part::begin(partition, pieces)).collect();
+        let buffer = encode(&parts, bytes, epoch, reserved);
+        Some(Commit { parts, entries, reserved, buffer, file })
+    }
+
+    async fn write(&self, file: &File, buffer: AlignedBuf, reserved: Reserved) -> Result<(), IoFailure> {
+        let slices: Vec<WriteSlice> = vec![buffer.into()];
+        let result = file.write_at(slices, position_of(reserved), Durability::DataSync).await;
+        result.at("write", &self.dir.path().join("the journal"))
+    }
+
+    fn end_commit(
+        self: &Rc<Self>,
+        disk: &Rc<ShardDisk>,
+        parts: Vec<Part>,
+        (sequence, entries): (u64, u32),
+        result: Result<(), IoFailure>,
+    ) {
+        match result {
+            Ok(()) => {
+                self.frames_written.set(self.frames_written.get() + 1);
+                for part in parts {
+                    part.partition.journaled(&part, sequence);
+                }
+                self.note_frame(disk);
+            }
+            Err(failure) if failure.may_be_retried() => {
+                tracing::warn!("{failure}; committing without a journal");
+                self.rest();
+                for part in parts {
+                    part.partition.commits_otherwise(part.share);
+                }
+                self.release_entries(sequence, entries);
+            }
+            Err(failure) => {
+                self.dir.fail(&failure);
+                let error = self.dir.check().expect_err("it has just gone offline");
+                for part in parts {
+                    part.partition.state.borrow_mut().flush = FlushState::Idle;
+                    part.partition.end_waits(&error);
+                }
+            }
+        }
+    }
+}
+
+fn position_of(reserved: Reserved) -> u64 {
+    RING_START + reserved.block * BLOCK_BYTES as u64
+}
+
+fn encode(parts: &[Part], bytes: usize, epoch: u64, reserved: Reserved) -> AlignedBuf {
+    let mut buffer = AlignedBuf::new(bytes.next_multiple_of(BLOCK_BYTES));
+    let mut writer = FrameWriter::new(&mut buffer);
+    for part in parts {
+        let partition = &part.partition;
+        let mut state = partition.state.borrow_mut();
+        for piece in &part.pieces {
+            let head = EntryHead {
+                id: partition.id(),
+                topic: &partition.name.topic,
+                segment_base: piece.base,
+                position: piece.from,
+            };
+            let tail = &state.tail_of(piece.base).expect("its bytes are in memory").tail;
+            let length = usize::try_from(piece.to.0 - piece.from.0).expect("a frame is small");
+            writer.entry(&head, length, |into| {
+                assert_eq!(tail.peek(piece.from, into), Some(length), "pending bytes are in memory");
+            });
+        }
+    }
+    let Reserved { sequence, oldest, .. } = reserved;
+    writer.finish(FrameStamp { epoch, sequence, oldest, position: position_of(reserved) });
+    buffer
+}
+
+impl Part {
+    fn begin(partition: Rc<Partition>, pieces: Vec<Piece>) -> Part {
+        let mut state = partition.state.borrow_mut();
+        let end = state.log.log_end_offset();
+        state.flush = FlushState::Running;
+        state.relaxed_until = end;
+        let share = state.pending.take();
+        drop(state);
+        Part { partition, pieces, end, share }
+    }
+}
+
+impl State {
+    /// Bytes that are nowhere but in memory.
+    pub(in crate::disk) fn uncommitted_bytes(&self) -> u64 {
+        self.tails.iter().map(|segment| segment.tail.uncommitted_bytes()).sum()
+    }
+}
+
+impl Partition {
+    /// Whether the next commit goes to a segment whose file has no name yet.
+    pub(in crate::disk) fn commits_unnamed(&self) -> bool {
+        let state = self.state.borrow();
+        let first = state.tails.iter().find(|segment| segment.tail.uncommitted_bytes() > 0);
+        first.is_some_and(|segment| !segment.created)
+    }
+
+    /// Whether the journal may take the next commit.
+    pub(in crate::disk) fn suits_journal(self: &Rc<Self>) -> bool {
+        if !self.journal.is_usable() {
+            return false;
+        }
+        let is_small = self.state.borrow().uncommitted_bytes() < SMALL_BYTES_MAX;
+        let suits = is_small || (self.journal.is_ready() && self.commits_unnamed());
+        // Whether the journal pays is found out before anybody is made ready for it.
+        suits && (self.journal.is_unmade() || self.identified.get() || self.begin_to_identify())
+    }
+
+    fn offer(&self) -> Offer {
+        let mut state = self.state.borrow_mut();
+        assert_eq!(state.flush, FlushState::Queued, "the queue holds those that wait");
+        let mut pieces = Vec::with_capacity(1);
+        let mut bytes = 0;
+        for segment in state.tails.iter().filter(|segment| segment.tail.uncommitted_bytes() > 0) {
+            let (from, to) = (segment.tail.committed_end(), segment.tail.end());
+            bytes += entry_bytes(&self.name.topic, usize::try_from(to.0 - from.0).unwrap_or(usize::MAX / 4));
+            pieces.push(Piece { base: segment.base, from, to });
+        }
+        if FRAME_HEADER_BYTES + bytes > JOURNAL_FRAME_BYTES_MAX {
+            return Offer::TooLarge;
+        }
+        let refused = self.dir.check();
+        if !pieces.is_empty() && !state.closed && refused.is_ok() {
+            return Offer::Pieces(pieces, bytes);
+        }
+        state.flush = FlushState::Idle;
+        if pieces.is_empty() {
+            state.pending = None;
+        }
+        let is_closed = state.closed;
+        drop(state);
+        if let (Err(error), false) = (refused, is_closed) {
+            self.end_waits(&error);
+        }
+        Offer::Nothing
+    }
+
+    /// A frame with bytes of this partition is on disk.
+    fn journaled(self: &Rc<Self>, part: &Part, sequence: u64) {
+        let outcome = self.dir.check();
+        let mut unneeded = 0;
+        {
+            let mut state = self.state.borrow_mut();
+            let state = &mut *state;
+            state.flush = FlushState::Idle;
+            for piece in &part.pieces {
+                let segment = state.tails.iter_mut().find(|segment| segment.base == piece.base);
+                match segment.filter(|_| !state.closed && outcome.is_ok()) {
+                    Some(segment) => {
+                        segment.tail.journal_done(piece.to);
+                        if segment.tail.written_end() < piece.to {
+                            let (base, end) = (piece.base, piece.to);
+                            state.journaled.push_back(Journaled { sequence, base, end });
+                            continue;
+                        }
+                    }
+                    None => {}
+                }
+                unneeded += 1;
+            }
+            if !state.closed && outcome.is_ok() {
+                state.log.mark_durable(part.end);
+            }
+        }
+        for _ in 0..unneeded {
+            self.journal.release(sequence);
+        }
+        match outcome {
+            _ if self.state.borrow().closed => {}
+            Err(error) => self.end_waits(&error),
+            Ok(()) => self.announce_journaled(part.end),
+        }
+    }
+
+    fn announce_journaled(self: &Rc<Self>, end: Offset) {
+        self.durable.advance(end);
+        self.publish_high_watermark();
+        self.progress.notify_all();
+        self.disk.note_written(self, 0);
+        let (uncommitted, gathered, rolled) = {
+            let state = self.state.borrow();
+            let rolled = state.tails.len() > 1 && state.tails[0].tail.pending_bytes() > 0;
+            (state.uncommitted_bytes(), state.pending_bytes(), rolled)
+        };
+        if uncommitted > 0 {
+            self.disk.schedule_flush(self);
+        }
+        if gathered >= SMALL_BYTES_MAX || rolled {
+            self.request_write_back();
+        }
+    }
+
+    /// The journal could not take what it was given: the segment has to.
+    fn commits_otherwise(self: &Rc<Self>, share: Option<Permit>) {
+        {
+            let mut state = self.state.borrow_mut();
+            state.flush = FlushState::Idle;
+            state.give_back(share);
+        }
+        self.disk.enqueue_flush(self);
+    }
+}
+
+impl State {
+    /// Takes back the share of a flush that did not take place.
+    pub(in crate::disk) fn give_back(&mut self, share: Option<Permit>) {
+        match (&mut self.pending, share) {
+            (Some(pending), Some(share)) => pending.merge(share),
+            (none, share) => {
+                if none.is_none() {
+                    *none = share;
+                }
+            }
+        }
+    }
+}

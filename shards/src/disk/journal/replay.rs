@@ -1,0 +1,286 @@
+//! Journals at a start: what the segments lack is written into them, then the journals go.
+//!
+//! Runs on one shard for a whole log dir, before any partition of it is loaded, over the journals of however many
+//! shards there were. A crash in the middle is harmless: the journals go last, and playing them again finds what is
+//! there already.
+//!
+//! After a clean stop, ours or Kafka's, everything is in the segments: a journal that is still there is old.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ottla::ids::{FilePosition, Offset, TopicIdPartition};
+use ottla::limits::{BLOCK_BYTES, JOURNAL_BYTES_MAX};
+use ottla::log::files::{
+    DirStage, FileStage, PARTITION_METADATA, PartitionDir, SegmentFile, SegmentFileKind,
+    decode_partition_metadata,
+};
+use ottla::log::journal::frame::{self, Contents};
+use ottla::log::journal::replay::{self, Replay};
+use ottla::log::journal::{Entry, EntryHead, JournalError, is_journal_file};
+
+use crate::disk::dirs::LogDir;
+use crate::disk::error::{Context as _, DiskError, IoFailure};
+use crate::disk::patient;
+use crate::disk::tail::{block_ceil, block_floor};
+use crate::host::sync::Semaphore;
+use crate::host::{self, AlignedBuf, DirEntry, Durability, File, OpenHow, WriteSlice};
+
+/// Partitions that are played into at once.
+const TOGETHER: usize = 16;
+
+/// An entry that outlives the file's bytes.
+struct Owned {
+    segment_base: Offset,
+    position: FilePosition,
+    bytes: Vec<u8>,
+}
+
+/// What is played into one partition.
+struct Play {
+    id: TopicIdPartition,
+    topic: String,
+    path: PathBuf,
+    how: OpenHow,
+    entries: Vec<Owned>,
+}
+
+/// What was done, for the log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Played {
+    partitions: usize,
+    bytes: u64,
+}
+
+impl LogDir {
+    /// Plays the journals among the directory's entries into their segments, and removes them.
+    ///
+    /// # Errors
+    /// When a file cannot be read, written or removed: the records in the journal are acknowledged, so that nothing
+    /// may be served without them.
+    pub(in crate::disk) async fn play_journals(
+        &self,
+        entries: &[DirEntry],
+        was_clean: bool,
+    ) -> Result<(), DiskError> {
+        let is_ours = |entry: &&DirEntry| !entry.is_dir && is_journal_file(&entry.name.to_string_lossy());
+        let paths: Vec<PathBuf> =
+            entries.iter().filter(is_ours).map(|entry| self.path().join(&entry.name)).collect();
+        if paths.is_empty() {
+            return Ok(());
+        }
+        for path in &paths {
+            if was_clean {
+                tracing::debug!("{} is older than the last clean stop", path.display());
+            } else {
+                self.play_journal(path).await?;
+            }
+        }
+        for path in &paths {
+            match host::remove_file(path).await {
+                // A damaged one was put aside.
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(IoFailure::new("remove", path, &error).into());
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(patient::sync_dir(self.path()).await?)
+    }
+
+    async fn play_journal(&self, path: &Path) -> Result<(), DiskError> {
+        let started = host::now();
+        let file = patient::read_whole(path, JOURNAL_BYTES_MAX).await?;
+        let contents = match frame::read(&file) {
+            Ok(contents) => contents,
+            Err(JournalError::Unfinished) => return Ok(()),
+            Err(error @ JournalError::Damaged) => {
+                let mut kept = path.as_os_str().to_owned();
+                kept.push(".damaged");
+                tracing::error!(
+                    "{}: {error}: RECORDS MAY BE LOST; it is kept as {}",
+                    path.display(),
+                    PathBuf::from(&kept).display()
+                );
+                host::rename(path, PathBuf::from(kept)).await.at("rename", path)?;
+                return Ok(());
+            }
+        };
+        let (frames, missing) = (contents.frames, contents.missing);
+        let played = self.play(&contents).await?;
+        if frames > 0 {
+            tracing::info!(
+                "{}: {frames} frames ({missing} unreadable), {} bytes played into {} partitions in {:?}",
+                path.display(),
+                played.bytes,
+                played.partitions,
+                host::now().since(started)
+            );
+        }
+        Ok(())
+    }
+
+    async fn play(&self, contents: &Contents<'_>) -> Result<Played, DiskError> {
+        let mut by_partition: BTreeMap<(&str, TopicIdPartition), Vec<Owned>> = BTreeMap::new();
+        for Entry { head, bytes } in &contents.entries {
+            let owned =
+                Owned { segment_base: head.segment_base, position: head.position, bytes: bytes.to_vec() };
+            by_partition.entry((head.topic, head.id)).or_default().push(owned);
+        }
+        let together = Semaphore::new(TOGETHER);
+        let mut tasks = Vec::with_capacity(by_partition.len());
+        for ((topic, id), entries) in by_partition {
+            let name = format!("{topic}-{}", id.partition);
+            let is_live = PartitionDir::parse(&name).is_some_and(|dir| dir.stage == DirStage::Live);
+            if !is_live || id.partition < 0 {
+                continue;
+            }
+            let play = Play {
+                id,
+                topic: topic.to_owned(),
+                path: self.path().join(name),
+                how: self.open_blocks(),
+                entries,
+            };
+            let turn = together.acquire(1).await;
+            tasks.push(host::spawn(async move {
+                let result = play.run().await;
+                drop(turn);
+                result
+            }));
+        }
+        let (mut played, mut outcome) = (Played::default(), Ok(()));
+        for task in tasks {
+            match task.await {
+                Ok(bytes) => {
+                    played.partitions += usize::from(bytes > 0);
+                    played.bytes += bytes;
+                }
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome.map(|()| played)
+    }
+}
+
+impl Play {
+    /// Writes what the partition's segments lack, durably; returns how many bytes that was.
+    async fn run(self) -> Result<u64, DiskError> {
+        if !self.is_of_topic().await? {
+            return Ok(0);
+        }
+        let last = self.last_segment().await?;
+        let mut written = 0;
+        let mut open: Option<(Offset, Segment)> = None;
+        let mut is_new = false;
+        for entry in self.entries.iter().filter(|entry| replay::is_played(entry.segment_base, last)) {
+            let base = entry.segment_base;
+            let segment = match open.take() {
+                Some((known, segment)) if known == base => segment,
+                Some(_) | None => {
+                    is_new |= last != Some(base);
+                    self.open_segment(base, last).await?
+                }
+            };
+            match self.play_entry(entry, &segment).await? {
+                Some(bytes) => written += bytes,
+                None => {
+                    let (path, at) = (segment.path.display(), entry.position);
+                    tracing::warn!("{path}: another log stands at byte {at}; it stays, the journal's goes");
+                    break;
+                }
+            }
+            open = Some((base, segment));
+        }
+        if is_new {
+            patient::sync_dir(&self.path).await?;
+        }
+        Ok(written)
+    }
+
+    /// Whether the directory is there and that of the topic. Who is in a journal has a durable metadata file.
+    async fn is_of_topic(&self) -> Result<bool, DiskError> {
+        let bytes = patient::read_if_there(&self.path.join(PARTITION_METADATA), BLOCK_BYTES).await?;
+        let topic_id = bytes.and_then(|bytes| decode_partition_metadata(&bytes).ok());
+        Ok(topic_id == Some(self.id.topic_id))
+    }
+
+    async fn last_segment(&self) -> Result<Option<Offset>, DiskError> {
+        let entries = patient::read_dir(&self.path).await?;
+        let live = entries.iter().filter_map(|entry| SegmentFile::parse(&entry.name.to_string_lossy()));
+        let logs = live.filter(|file| file.stage == FileStage::Live && file.kind == SegmentFileKind::Log);
+        Ok(logs.map(|file| file.base_offset).max())
+    }
+
+    async fn open_segment(&self, base: Offset, last: Option<Offset>) -> Result<Segment, DiskError> {
+        let path = self.path.join(SegmentFile::live(base, SegmentFileKind::Log).to_string());
+        let how = OpenHow { create: last != Some(base), ..self.how };
+        let file = patient::open(&path, how).await?;
+        let bytes = file.len().await.at("examine", &path)?;
+        Ok(Segment { file, path, bytes: Cell::new(bytes) })
+    }
+
+    /// Writes what a segment lacks of an entry; `None` where it holds another log.
+    async fn play_entry(&self, entry: &Owned, segment: &Segment) -> Result<Option<u64>, DiskError> {
+        let head = EntryHead {
+            id: self.id,
+            topic: &self.topic,
+            segment_base: entry.segment_base,
+            position: entry.position,
+        };
+        let mut wanted = entry.bytes.len();
+        loop {
+            let (there, is_end) = segment.read(entry.position, wanted).await?;
+            match replay::decide(&Entry { head, bytes: &entry.bytes }, &there, is_end) {
+                Replay::There => return Ok(Some(0)),
+                Replay::Diverged => return Ok(None),
+                Replay::Need { bytes } => wanted = bytes,
+                Replay::Write { from } => {
+                    let lacking = &entry.bytes[from..];
+                    segment.write(entry.position.plus(from as u64), lacking).await?;
+                    return Ok(Some(lacking.len() as u64));
+                }
+            }
+        }
+    }
+}
+
+/// A segment's file, in whole blocks.
+struct Segment {
+    file: File,
+    path: PathBuf,
+    /// Its length.
+    bytes: Cell<u64>,
+}
+
+impl Segment {
+    /// Up to `wanted` bytes from `position` on, and whether the file ends with them.
+    async fn read(&self, position: FilePosition, wanted: usize) -> Result<(Vec<u8>, bool), IoFailure> {
+        let end = position.plus(wanted as u64).0.min(self.bytes.get());
+        let (from, to) = (block_floor(position), block_ceil(FilePosition(end)));
+        if to <= from {
+            return Ok((Vec::new(), true));
+        }
+        let bytes = usize::try_from(to.0 - from.0).expect("memory is addressable");
+        let read = self.file.read_at(from.0, bytes).await.at("read", &self.path)?;
+        let skip = usize::try_from(position.0 - from.0).expect("less than a block");
+        let there = read.get(skip..).unwrap_or_default();
+        let is_end = there.len() < wanted || end == self.bytes.get();
+        Ok((there[..there.len().min(wanted)].to_vec(), is_end))
+    }
+
+    /// Puts `bytes` at `position`, durably; what stands before and behind them in their blocks stays.
+    async fn write(&self, position: FilePosition, bytes: &[u8]) -> Result<(), IoFailure> {
+        let (from, end) = (block_floor(position), position.plus(bytes.len() as u64));
+        let length = usize::try_from(block_ceil(end).0 - from.0).expect("memory is addressable");
+        let before = self.file.read_at(from.0, length).await.at("read", &self.path)?;
+        let mut blocks = AlignedBuf::zeroed(length);
+        blocks[..before.len()].copy_from_slice(&before);
+        let skip = usize::try_from(position.0 - from.0).expect("less than a block");
+        blocks[skip..skip + bytes.len()].copy_from_slice(bytes);
+        let slices: Vec<WriteSlice> = vec![blocks.into()];
+        self.bytes.set(self.bytes.get().max(from.0 + length as u64));
+        self.file.write_at(slices, from.0, Durability::DataSync).await.at("write", &self.path)
+    }
+}
