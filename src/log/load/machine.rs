@@ -221,7 +221,8 @@ impl LogLoader {
         self.start_offset = known.min(trusted);
         let (start, is_clean) = (self.start_offset, self.input.clean);
         // A crash may have come between a roll at the very point and the cut of the segment before it.
-        let is_before = |base: Offset| base < start || (is_clean && base == start);
+        let trusts_roll = is_clean || canary::is(Canary::RollAtPointTrusted);
+        let is_before = |base: Offset| base < start || (trusts_roll && base == start);
         let after = self.input.segments.partition_point(|segment| is_before(segment.base_offset));
         self.at = after.saturating_sub(1);
         self.rebuilt.producers = producers;
