@@ -298,7 +298,11 @@ impl Partition {
         let naming = host::spawn(async move { partition.name_segment(base, turn).await });
         let written = self.write_blocks(begun, &file).await;
         let named = naming.await.map_err(Failure::of_write);
-        written.and(named)
+        // A name that could not be made durable is no matter of room, whatever became of the bytes.
+        match (written, named) {
+            (_, Err(broken @ Failure::Broken(_))) => Err(broken),
+            (written, named) => written.and(named),
+        }
     }
 
     /// A planted bug: what a failed sync threw away is not written again.

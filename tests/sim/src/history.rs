@@ -100,6 +100,8 @@ pub struct SeenRecords {
     pub log_start: i64,
     /// The records in the order in which they came.
     pub records: Vec<SeenRecord>,
+    /// The offset behind the last batch, which may have lost its records to compaction; 0 where no batch came.
+    pub batches_end: i64,
 }
 
 /// What befell the broker, as far as it excuses anything.
@@ -383,7 +385,7 @@ impl std::fmt::Display for Event {
             }
             What::Begin(op, action) => write!(f, "{:>5} > {action:?}", op.0),
             What::End(op, Outcome::Ok(Answer::Records(seen))) => {
-                let SeenRecords { high_watermark, log_start, records } = seen;
+                let SeenRecords { high_watermark, log_start, records, .. } = seen;
                 write!(f, "{:>5} < {log_start}..{high_watermark}: {} records", op.0, records.len())?;
                 match (records.first(), records.last()) {
                     (Some(first), Some(last)) => write!(f, " {}..={}", first.offset, last.offset),

@@ -148,20 +148,24 @@ fn key_bytes(key: u32) -> Vec<u8> {
     format!("key-{key}").into_bytes()
 }
 
-/// The records of a fetch response in the order of the log, without a batch that was cut off at the end.
+/// The records of a fetch response in the order of the log, without a batch that was cut off at the end, and the offset
+/// behind the last batch; 0 where there is none.
 ///
 /// # Errors
 /// What is wrong with the bytes: no broker may send these.
-pub fn read(batches: &Batches, bytes: &[u8]) -> Result<Vec<SeenRecord>, String> {
-    let mut seen = Vec::new();
+pub fn read(batches: &Batches, bytes: &[u8]) -> Result<(Vec<SeenRecord>, i64), String> {
+    let (mut seen, mut end) = (Vec::new(), 0);
     for batch in BatchIter::new(bytes) {
         match batch {
-            Ok(batch) => read_batch(batches, &batch, &mut seen)?,
+            Ok(batch) => {
+                read_batch(batches, &batch, &mut seen)?;
+                end = batch.header.next_offset().0;
+            }
             Err(BatchError::Partial { .. }) => break,
             Err(error) => return Err(format!("no batch after {} records: {error}", seen.len())),
         }
     }
-    Ok(seen)
+    Ok((seen, end))
 }
 
 fn read_batch(batches: &Batches, batch: &Batch<'_>, seen: &mut Vec<SeenRecord>) -> Result<(), String> {
@@ -244,7 +248,7 @@ mod tests {
     }
 
     fn known(batches: &Batches, bytes: &[u8]) -> Vec<Sighting> {
-        let seen = read(batches, bytes).expect("whole batches");
+        let (seen, _) = read(batches, bytes).expect("whole batches");
         seen.into_iter().map(|record| record.sighting).collect()
     }
 

@@ -122,7 +122,7 @@ impl Partition {
     }
 
     fn fetched(&mut self, view: View, from: i64, seen: &SeenRecords) -> Verdict {
-        let SeenRecords { high_watermark, log_start, records } = seen;
+        let SeenRecords { high_watermark, log_start, records, .. } = seen;
         self.starts_at(view, *log_start)?;
         self.ends(view, *high_watermark)?;
         let mut next = None;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::topics::Rules;
 use super::{Invariant, Verdict, ensure};
-use crate::records::{BatchId, BatchSpec, RecordId};
+use crate::records::{BatchId, BatchSpec, RecordId, Sequenced};
 
 /// What was certain of a partition when an operation began.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,8 @@ pub(super) struct Sent {
     pub boots: (u32, u32),
     /// The end that was certain when it was first sent: it cannot lie below.
     pub floor: i64,
+    /// How many crashes there had been when it was first sent.
+    pub sent_after: u32,
     /// Where it lies.
     pub bases: Vec<i64>,
     /// The base offset of an acknowledgement that nothing has put in doubt.
@@ -130,13 +132,14 @@ impl Partition {
 
     /// Takes it that a batch is about to be sent to the process that follows `boot` others.
     pub(super) fn begin_append(&mut self, batch: &Rc<BatchSpec>, boot: u32) {
-        let floor = self.end_floor;
+        let (floor, sent_after) = (self.end_floor, self.crashes);
         let sent = self.sent.entry(batch.id).or_insert_with(|| Sent {
             spec: Rc::clone(batch),
             attempts: 0,
             refused: 0,
             boots: (boot, boot),
             floor,
+            sent_after,
             bases: Vec::new(),
             acknowledged: None,
             is_lost: false,
@@ -225,6 +228,10 @@ impl Partition {
         ensure(sent.attempts > sent.refused, Invariant::RefusedButStored, || {
             format!("batch {id} at {base} was refused")
         })?;
+        if sent.sent_after == crashes {
+            // The log ended here when it came, after the last crash.
+            self.ends_at(base);
+        }
         self.clear_doubtful(base, end);
         let copies_max = self.sent[&batch].copies_max();
         if self.sent[&batch].bases.len() >= copies_max {
@@ -308,14 +315,24 @@ impl Partition {
     fn check_order(&mut self, batch: BatchId, base: i64) -> Verdict {
         let Some(producer) = self.sent[&batch].spec.producer else { return Ok(()) };
         let sequences = self.sequences.entry((producer.producer_id, producer.epoch)).or_default();
-        let earlier = sequences.range(..producer.sequence).next_back();
-        let later = sequences.range(producer.sequence + 1..).next();
+        // What a crash has put in doubt says nothing.
+        let is_sure = |at: &i64| self.located.get(at).is_some_and(|it| it.seen_after == self.crashes);
+        let earlier = sequences.range(..producer.sequence).rfind(|(_, at)| is_sure(at));
+        let later = sequences.range(producer.sequence + 1..).find(|(_, at)| is_sure(at));
         let fits = earlier.is_none_or(|(_, at)| *at < base) && later.is_none_or(|(_, at)| *at > base);
         let neighbours = (earlier.map(|it| (*it.0, *it.1)), later.map(|it| (*it.0, *it.1)));
         sequences.insert(producer.sequence, base);
         ensure(fits, Invariant::Reordered, || {
             format!("producer {producer:?} at {base}, beside sequences at offsets {neighbours:?}")
         })
+    }
+
+    /// Whether the batch of the same producer with that sequence number was refused: as with Kafka, the broker takes
+    /// any number for the first of a producer that it does not know.
+    fn was_refused(&self, spec: &BatchSpec, sequence: i32) -> bool {
+        let wanted = spec.producer.map(|producer| Sequenced { sequence, ..producer });
+        let mut sent = self.sent.values();
+        sent.any(|sent| sent.spec.producer == wanted && sent.attempts == sent.refused)
     }
 
     /// Checks what can be said when everything has been read: idempotent producers left no hole.
@@ -330,7 +347,7 @@ impl Partition {
                 let spec = &self.sent[&located.batch].spec;
                 let sequence = spec.producer.expect("it has a sequence").sequence;
                 // What was below the start may never have been seen.
-                let excused = before < self.start_ceiling || self.crashes > 0;
+                let excused = before < self.start_ceiling || self.crashes > 0 || self.was_refused(spec, next);
                 ensure(sequence == next || excused, Invariant::SequenceGap, || {
                     format!("sequence {sequence} of {:?} at {base}, where {next} is next", spec.producer)
                 })?;

@@ -196,6 +196,14 @@ impl Scenario {
                 self.heal();
                 self.start();
             }
+            // A process that was killed lets go of its locks in its own time.
+            ProcessState::GaveUp(line) if line.contains("is in use by another broker") => {
+                self.count("locks of a killed process".to_owned());
+                self.broker = None;
+                self.happened(Happening::Ended);
+                self.run_a_moment(300_000);
+                self.start();
+            }
             state => self.stuck(format!("the broker ended: {state:?}")),
         }
     }

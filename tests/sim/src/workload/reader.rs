@@ -65,7 +65,7 @@ async fn follow(seat: &mut Seat, plan: &ReaderPlan, spot: (&Topic, i32), from: i
         match seat.fetch(spot, next, portion).await {
             Outcome::Ok(seen) => {
                 seat.desk.count(if seen.records.is_empty() { "empty fetches" } else { "fetches" });
-                next = seen.records.last().map_or(next, |record| next.max(record.offset + 1));
+                next = next.max(seen.batches_end);
             }
             Outcome::Refused(ErrorCode::OffsetOutOfRange) => {
                 seat.desk.count("fetches out of range");

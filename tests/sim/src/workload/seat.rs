@@ -295,7 +295,8 @@ async fn fetch_on(
     let ask = FetchAsk { topic, partition, from, bytes_max, wait_ms, bytes_min: 1 };
     match connection.fetch(&ask).await {
         Outcome::Ok(fetched) => match records::read(&desk.history.batches(), &fetched.records) {
-            Ok(records) => Outcome::Ok(SeenRecords {
+            Ok((records, batches_end)) => Outcome::Ok(SeenRecords {
+                batches_end,
                 high_watermark: fetched.high_watermark,
                 log_start: fetched.log_start,
                 records,
@@ -338,13 +339,12 @@ async fn read_back_on(
         };
         whole.high_watermark = seen.high_watermark;
         let fresh = seen.records.into_iter().filter(|record| record.offset >= next);
-        let before = whole.records.len();
         whole.records.extend(fresh);
-        if whole.records.len() == before {
+        if seen.batches_end <= next {
             empty_reads += 1;
         }
-        next = whole.records.last().map_or(next, |record| record.offset + 1);
-        // What compaction left behind the last record is empty batches.
+        // Compaction may have left batches without records.
+        next = next.max(seen.batches_end);
         if next >= whole.high_watermark || empty_reads > EMPTY_READS_MAX {
             return Outcome::Ok(whole);
         }

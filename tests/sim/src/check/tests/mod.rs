@@ -86,7 +86,7 @@ impl Tale {
 
     /// A read from `from` of a log that reaches from 0 to `end`.
     pub fn read(&mut self, place: Place, from: i64, end: i64, records: Vec<SeenRecord>) {
-        let seen = SeenRecords { high_watermark: end, log_start: 0, records };
+        let seen = SeenRecords { high_watermark: end, records, ..SeenRecords::default() };
         self.done(Action::Fetch(place, from), Answer::Records(seen));
     }
 

@@ -253,7 +253,7 @@ fn a_gap() {
     tale.breaks(Invariant::Gap);
     // A whole read that ends too early.
     let (mut tale, place) = begin(&[]);
-    let seen = SeenRecords { high_watermark: 4, log_start: 0, records: at(0, &a) };
+    let seen = SeenRecords { high_watermark: 4, records: at(0, &a), ..SeenRecords::default() };
     tale.done(Action::ReadBack(place), Answer::Records(seen));
     tale.breaks(Invariant::Gap);
 }
@@ -385,7 +385,7 @@ fn compaction_takes_what_is_replaced_and_nothing_else() {
         tale.ack(place, &b, 3);
         let all = [at(0, &a), at(3, &b)].concat();
         let records = kept.iter().map(|&index| all[index].clone()).collect();
-        let seen = SeenRecords { high_watermark: 5, log_start: 0, records };
+        let seen = SeenRecords { high_watermark: 5, records, ..SeenRecords::default() };
         tale.done(Action::ReadBack(place), Answer::Records(seen));
         tale
     };

@@ -1,4 +1,5 @@
-//! Names that a killed process has made and not synced: the next one relies on them, so it makes them durable.
+//! What must be durable when it is acknowledged, each with the crash that once undid it: names that a killed process
+//! has made and not synced, and a log start offset that retention is about to write as well.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use ottla::protocol::compression::Codec;
 use ottla_shards::host::sim::{CrashModel, NodeId, ProcessId, ProcessState, World};
 use ottla_shards::host::sleep;
-use ottla_sim::client::{Acks, Connection, FetchAsk, NewTopic, TopicName};
+use ottla_sim::client::{Acks, Connection, FetchAsk, NewTopic, OffsetQuery, TopicName};
 use ottla_sim::records::{BatchId, BatchSpec, RecordSpec};
 
 /// The longest that anything here may take, in virtual time.
@@ -33,6 +34,8 @@ impl Machine {
     }
 
     fn start(&mut self) {
+        // A process that was killed lets go of its locks in its own time.
+        self.world.run_for(Duration::from_secs(1));
         self.broker = start(&self.world, self.node, self.address);
     }
 
@@ -41,7 +44,7 @@ impl Machine {
         &self,
         main: impl FnOnce(Connection) -> F + 'static,
     ) -> T {
-        let (address, result) = (self.address, Rc::new(RefCell::new(None)));
+        let (address, result) = (self.address, Rc::new(RefCell::new(None::<T>)));
         let place = Rc::clone(&result);
         let client = self.world.start_client(self.node, async move {
             let connection = loop {
@@ -54,7 +57,8 @@ impl Machine {
         });
         let done = self.world.run_until(|| self.world.state(client) != ProcessState::Running, LIMIT);
         assert!(done, "{:?}", self.world.state(self.broker));
-        result.take().expect("it has come to its end")
+        let ended = self.world.state(client);
+        result.take().unwrap_or_else(|| panic!("it has come to its end: {ended:?}"))
     }
 
     /// Whether `path` is there for processes, and whether it would be after a loss of power.
@@ -71,11 +75,13 @@ fn start(world: &World, node: NodeId, address: SocketAddr) -> ProcessId {
     let mut settings = BTreeMap::new();
     settings.insert("listeners".to_owned(), "PLAINTEXT://0.0.0.0:9092".to_owned());
     settings.insert("advertised.listeners".to_owned(), format!("PLAINTEXT://{address}"));
+    settings.insert("log.retention.check.interval.ms".to_owned(), "1".to_owned());
     world.start_broker(node, 1, settings)
 }
 
 fn topic() -> NewTopic {
-    NewTopic { name: "t".to_owned(), partitions: 1, configs: Vec::new() }
+    let configs = vec![("internal.segment.bytes".to_owned(), "300".to_owned())];
+    NewTopic { name: "t".to_owned(), partitions: 1, configs }
 }
 
 fn batch(id: u32) -> Vec<u8> {
@@ -87,6 +93,12 @@ async fn produce(connection: Connection, id: u32) -> Option<i64> {
     let name = TopicName::Name("t".to_owned());
     let sent = connection.produce((&name, 0), Acks::All, &batch(id)).expect("it is open");
     sent.base_offset().await.ok()
+}
+
+/// The log start offset of the partition.
+async fn log_start(connection: Connection) -> i64 {
+    let found = connection.list_offset("t", 0, OffsetQuery::Earliest).await;
+    found.ok().expect("the partition is there").offset
 }
 
 /// The high watermark of the partition.
@@ -131,5 +143,32 @@ fn a_segment_whose_name_a_killed_process_left_unsynced_keeps_what_is_appended_to
 fn a_partition_whose_name_a_killed_process_left_unsynced_keeps_what_is_appended_to_it() {
     for seed in 0..5 {
         acknowledged_behind_a_name_without_a_sync("/data/t-0/partition.metadata", seed);
+    }
+}
+
+#[test]
+fn deleted_records_stay_deleted_whatever_retention_was_about_to_write() {
+    for seed in 0..40 {
+        let mut machine = Machine::new(seed);
+        let deleted = machine.client(async move |connection| {
+            connection.create_topic(&topic()).await.ok().expect("the topic is made");
+            let mut deleted = 0;
+            for id in 0..40 {
+                let name = TopicName::Name("t".to_owned());
+                let sent = connection.produce((&name, 0), Acks::All, &batch(id)).expect("it is open");
+                let base = sent.base_offset().await.ok();
+                let base = base.expect("the record is acknowledged");
+                if id % 3 == 0 {
+                    let outcome = connection.delete_records("t", 0, base).await;
+                    deleted = outcome.ok().expect("the records are deleted");
+                }
+            }
+            deleted
+        });
+        machine.world.run_for(Duration::from_millis(seed));
+        machine.world.kill(machine.broker);
+        machine.start();
+        let start = machine.client(log_start);
+        assert!(start >= deleted, "deleted to {deleted}, and the log starts at {start} (seed {seed})");
     }
 }
