@@ -75,6 +75,16 @@ canaries! {
     33 canary_33 EndForgotten: "retention removes the last records before anything durable says where the log ends", "";
     34 canary_34 RetryAckedEarly: "a repeated batch is answered before the first one is on disk", "Redpanda PR #5356";
     35 canary_35 FullDiskIgnored: "a write that a full disk refused counts as done", "";
+    36 canary_36 JournalUnsynced: "a frame of the journal is written without a sync", "";
+    37 canary_37 JournalNotPlayed: "a start drops the journal instead of playing it", "";
+    38 canary_38 JournalReleasedEarly: "the journal forgets a frame before the segments have it", "";
+    39 canary_39 JournalOfOtherTopic: "the journal is played into a later topic of the same name", "";
+    40 canary_40 SwapUnsynced: "compaction swaps its files without syncing their names in between", "KAFKA-12520";
+    41 canary_41 LastValueDropped: "compaction drops the last record of a key and keeps the older ones", "";
+    42 canary_42 TombstonesDropped: "compaction drops tombstones at once", "KAFKA-8522, KAFKA-4529";
+    43 canary_43 NamesUnsynced: "a start relies on names that a killed process did not sync", "";
+    44 canary_44 RollAtPointTrusted: "recovery trusts the file of a segment that ends at the recovery point", "";
+    45 canary_45 DeletionTakenBack: "retention writes a log start offset from before it waited", "";
 }
 
 impl Canary {

@@ -402,7 +402,7 @@ impl LogDir {
     /// not there, or holds something else, is named in the log and done without.
     pub async fn scan(&self) -> Result<Vec<Found>, DiskError> {
         let (was_clean, mut clean) = self.take_clean().await?;
-        if !was_clean {
+        if !was_clean && !canary::is(Canary::NamesUnsynced) {
             // The process before may have been killed between making a name and syncing it: what is found here is
             // relied on from now on, and must not go with the next loss of power.
             patient::sync_dir(&self.path).await?;

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use super::offset_map::OffsetMap;
 use super::transactions::CleanedTransactions;
+use crate::canary::{self, Canary};
 use crate::ids::{Offset, ProducerEpoch, ProducerId, TimestampMs};
 use crate::limits::DECOMPRESSED_BYTES_MAX;
 use crate::log::producers::Producers;
@@ -196,8 +197,9 @@ impl BatchFilter {
         }
         let Some(key) = record.key else { return false };
         let is_last = self.map.get(key).is_none_or(|last| offset >= last);
-        is_last
-            && (record.value.is_some() || header.delete_horizon().is_none_or(|horizon| self.now < horizon))
+        let is_last = is_last != canary::is(Canary::LastValueDropped);
+        let waits = header.delete_horizon().is_none_or(|horizon| self.now < horizon);
+        is_last && (record.value.is_some() || (waits && !canary::is(Canary::TombstonesDropped)))
     }
 
     fn rebuild(

@@ -219,7 +219,11 @@ impl LogLoader {
         };
         let trusted = if self.input.epochs.is_none() { self.first_base() } else { self.trusted_end() };
         self.start_offset = known.min(trusted);
-        let after = self.input.segments.partition_point(|segment| segment.base_offset <= self.start_offset);
+        let (start, is_clean) = (self.start_offset, self.input.clean);
+        // A crash may have come between a roll at the very point and the cut of the segment before it.
+        let trusts_roll = is_clean || canary::is(Canary::RollAtPointTrusted);
+        let is_before = |base: Offset| base < start || (trusts_roll && base == start);
+        let after = self.input.segments.partition_point(|segment| is_before(segment.base_offset));
         self.at = after.saturating_sub(1);
         self.rebuilt.producers = producers;
         let segments = self.input.segments[..self.at].iter();

@@ -52,6 +52,24 @@ fn an_empty_directory_is_an_empty_log() {
     assert_eq!(loaded.log.active_segment().base_offset(), Offset(17));
 }
 
+/// The recovery point is where the segment was rolled next, and the crash came before what is behind its batches was cut.
+#[test]
+fn a_segment_that_was_rolled_at_the_recovery_point_is_cut() {
+    let (mut log, mut disk) = written(20);
+    disk.checkpoint(&mut log);
+    write(&mut log, &mut disk, 1);
+    assert_eq!(disk.segments.keys().copied().collect::<Vec<_>>(), [Offset(0), Offset(60)]);
+    let rolled = disk.segments.get_mut(&Offset(0)).expect("it is there");
+    let bytes = rolled.len();
+    rolled.resize(bytes + 700, 0);
+    let loaded = disk.load(disk.input(&config(), false));
+    assert_eq!(loaded.log.offsets().log_end, Offset(63));
+    assert_eq!(loaded.log.bytes(), bytes as u64 + 100);
+    assert_eq!(loaded.cuts.len(), 1);
+    assert_eq!((loaded.cuts[0].segment_base, loaded.cuts[0].bytes), (Offset(0), FilePosition(bytes as u64)));
+    assert!(loaded.damage.is_empty());
+}
+
 #[test]
 fn every_cut_of_the_last_segment_leaves_its_whole_batches() {
     let (_, disk) = written(15);

@@ -8,9 +8,14 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use ottla::canary::{self, Canary};
+use ottla_shards::host::sim::CrashModel;
 
 use crate::check::{Invariant, Violation};
+use crate::crash::{self, Crash, Then};
 use crate::run::{RunOptions, SeedResult, run_seed_safely};
+
+/// The seed of the crash workloads.
+const CRASH_SEED: u64 = 1;
 
 /// How long to look for one bug.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +35,8 @@ pub struct Hunt {
     pub canary: Canary,
     /// Seeds that were run.
     pub seeds: u64,
+    /// Crashes of workloads that were run, where no seed had shown it.
+    pub crashes: u64,
     /// Seeds in which the code of the bug was reached.
     pub struck: u64,
     /// What showed it.
@@ -43,8 +50,8 @@ pub struct Hunt {
 /// What showed a planted bug.
 #[derive(Clone, Debug)]
 pub struct Catch {
-    /// The seed.
-    pub seed: u64,
+    /// The seed, or the crash of a workload.
+    pub at: String,
     /// What is broken.
     pub violation: Violation,
 }
@@ -76,7 +83,8 @@ pub fn run_planted(canary: Option<Canary>, seed: u64, options: RunOptions) -> (S
 /// Runs seeds until the bug is caught or the budget is used up; `tell` hears of every seed.
 pub fn hunt(canary: Canary, budget: Budget, options: RunOptions, mut tell: impl FnMut(&Hunt)) -> Hunt {
     let begun = Instant::now();
-    let mut hunt = Hunt { canary, seeds: 0, struck: 0, catch: None, red: Vec::new(), took: Duration::ZERO };
+    let mut hunt =
+        Hunt { canary, seeds: 0, crashes: 0, struck: 0, catch: None, red: Vec::new(), took: Duration::ZERO };
     for seed in (budget.from..).take(usize::try_from(budget.seeds_max).unwrap_or(usize::MAX)) {
         let (result, struck) = run_planted(Some(canary), seed, options);
         hunt.seeds += 1;
@@ -84,7 +92,10 @@ pub fn hunt(canary: Canary, budget: Budget, options: RunOptions, mut tell: impl 
         hunt.took = begun.elapsed();
         if let Some(failure) = result.failure {
             match run_planted(None, seed, options).0.failure {
-                None => hunt.catch = Some(Catch { seed, violation: failure.violation }),
+                None => {
+                    let at = format!("seed {seed}");
+                    hunt.catch = Some(Catch { at, violation: failure.violation });
+                }
                 Some(_) => hunt.red.push(seed),
             }
         }
@@ -96,20 +107,63 @@ pub fn hunt(canary: Canary, budget: Budget, options: RunOptions, mut tell: impl 
     hunt
 }
 
+/// Takes the power away at every operation of the workloads until the bug is caught or the time is over.
+pub fn hunt_crashes(hunt: &mut Hunt, time_max: Duration) {
+    let begun = Instant::now();
+    for workload in crash::all() {
+        let record = |canary| {
+            canary::select(canary);
+            let recording = crash::record(&workload, CRASH_SEED, false);
+            canary::select(None);
+            recording
+        };
+        let Ok(plain) = record(None) else { continue };
+        let planted = match record(Some(hunt.canary)) {
+            Ok(planted) => planted,
+            Err(failure) => {
+                hunt.catch = Some(Catch { at: workload.name.to_owned(), violation: failure.violation });
+                return;
+            }
+        };
+        for at in 0..planted.moments.len() {
+            if begun.elapsed() >= time_max {
+                return;
+            }
+            hunt.crashes += 1;
+            let (model, operation) =
+                (CrashModel::ALL[at % CrashModel::ALL.len()], planted.moments[at].operation);
+            canary::select(Some(hunt.canary));
+            let seen = Crash::of(&planted, at, model, CRASH_SEED).recover(&planted, Then::CrashAfter, false);
+            canary::select(None);
+            let Err(failure) = seen else { continue };
+            let same = at.min(plain.moments.len() - 1);
+            let alone = Crash::of(&plain, same, model, CRASH_SEED).recover(&plain, Then::CrashAfter, false);
+            if alone.is_ok() {
+                let at = format!("{} {operation} {model:?}", workload.name);
+                hunt.catch = Some(Catch { at, violation: failure.violation });
+                return;
+            }
+        }
+    }
+}
+
 /// The result of all hunts, one line each.
 #[must_use]
 pub fn table(hunts: &[Hunt]) -> String {
     let mut text = String::from(
-        "| canary | breaks | known as | seeds | reached in | seen by |\n|---|---|---|---|---|---|\n",
+        "| canary | breaks | known as | seeds | crashes | reached in | seen by |\n|---|---|---|---|---|---|---|\n",
     );
-    for Hunt { canary, seeds, struck, catch, .. } in hunts {
+    for Hunt { canary, seeds, crashes, struck, catch, .. } in hunts {
         let seen = match catch {
-            Some(catch) => format!("seed {}: {}", catch.seed, catch.seen_by()),
+            Some(catch) => format!("{}: {}", catch.at, catch.seen_by()),
             None => "NOT CAUGHT".to_owned(),
         };
         let (number, breaks, known) = (canary.number(), canary.breaks(), canary.known_as());
-        writeln!(text, "| {number} {canary:?} | {breaks} | {known} | {seeds} | {struck} | {seen} |")
-            .expect("a string takes everything");
+        writeln!(
+            text,
+            "| {number} {canary:?} | {breaks} | {known} | {seeds} | {crashes} | {struck} | {seen} |"
+        )
+        .expect("a string takes everything");
     }
     text
 }

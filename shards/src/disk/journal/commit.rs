@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use ottla::canary::{self, Canary};
 use ottla::ids::{FilePosition, Offset};
 use ottla::limits::{BLOCK_BYTES, JOURNAL_FRAME_BYTES_MAX};
 use ottla::log::journal::frame::{FRAME_HEADER_BYTES, FrameWriter, RING_START, entry_bytes};
@@ -116,7 +117,9 @@ impl Journal {
 
     async fn write(&self, file: &File, buffer: AlignedBuf, reserved: Reserved) -> Result<(), IoFailure> {
         let slices: Vec<WriteSlice> = vec![buffer.into()];
-        let result = file.write_at(slices, position_of(reserved), Durability::DataSync).await;
+        let durability =
+            if canary::is(Canary::JournalUnsynced) { Durability::None } else { Durability::DataSync };
+        let result = file.write_at(slices, position_of(reserved), durability).await;
         result.at("write", &self.dir.path().join("the journal"))
     }
 
@@ -264,7 +267,8 @@ impl Partition {
                 match segment.filter(|_| !state.closed && outcome.is_ok()) {
                     Some(segment) => {
                         segment.tail.journal_done(piece.to);
-                        if segment.tail.written_end() < piece.to {
+                        if segment.tail.written_end() < piece.to && !canary::is(Canary::JournalReleasedEarly)
+                        {
                             let (base, end) = (piece.base, piece.to);
                             state.journaled.push_back(Journaled { sequence, base, end });
                             continue;

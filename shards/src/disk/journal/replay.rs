@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ottla::canary::{self, Canary};
 use ottla::ids::{FilePosition, Offset, TopicIdPartition};
 use ottla::limits::{BLOCK_BYTES, JOURNAL_BYTES_MAX};
 use ottla::log::files::{
@@ -71,7 +72,7 @@ impl LogDir {
             return Ok(());
         }
         for path in &paths {
-            if was_clean {
+            if was_clean || canary::is(Canary::JournalNotPlayed) {
                 tracing::debug!("{} is older than the last clean stop", path.display());
             } else {
                 self.play_journal(path).await?;
@@ -203,7 +204,8 @@ impl Play {
     async fn is_of_topic(&self) -> Result<bool, DiskError> {
         let bytes = patient::read_if_there(&self.path.join(PARTITION_METADATA), BLOCK_BYTES).await?;
         let topic_id = bytes.and_then(|bytes| decode_partition_metadata(&bytes).ok());
-        Ok(topic_id == Some(self.id.topic_id))
+        Ok(topic_id == Some(self.id.topic_id)
+            || (topic_id.is_some() && canary::is(Canary::JournalOfOtherTopic)))
     }
 
     async fn last_segment(&self) -> Result<Option<Offset>, DiskError> {

@@ -47,13 +47,13 @@ impl Partition {
         }
         let Retired { segments, snapshots, roll, epochs_changed } = retired;
         self.untouched.set(false);
-        let active = {
+        let (seen, active) = {
             let mut state = self.state.borrow_mut();
             if let Some(roll) = roll {
                 state.begin_segment(*roll, &self.disk.gauge);
             }
             state.epochs_dirty |= epochs_changed;
-            state.log.active_segment().base_offset()
+            (state.log.log_start_offset(), state.log.active_segment().base_offset())
         };
         self.finish_closed_segments();
         self.wait_finished().await?;
@@ -61,7 +61,10 @@ impl Partition {
         let created = self.create_segment(active).await;
         created.inspect_err(|failure| self.housekeeping_failed(failure))?;
         // As it is now: DeleteRecords may have moved it on while this waited.
-        let start = self.state.borrow().log.log_start_offset();
+        let start = match canary::is(Canary::DeletionTakenBack) {
+            true => seen,
+            false => self.state.borrow().log.log_start_offset(),
+        };
         self.dir.set_offset(OffsetsKind::LogStart, &self.name, start);
         if !canary::is(Canary::EndForgotten) {
             self.dir.write_offsets(OffsetsKind::LogStart).await?;

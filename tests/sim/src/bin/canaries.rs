@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use ottla::canary::Canary;
-use ottla_sim::canaries::{Budget, Hunt, hunt, run_planted, table};
+use ottla_sim::canaries::{Budget, Hunt, hunt, hunt_crashes, run_planted, table};
 use ottla_sim::run::RunOptions;
 
 /// How often a hunt says how far it is.
@@ -106,12 +106,15 @@ fn many(args: &Args, chosen: &[Canary]) -> ExitCode {
 
 fn told_hunt(canary: Canary, budget: Budget) -> Hunt {
     let mut told = Instant::now();
-    let hunted = hunt(canary, budget, RunOptions::default(), |hunt| {
+    let mut hunted = hunt(canary, budget, RunOptions::default(), |hunt| {
         if told.elapsed() >= PROGRESS {
             told = Instant::now();
             eprintln!("{canary:?}: {} seeds, reached in {}, {} red", hunt.seeds, hunt.struck, hunt.red.len());
         }
     });
+    if hunted.catch.is_none() {
+        hunt_crashes(&mut hunted, budget.time_max);
+    }
     let seen = hunted.catch.as_ref().map_or("NOT CAUGHT".to_owned(), |catch| catch.seen_by());
     eprintln!("{} {canary:?}: {seen} after {} seeds, {:?}", canary.number(), hunted.seeds, hunted.took);
     hunted

@@ -177,7 +177,7 @@ impl Partition {
         if self.rules.dense || self.damaged { Ok(()) } else { self.compacted(seen) }
     }
 
-    /// Every record that compaction took has a later one of its key, or was a tombstone.
+    /// Every record that compaction took has a later one of its key, or was a tombstone whose time had come.
     fn compacted(&self, seen: &SeenRecords) -> Verdict {
         let there: BTreeSet<i64> = seen.records.iter().map(|record| record.offset).collect();
         let mut replaced = BTreeSet::new();
@@ -186,7 +186,8 @@ impl Partition {
             for (index, RecordSpec { key, value_bytes, .. }) in records.iter().enumerate().rev() {
                 let offset = base + i64::try_from(index).expect("a batch has few records");
                 let is_out = offset < seen.log_start || offset >= seen.high_watermark;
-                let has_gone = !is_out && !there.contains(&offset) && value_bytes.is_some();
+                let may_go = value_bytes.is_none() && self.tombstones_go;
+                let has_gone = !is_out && !there.contains(&offset) && !may_go;
                 let is_needed = key.is_none_or(|key| !replaced.contains(&key));
                 ensure(!(has_gone && is_needed), Invariant::CompactedAway, || {
                     format!("offset {offset} with key {key:?} is gone, and no later record replaces it")

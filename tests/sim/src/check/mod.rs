@@ -166,6 +166,8 @@ pub struct Checker {
     committed: BTreeMap<(String, Place), Register<CommittedOffset>>,
     configs: BTreeMap<(Uuid, String), Register<String>>,
     producer_ids: BTreeSet<i64>,
+    /// Topics whose `delete.retention.ms` was changed.
+    tombstones_go: BTreeSet<Uuid>,
     excuses: Excuses,
 }
 
@@ -226,8 +228,11 @@ impl Checker {
     }
 
     fn partition_of(&mut self, place: Place) -> &mut Partition {
-        let rules = self.topics.rules(place.topic);
-        self.partitions.entry(place).or_insert_with(|| Partition::new(rules))
+        let (rules, tombstones_go) =
+            (self.topics.rules(place.topic), self.tombstones_go.contains(&place.topic));
+        let partition = self.partitions.entry(place).or_insert_with(|| Partition::new(rules));
+        partition.tombstones_go |= tombstones_go;
+        partition
     }
 
     fn begin(&mut self, op: OpId, action: &Action) {
@@ -245,6 +250,11 @@ impl Checker {
             Action::SetConfig(topic, key, value) => {
                 let register = self.configs.entry((*topic, key.clone())).or_default();
                 register.begin(op, since, value.clone());
+                if key == "delete.retention.ms" {
+                    let of_topic = self.partitions.iter_mut().filter(|(place, _)| place.topic == *topic);
+                    of_topic.for_each(|(_, partition)| partition.tombstones_go = true);
+                    self.tombstones_go.insert(*topic);
+                }
             }
             Action::Produce(place, batch) => {
                 let boot = self.boot();

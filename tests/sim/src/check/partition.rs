@@ -85,6 +85,8 @@ pub struct Partition {
     pub(super) crashes: u32,
     /// Bytes of it were destroyed on disk.
     pub damaged: bool,
+    /// `delete.retention.ms` was changed: tombstones may go soon.
+    pub(super) tombstones_go: bool,
 }
 
 impl Partition {
@@ -100,6 +102,7 @@ impl Partition {
             safe_end: 0,
             crashes: 0,
             damaged: false,
+            tombstones_go: false,
         }
     }
 
