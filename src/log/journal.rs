@@ -17,8 +17,8 @@
 //! - A frame is believed when its CRC-32C, its epoch and its own position in the file are right; nothing else is. The
 //!   epoch is drawn at random for each file, so that bytes of another life, or bytes that a client has put into a
 //!   record, are never a frame of this one.
-//! - Frames have consecutive sequence numbers. At most one is being written at a time, and it is the newest: a crash
-//!   tears that one alone, and nothing in it was acknowledged.
+//! - Frames have consecutive sequence numbers. Those that are being written at the same time hold different partitions,
+//!   and nothing in them was acknowledged: a crash may tear any of them, and each that is whole counts for itself.
 //! - A frame names the oldest frame that was still needed when it was written. Frames before that one are never
 //!   played: their entries were durable in the segments by then. A frame is overwritten only when it is not needed.
 //! - A segment whose successor has a name in the directory is whole on disk. So entries are played into the last

@@ -28,7 +28,7 @@ use ottla::ids::{FilePosition, Offset};
 use ottla::log::LogConfig;
 
 use super::error::{Context as _, DiskError, IoFailure};
-use super::journal::Journaled;
+use super::journal::{Journaled, Turn};
 use super::partition::{FlushState, Partition, State};
 use super::shard_disk::ShardDisk;
 use super::tail::{CHUNK_BYTES_MAX, Flush, FlushWrite};
@@ -163,20 +163,16 @@ impl ShardDisk {
     /// Lets each journal that pays commit; elsewhere those who wait for one write their segments.
     pub(super) fn serve_journals(self: &Rc<Self>) {
         for journal in self.journals.iter() {
-            let waiting = journal.waiting();
-            if waiting == 0 || journal.is_committing() {
-                continue;
+            while journal.waiting() > 0 {
+                match journal.turn(self.flushes.in_flight.get(), self.settings.journal_commits_min) {
+                    Turn::Wait => break,
+                    Turn::Frame if self.commit_journal(journal) => continue,
+                    Turn::Prepare => journal.prepare(self),
+                    // Without room in the ring, too.
+                    Turn::Frame | Turn::Segments => {}
+                }
+                self.flushes.direct.borrow_mut().extend(journal.take_waiting());
             }
-            let in_flight = self.flushes.in_flight.get();
-            let pays = journal.pays(waiting, in_flight, self.settings.journal_commits_min);
-            if pays && journal.is_ready() {
-                self.commit_journal(journal);
-                continue;
-            }
-            if pays {
-                journal.prepare(self);
-            }
-            self.flushes.direct.borrow_mut().extend(journal.take_waiting());
         }
         self.begin_direct();
     }

@@ -72,7 +72,7 @@ impl Default for DiskSettings {
             zeroed_bytes_max: 256 << 20,
             journal: JournalUse::Auto,
             journal_bytes: 16 << 20,
-            journal_commits_min: 3,
+            journal_commits_min: 16,
             write_backs_in_flight_max: 8,
             finished_together_max: 4,
             checkpoint_interval: Duration::from_secs(60),

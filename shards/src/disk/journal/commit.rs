@@ -33,6 +33,13 @@ struct Part {
     share: Option<Permit>,
 }
 
+/// What goes into a frame.
+struct Gathered {
+    parts: Vec<(Rc<Partition>, Vec<Piece>)>,
+    bytes: usize,
+    entries: u32,
+}
+
 /// A frame on its way.
 struct Commit {
     parts: Vec<Part>,
@@ -52,58 +59,69 @@ enum Offer {
     Pieces(Vec<Piece>, usize),
 }
 
+/// From so many waiting partitions on, the first of two frames leaves half of them to the second.
+const SPLIT_FROM: usize = 32;
+
 impl ShardDisk {
-    /// Commits what waits for the journal until nothing does. One task per journal runs this.
-    pub(in crate::disk) fn commit_journal(self: &Rc<Self>, journal: &Rc<Journal>) {
-        assert!(!journal.committing.replace(true), "one frame is in flight at a time");
+    /// Commits some of those who wait for the journal, in one frame. False where none of them could be.
+    pub(in crate::disk) fn commit_journal(self: &Rc<Self>, journal: &Rc<Journal>) -> bool {
+        let Some(commit) = journal.begin_commit(self) else { return false };
         let (disk, journal) = (Rc::clone(self), Rc::clone(journal));
         host::spawn_detached(async move {
-            while let Some(commit) = journal.begin_commit(&disk) {
-                let Commit { parts, entries, reserved, buffer, file } = commit;
-                let result = journal.write(&file, buffer, reserved).await;
-                journal.end_commit(&disk, parts, (reserved.sequence, entries), result);
-                // Those who were just told append again in this turn, and come along.
-                host::yield_now().await;
-                disk.sort_arrived();
-            }
-            journal.committing.set(false);
+            let Commit { parts, entries, reserved, buffer, file } = commit;
+            let result = journal.write(&file, buffer, reserved).await;
+            journal.frames_in_flight.set(journal.frames_in_flight.get() - 1);
+            journal.committing.set(journal.committing.get() - parts.len());
+            journal.end_commit(&disk, parts, (reserved.sequence, entries), result);
+            // Those who were just told append again in this turn, and come along.
+            host::yield_now().await;
+            disk.sort_arrived();
             disk.serve_journals();
         });
+        true
     }
 }
 
 impl Journal {
-    fn begin_commit(self: &Rc<Self>, disk: &Rc<ShardDisk>) -> Option<Commit> {
-        let Stage::Ready { file, epoch } = self.stage.borrow().clone() else { return None };
-        if !self.is_usable() {
-            return None;
-        }
-        let (mut parts, mut bytes, mut entries) = (Vec::new(), FRAME_HEADER_BYTES, 0);
-        loop {
+    /// Takes partitions out of the queue until a frame is full; those with nothing to commit, or with too much, do not
+    /// count.
+    fn gather(&self, disk: &ShardDisk) -> Gathered {
+        let waiting = self.waiting();
+        let is_split = self.frames_in_flight.get() == 0 && waiting >= SPLIT_FROM;
+        let parts_max = if is_split { waiting.div_ceil(2) } else { waiting };
+        let mut gathered =
+            Gathered { parts: Vec::with_capacity(parts_max), bytes: FRAME_HEADER_BYTES, entries: 0 };
+        while gathered.parts.len() < parts_max {
             let Some(partition) = self.waiting.borrow_mut().pop_front() else { break };
             match partition.offer() {
                 Offer::Nothing => {}
                 Offer::TooLarge => disk.flushes.add_direct(partition),
-                Offer::Pieces(_, more) if bytes + more > FRAME_BYTES && !parts.is_empty() => {
+                Offer::Pieces(_, more)
+                    if gathered.bytes + more > FRAME_BYTES && !gathered.parts.is_empty() =>
+                {
                     self.waiting.borrow_mut().push_front(partition);
                     break;
                 }
                 Offer::Pieces(pieces, more) => {
-                    bytes += more;
-                    entries += u32::try_from(pieces.len()).expect("a log has few segments in memory");
-                    parts.push((partition, pieces));
+                    gathered.bytes += more;
+                    gathered.entries +=
+                        u32::try_from(pieces.len()).expect("a log has few segments in memory");
+                    gathered.parts.push((partition, pieces));
                 }
             }
         }
-        disk.begin_direct();
+        gathered
+    }
+
+    fn begin_commit(self: &Rc<Self>, disk: &Rc<ShardDisk>) -> Option<Commit> {
+        let Stage::Ready { file, epoch } = self.stage.borrow().clone() else { return None };
+        let Gathered { parts, bytes, entries } = self.gather(disk);
         if parts.is_empty() {
             return None;
         }
         let Some(reserved) = self.reserve(bytes, entries) else {
             // Commits into segments take what was journaled along, and so make room.
             parts.into_iter().for_each(|(partition, _)| disk.flushes.add_direct(partition));
-            self.take_waiting().into_iter().for_each(|partition| disk.flushes.add_direct(partition));
-            disk.begin_direct();
             self.pressure.notify_one();
             return None;
         };
@@ -111,6 +129,8 @@ impl Journal {
         self.members.borrow_mut().push_back(Members { at: host::now(), partitions });
         let parts: Vec<Part> =
             parts.into_iter().map(|(partition, pieces)| Part::begin(partition, pieces)).collect();
+        self.frames_in_flight.set(self.frames_in_flight.get() + 1);
+        self.committing.set(self.committing.get() + parts.len());
         let buffer = encode(&parts, bytes, epoch, reserved);
         Some(Commit { parts, entries, reserved, buffer, file })
     }

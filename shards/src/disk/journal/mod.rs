@@ -11,7 +11,7 @@
 //!
 //! What must hold:
 //! - The durable end passes a journaled byte when the frame's write has ended well and the log dir is online.
-//! - One frame is in flight at a time, so that a torn one is always the newest.
+//! - Frames in flight at the same time, two at most, hold different partitions, so that none depends on another.
 //! - A partition commits in one way at a time; a write back may run beside its commit to the journal.
 //! - The ring holds a frame until each of its entries is durable in its segment, or its partition is deleted.
 //! - Only partitions whose `partition.metadata` is durable are in frames: a start must know whose directory it plays
@@ -64,6 +64,19 @@ enum Stage {
     Ready { file: File, epoch: u64 },
 }
 
+/// What partitions that want a commit have to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Go into a frame now.
+    Frame,
+    /// Wait for a frame in flight.
+    Wait,
+    /// Write their segments, and have a journal made for the next time.
+    Prepare,
+    /// Write their segments.
+    Segments,
+}
+
 /// A frame and whose bytes are in it.
 struct Members {
     at: Monotonic,
@@ -91,8 +104,10 @@ pub struct Journal {
     members: RefCell<VecDeque<Members>>,
     /// Partitions that want a commit.
     waiting: RefCell<VecDeque<Rc<Partition>>>,
-    /// A task commits.
-    committing: Cell<bool>,
+    /// Frames in flight.
+    frames_in_flight: Cell<usize>,
+    /// The partitions in them.
+    committing: Cell<usize>,
     /// A task looks for what has to be written back.
     reclaiming: Cell<bool>,
     pressure: Rc<Notify>,
@@ -114,7 +129,8 @@ impl Journal {
             ring: RefCell::new(Ring::new(blocks.max(1))),
             members: RefCell::default(),
             waiting: RefCell::default(),
-            committing: Cell::new(false),
+            frames_in_flight: Cell::new(0),
+            committing: Cell::new(0),
             reclaiming: Cell::new(false),
             pressure: Rc::new(Notify::new()),
             rests_until: Cell::new(None),
@@ -168,21 +184,28 @@ impl Journal {
         self.waiting.take()
     }
 
-    /// Whether a frame is in flight.
-    pub(super) fn is_committing(&self) -> bool {
-        self.committing.get()
+    /// What those who wait have to do, beside `in_flight` commits into segments.
+    pub(super) fn turn(&self, in_flight: usize, commits_min: usize) -> Turn {
+        let (waiting, committing) = (self.waiting(), self.committing.get());
+        match self.frames_in_flight.get() {
+            0 if !self.pays(waiting + in_flight, commits_min) => Turn::Segments,
+            0 if self.is_ready() => Turn::Frame,
+            0 => Turn::Prepare,
+            // A second frame keeps the disk busy while those of the first are told; it is worth one when it is no
+            // smaller than that one was.
+            1 if self.is_ready() && waiting >= commits_min.min(committing) => Turn::Frame,
+            _ => Turn::Wait,
+        }
     }
 
-    /// Whether a commit by `waiting` partitions, beside `in_flight` into segments, goes through the journal.
-    pub(super) fn pays(&self, waiting: usize, in_flight: usize, commits_min: usize) -> bool {
+    fn pays(&self, commits: usize, commits_min: usize) -> bool {
         match self.usage {
             JournalUse::Never => false,
             JournalUse::Always => true,
             JournalUse::Auto => {
                 // A segment without a name costs a sync of its directory first; a frame needs no name.
                 let named = |partition: &Rc<Partition>| !partition.commits_unnamed();
-                waiting + in_flight >= commits_min
-                    || (self.is_ready() && !self.waiting.borrow().iter().all(named))
+                commits >= commits_min || (self.is_ready() && !self.waiting.borrow().iter().all(named))
             }
         }
     }
