@@ -6,8 +6,8 @@
 //! The ways alternate within a run, for other work on the machine meets both. Nothing here passes or fails.
 //!
 //! Words on the command line choose among `ceiling`, `commits` and `roll`; `partitions=1,100`, `batch=100,1024`,
-//! `ways=never,auto,always`, `rounds=2`, `seconds=1.5`, `zeroed=0` (bytes zeroed ahead)
-//! and `dir=/path` narrow it down.
+//! `ways=never,auto,always`, `rounds=2`, `seconds=1.5`, `zeroed=0` (bytes zeroed ahead),
+//! `rate=2e8` (bytes/s of `roll`) and `dir=/path` narrow it down.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +30,8 @@ struct Plan {
     time: Duration,
     dir: PathBuf,
     zeroed_bytes: u64,
+    /// Bytes per second of the rolls; half of what one partition takes where it is not given.
+    rate: Option<f64>,
 }
 
 impl Plan {
@@ -43,6 +45,7 @@ impl Plan {
             time: Duration::from_millis(1_500),
             dir: std::env::temp_dir(),
             zeroed_bytes: DiskSettings::default().zeroed_bytes_max,
+            rate: None,
         };
         for word in std::env::args().skip(1).filter(|word| !word.starts_with('-')) {
             let numbers = |list: &str| list.split(',').map(|word| word.parse().expect("a number")).collect();
@@ -56,6 +59,7 @@ impl Plan {
                     plan.time = Duration::from_secs_f64(time.parse().expect("a number of seconds"));
                 }
                 Some(("zeroed", bytes)) => plan.zeroed_bytes = bytes.parse().expect("a number"),
+                Some(("rate", rate)) => plan.rate = Some(rate.parse().expect("a number")),
                 Some(("dir", dir)) => plan.dir = dir.into(),
                 Some((name, _)) => panic!("{name} is not known"),
             }

@@ -75,6 +75,11 @@ impl FlushQueue {
         self.len() == 0
     }
 
+    /// How many more may write their segments now.
+    pub(super) fn room(&self) -> usize {
+        self.in_flight_max.saturating_sub(self.in_flight.get() + self.direct.borrow().len())
+    }
+
     /// Puts a partition among those that write their segments.
     pub(super) fn add_direct(&self, partition: Rc<Partition>) {
         self.direct.borrow_mut().push_back(partition);
@@ -167,9 +172,10 @@ impl ShardDisk {
                 match journal.turn(self.flushes.in_flight.get(), self.settings.journal_commits_min) {
                     Turn::Wait => break,
                     Turn::Frame if self.commit_journal(journal) => continue,
+                    // The ring is full: whatever ends next looks again.
+                    Turn::Frame => break,
                     Turn::Prepare => journal.prepare(self),
-                    // Without room in the ring, too.
-                    Turn::Frame | Turn::Segments => {}
+                    Turn::Segments => {}
                 }
                 self.flushes.direct.borrow_mut().extend(journal.take_waiting());
             }
@@ -190,7 +196,7 @@ impl ShardDisk {
                 if let Some((begun, result)) = written {
                     partition.end_flush(begun, result);
                 }
-                disk.begin_direct();
+                disk.serve_journals();
             });
         }
     }

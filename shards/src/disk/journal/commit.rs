@@ -60,7 +60,7 @@ enum Offer {
 }
 
 /// From so many waiting partitions on, the first of two frames leaves half of them to the second.
-const SPLIT_FROM: usize = 32;
+const SPLIT_FROM: usize = 16;
 
 impl ShardDisk {
     /// Commits some of those who wait for the journal, in one frame. False where none of them could be.
@@ -120,9 +120,14 @@ impl Journal {
             return None;
         }
         let Some(reserved) = self.reserve(bytes, entries) else {
-            // Commits into segments take what was journaled along, and so make room.
-            parts.into_iter().for_each(|(partition, _)| disk.flushes.add_direct(partition));
             self.pressure.notify_one();
+            // Commits into segments take what was journaled along, and so make room for those who stay.
+            let mut waiting = self.waiting.borrow_mut();
+            for (partition, _) in parts.into_iter().rev() {
+                waiting.push_front(partition);
+            }
+            let leaving = disk.flushes.room().min(waiting.len());
+            waiting.drain(..leaving).for_each(|partition| disk.flushes.add_direct(partition));
             return None;
         };
         let partitions = parts.iter().map(|(partition, _)| Rc::downgrade(partition)).collect();

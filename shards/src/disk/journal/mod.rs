@@ -193,7 +193,7 @@ impl Journal {
             0 => Turn::Prepare,
             // A second frame keeps the disk busy while those of the first are told; it is worth one when it is no
             // smaller than that one was.
-            1 if self.is_ready() && waiting >= commits_min.min(committing) => Turn::Frame,
+            1 if self.is_ready() && waiting >= committing.min(commits_min.max(2)) => Turn::Frame,
             _ => Turn::Wait,
         }
     }
