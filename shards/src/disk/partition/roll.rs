@@ -90,8 +90,8 @@ impl Partition {
         host::spawn_detached(async move {
             match partition.create_segment(unnamed).await {
                 Ok(()) => partition.progress.notify_all(),
-                // Its first flush tries again, and finds out what is wrong.
-                Err(failure) => tracing::debug!("{}: {failure}", partition.name),
+                // A sync that has failed is never tried again; for want of room the first flush tries again.
+                Err(failure) => partition.housekeeping_failed(&failure),
             }
         });
     }
