@@ -38,6 +38,13 @@ struct Owned {
     bytes: Vec<u8>,
 }
 
+impl Owned {
+    fn of(entry: &Entry<'_>) -> Owned {
+        let (segment_base, position) = (entry.head.segment_base, entry.head.position);
+        Owned { segment_base, position, bytes: entry.bytes.to_vec() }
+    }
+}
+
 /// What is played into one partition.
 struct Play {
     id: TopicIdPartition,
@@ -92,7 +99,11 @@ impl LogDir {
 
     async fn play_journal(&self, path: &Path) -> Result<(), DiskError> {
         let started = host::now();
-        let file = patient::read_whole(path, JOURNAL_BYTES_MAX).await?;
+        let open = patient::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;
+        let bytes = open.len().await.at("examine", path)?;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(JOURNAL_BYTES_MAX);
+        let file = open.read_at(0, bytes).await.at("read", path)?;
+        drop(open);
         let contents = match frame::read(&file) {
             Ok(contents) => contents,
             Err(JournalError::Unfinished) => return Ok(()),
@@ -123,11 +134,9 @@ impl LogDir {
     }
 
     async fn play(&self, contents: &Contents<'_>) -> Result<Played, DiskError> {
-        let mut by_partition: BTreeMap<(&str, TopicIdPartition), Vec<Owned>> = BTreeMap::new();
-        for Entry { head, bytes } in &contents.entries {
-            let owned =
-                Owned { segment_base: head.segment_base, position: head.position, bytes: bytes.to_vec() };
-            by_partition.entry((head.topic, head.id)).or_default().push(owned);
+        let mut by_partition: BTreeMap<(&str, TopicIdPartition), Vec<&Entry<'_>>> = BTreeMap::new();
+        for entry in &contents.entries {
+            by_partition.entry((entry.head.topic, entry.head.id)).or_default().push(entry);
         }
         let together = Semaphore::new(TOGETHER);
         let mut tasks = Vec::with_capacity(by_partition.len());
@@ -137,14 +146,14 @@ impl LogDir {
             if !is_live || id.partition < 0 {
                 continue;
             }
+            let turn = together.acquire(1).await;
             let play = Play {
                 id,
                 topic: topic.to_owned(),
                 path: self.path().join(name),
                 how: self.open_blocks(),
-                entries,
+                entries: entries.into_iter().map(Owned::of).collect(),
             };
-            let turn = together.acquire(1).await;
             tasks.push(host::spawn(async move {
                 let result = play.run().await;
                 drop(turn);
