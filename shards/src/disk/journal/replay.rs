@@ -183,15 +183,15 @@ impl Play {
         let last = self.last_segment().await?;
         let mut written = 0;
         let mut open: Option<(Offset, Segment)> = None;
-        let mut is_new = false;
         for entry in self.entries.iter().filter(|entry| replay::is_played(entry.segment_base, last)) {
             let base = entry.segment_base;
             let segment = match open.take() {
                 Some((known, segment)) if known == base => segment,
-                Some(_) | None => {
-                    is_new |= last != Some(base);
+                Some((_, finished)) => {
+                    finished.sync().await?;
                     self.open_segment(base, last).await?
                 }
+                None => self.open_segment(base, last).await?,
             };
             match self.play_entry(entry, &segment).await? {
                 Some(bytes) => written += bytes,
@@ -203,9 +203,11 @@ impl Play {
             }
             open = Some((base, segment));
         }
-        if is_new {
-            patient::sync_dir(&self.path).await?;
+        // What was there already, a name too, may be a killed process's that the device does not have yet.
+        if let Some((_, last)) = open {
+            last.sync().await?;
         }
+        patient::sync_dir(&self.path).await?;
         Ok(written)
     }
 
@@ -279,6 +281,10 @@ impl Segment {
         let there = read.get(skip..).unwrap_or_default();
         let is_end = there.len() < wanted || end == self.bytes.get();
         Ok((there[..there.len().min(wanted)].to_vec(), is_end))
+    }
+
+    async fn sync(&self) -> Result<(), IoFailure> {
+        self.file.sync_data().await.at("sync", &self.path)
     }
 
     /// Puts `bytes` at `position`, durably; what stands before and behind them in their blocks stays.
