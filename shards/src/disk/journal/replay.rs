@@ -188,7 +188,9 @@ impl Play {
             let segment = match open.take() {
                 Some((known, segment)) if known == base => segment,
                 Some((_, finished)) => {
+                    // Whoever finds the next segment takes this one to be whole.
                     finished.sync().await?;
+                    patient::sync_dir(&self.path).await?;
                     self.open_segment(base, last).await?
                 }
                 None => self.open_segment(base, last).await?,
