@@ -106,6 +106,13 @@ impl Machine {
         i32::from(!is_first)
     }
 
+    fn delete(&self) {
+        self.client(async |connection| {
+            let topics = connection.topics().await.ok().expect("metadata");
+            connection.delete_topic(topics[0].id).await.ok().expect("the topic is deleted");
+        });
+    }
+
     fn produce(&self, partition: i32, id: u32) -> Outcome<i64> {
         self.client(async move |connection| {
             let name = TopicName::Name("t".to_owned());
@@ -187,4 +194,41 @@ fn a_partition_that_a_full_disk_has_kept_from_being_opened_is_opened_when_there_
     assert_eq!(machine.end(full), Outcome::Ok(20));
     assert_eq!(machine.produce(full, 20), Outcome::Ok(20));
     machine.stop();
+}
+
+#[test]
+fn a_directory_that_missed_the_deletion_of_a_topic_comes_back_without_it() {
+    for is_clean in [true, false] {
+        let mut machine = Machine::new(3);
+        machine.create("/d0");
+        for partition in 0..2 {
+            assert_eq!(machine.produce(partition, 1), Outcome::Ok(0));
+        }
+        machine.stop();
+        machine.start(&["/d1"]);
+        machine.delete();
+        machine.client(async |connection| {
+            let topic = NewTopic { name: "t".to_owned(), partitions: 2, configs: Vec::new() };
+            connection.create_topic(&topic).await.ok().expect("the topic is made anew");
+        });
+        for partition in 0..2 {
+            for id in 0..3 {
+                assert_eq!(machine.produce(partition, id), Outcome::Ok(i64::from(id)));
+            }
+        }
+        if is_clean {
+            machine.stop();
+        } else {
+            machine.world.kill(machine.broker);
+        }
+        machine.start(&DIRS);
+        for partition in 0..2 {
+            assert_eq!(machine.end(partition), Outcome::Ok(3), "clean: {is_clean}");
+        }
+        assert!(
+            !machine.has("/d0", "t-0") && !machine.has("/d0", "t-1"),
+            "what is of the old topic is removed"
+        );
+        machine.stop();
+    }
 }
