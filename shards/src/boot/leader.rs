@@ -1,17 +1,17 @@
 //! Shard 0 leads the start and the end: directories, sockets, identity, metadata; then every shard; then clients. At a
 //! signal the same in reverse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla::config::BrokerConfig;
-use ottla::controller::image::Image;
+use ottla::controller::image::{Image, TopicsImage};
 use ottla::controller::names::CLUSTER_METADATA;
 use ottla::controller::registration::Registration;
-use ottla::ids::{ShardId, TopicIdPartition, TopicPartition, Uuid};
+use ottla::ids::{ShardId, TopicId, TopicIdPartition, TopicPartition, Uuid};
 use ottla::limits::SEGMENT_BYTES_MAX;
 use ottla::log::LogConfig;
 use ottla::placement::{CLUSTER_METADATA_LEADER_EPOCH, CLUSTER_METADATA_TOPIC_ID, owner};
@@ -21,7 +21,7 @@ use super::banner::{Banner, DirLine};
 use super::identity::{self, Identity, new_id};
 use super::listeners::{self, Bound};
 use super::shard::{Begin, Starting};
-use crate::disk::{Found, LogDir, LogDirs, OpenWith, Partition};
+use crate::disk::{DiskError, Found, LogDir, LogDirs, OpenWith, Partition};
 use crate::drive::messages::Query;
 use crate::drive::{Controller, lifecycle};
 use crate::host::{self, Signal, exit_start as give_up, now, spawn_detached, stop_signal};
@@ -36,20 +36,21 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
     let identity = identity::establish(&dirs, config.node_id, plan.cluster_id.as_deref());
     let identity = identity.await.unwrap_or_else(|error| give_up(&error));
     let endpoints = listeners::advertised(&config, &bound);
-    let mut found = scan(&dirs).await;
-    let log = metadata_log(starting, &dirs, &config, &mut found).await;
-    let node = Registration {
+    let mut on_disk = scan(&dirs).await;
+    let log = metadata_log(starting, &dirs, &config, &mut on_disk).await;
+    let register = |image: &Image| Registration {
         incarnation_id: new_id(),
         endpoints,
         rack: config.rack.as_deref().map(Arc::from),
         log_dirs: identity.log_dir_ids.clone(),
-        found: places(&dirs, &found),
+        found: places(&dirs, &image.topics, &on_disk),
     };
     let empty = Image::empty(&identity.cluster_id, config.node_id);
-    let (controller, image) =
-        Controller::load(log, &empty, &node).await.unwrap_or_else(|error| give_up(&error));
+    let loaded = Controller::load(log, &empty, register).await;
+    let (controller, image) = loaded.unwrap_or_else(|error| give_up(&error));
 
     let image = Arc::new(image);
+    let found = without_strays(&dirs, &image.topics, on_disk).await;
     let names: Arc<[Arc<str>]> = bound.iter().map(|bound| Arc::clone(&bound.name)).collect();
     begin_all(starting, &dirs, &image, found, &names).await;
     starting.shard().set_controller(controller);
@@ -73,22 +74,93 @@ async fn open_dirs(config: &BrokerConfig) -> LogDirs {
     dirs
 }
 
-/// Every partition on disk, with the index of its directory. None is there twice.
-async fn scan(dirs: &LogDirs) -> Vec<(usize, Found)> {
+/// A partition that a directory has.
+struct OnDisk {
+    /// The index of the directory.
+    dir: usize,
+    /// The topic's id as the partition's own files say it. `None` where they do not, as a crash may leave them, and
+    /// where there is one directory for topics, so that no topic can be in two: then its load compares the ids.
+    topic_id: Option<TopicId>,
+    found: Found,
+}
+
+/// Every partition on disk. None is there twice; topics of one name that were made one after the other are two.
+async fn scan(dirs: &LogDirs) -> Vec<OnDisk> {
     let mut all = Vec::new();
     let mut seen = BTreeMap::new();
     for (index, dir) in dirs.all().iter().enumerate() {
         let found = dir.scan().await.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
         for found in found {
-            if let Some(other) = seen.insert(found.partition.clone(), dir) {
+            let topic_id = if dirs.for_topics().len() > 1 { topic_id(dir, &found).await } else { None };
+            if let Some(other) = seen.insert((found.partition.clone(), topic_id), dir) {
                 let (one, two) = (other.path().display(), dir.path().display());
                 let name = &found.partition;
                 give_up(&format!("log.dirs: {name} is both in {one} and in {two}; move one of them away"));
             }
-            all.push((index, found));
+            all.push(OnDisk { dir: index, topic_id, found });
         }
     }
     all
+}
+
+/// The id that a partition's files name. A damaged file is made anew when the partition is opened.
+async fn topic_id(dir: &LogDir, found: &Found) -> Option<TopicId> {
+    match dir.topic_id(found).await {
+        Ok(topic_id) => topic_id,
+        Err(DiskError::Corrupt { .. }) => None,
+        Err(error) => give_up(&format!("log.dirs: {error}")),
+    }
+}
+
+/// Tells partitions of the metadata from strays, which are of topics that were deleted; a topic that was made anew with
+/// the same name since has another id.
+struct Known<'a> {
+    topics: &'a TopicsImage,
+    /// What is on disk under its own id.
+    sure: BTreeSet<TopicIdPartition>,
+}
+
+impl<'a> Known<'a> {
+    fn new(topics: &'a TopicsImage, on_disk: &[OnDisk]) -> Self {
+        let id = |it: &OnDisk| {
+            Some(TopicIdPartition { topic_id: it.topic_id?, partition: it.found.partition.partition })
+        };
+        Self { topics, sure: on_disk.iter().filter_map(id).collect() }
+    }
+
+    /// The partition of the metadata that this is; `None` for a stray. One without an id is the partition of its name
+    /// where no other one is.
+    fn id_of(&self, on_disk: &OnDisk) -> Option<TopicIdPartition> {
+        let name = &on_disk.found.partition;
+        let topic = self.topics.by_name(&name.topic)?;
+        topic.partition(name.partition)?;
+        let id = TopicIdPartition { topic_id: topic.id, partition: name.partition };
+        let is_it = match on_disk.topic_id {
+            Some(topic_id) => topic_id == topic.id,
+            None => !self.sure.contains(&id),
+        };
+        is_it.then_some(id)
+    }
+}
+
+/// Removes the strays; returns the others with their ids and the indexes of their directories.
+async fn without_strays(
+    dirs: &LogDirs,
+    topics: &TopicsImage,
+    on_disk: Vec<OnDisk>,
+) -> Vec<(TopicIdPartition, usize, Found)> {
+    let known = Known::new(topics, &on_disk);
+    let mut left = Vec::with_capacity(on_disk.len());
+    for on_disk in on_disk {
+        match known.id_of(&on_disk) {
+            Some(id) => left.push((id, on_disk.dir, on_disk.found)),
+            None => {
+                let removed = dirs.all()[on_disk.dir].remove_stray(&on_disk.found.partition).await;
+                removed.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
+            }
+        }
+    }
+    left
 }
 
 /// Opens the metadata log, or creates it on a first start.
@@ -96,7 +168,7 @@ async fn metadata_log(
     starting: &Starting,
     dirs: &LogDirs,
     config: &BrokerConfig,
-    found: &mut Vec<(usize, Found)>,
+    on_disk: &mut Vec<OnDisk>,
 ) -> Rc<Partition> {
     let name = TopicPartition { topic: Arc::from(CLUSTER_METADATA), partition: 0 };
     let disk = starting.disk(dirs.clone());
@@ -108,13 +180,14 @@ async fn metadata_log(
         ..LogConfig::default()
     };
     let with = OpenWith { topic_id: CLUSTER_METADATA_TOPIC_ID, config: log_config, replicated: false };
-    let place =
-        found.iter().position(|(_, found)| found.partition == name).map(|place| found.swap_remove(place));
-    let opened = match place {
-        Some((dir, found)) => disk.load(&dirs.all()[dir], found, with).await.map(|loaded| loaded.partition),
+    let place = on_disk.iter().position(|it| it.found.partition == name);
+    let opened = match place.map(|place| on_disk.swap_remove(place)) {
+        Some(OnDisk { dir, found, .. }) => {
+            disk.load(&dirs.all()[dir], found, with).await.map(|loaded| loaded.partition)
+        }
         None => {
             let path = PathBuf::from(&config.storage.metadata_log_dir);
-            refuse_without_metadata(dirs, found, &path);
+            refuse_without_metadata(dirs, on_disk, &path);
             let dir =
                 dirs.all().iter().find(|dir| dir.path() == path).expect("it was opened with the others");
             disk.create(dir, &name, with).await
@@ -128,8 +201,8 @@ async fn metadata_log(
 }
 
 /// A metadata log that is not there would be begun anew, without a topic, and every partition be a stray that goes.
-fn refuse_without_metadata(dirs: &LogDirs, found: &[(usize, Found)], path: &Path) {
-    let Some((dir, first)) = found.first() else { return };
+fn refuse_without_metadata(dirs: &LogDirs, on_disk: &[OnDisk], path: &Path) {
+    let Some(OnDisk { dir, found: first, .. }) = on_disk.first() else { return };
     give_up(&format!(
         "metadata.log.dir: there is no metadata log in {}, but {} has {}; start with the directory that has it, or \
          move the data of topics away",
@@ -139,35 +212,25 @@ fn refuse_without_metadata(dirs: &LogDirs, found: &[(usize, Found)], path: &Path
     ));
 }
 
-/// The id of the directory in which each partition is.
-fn places(dirs: &LogDirs, found: &[(usize, Found)]) -> BTreeMap<TopicPartition, Uuid> {
-    let place =
-        |(dir, found): &(usize, Found)| Some((found.partition.clone(), dirs.for_topics().get(*dir)?.id()?));
-    found.iter().filter_map(place).collect()
+/// The id of the directory in which each partition of the metadata is.
+fn places(dirs: &LogDirs, topics: &TopicsImage, on_disk: &[OnDisk]) -> BTreeMap<TopicPartition, Uuid> {
+    let known = Known::new(topics, on_disk);
+    let place = |it: &OnDisk| Some((it.found.partition.clone(), dirs.for_topics().get(it.dir)?.id()?));
+    on_disk.iter().filter(|it| known.id_of(it).is_some()).filter_map(place).collect()
 }
 
-/// Begins every shard with the partitions that it owns. Directories of topics that are gone are removed.
+/// Begins every shard with the partitions that it owns.
 async fn begin_all(
     starting: &Rc<Starting>,
     dirs: &LogDirs,
     image: &Arc<Image>,
-    found: Vec<(usize, Found)>,
+    found: Vec<(TopicIdPartition, usize, Found)>,
     listeners: &Arc<[Arc<str>]>,
 ) {
     let shards = starting.plan().shards;
     let mut of_shard: Vec<Vec<(TopicIdPartition, usize, Found)>> = (0..shards).map(|_| Vec::new()).collect();
-    for (dir, found) in found {
-        let topic = image.topics.by_name(&found.partition.topic);
-        match topic.filter(|topic| topic.partition(found.partition.partition).is_some()) {
-            Some(topic) => {
-                let id = TopicIdPartition { topic_id: topic.id, partition: found.partition.partition };
-                of_shard[usize::from(owner(id, shards).0)].push((id, dir, found));
-            }
-            None => {
-                let removed = dirs.all()[dir].remove_stray(&found.partition).await;
-                removed.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
-            }
-        }
+    for (id, dir, found) in found {
+        of_shard[usize::from(owner(id, shards).0)].push((id, dir, found));
     }
     let calls = of_shard.into_iter().zip(0u16..).map(|(found, shard)| {
         let (dirs, image, listeners) = (dirs.clone(), Arc::clone(image), Arc::clone(listeners));

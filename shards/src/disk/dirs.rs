@@ -198,6 +198,8 @@ impl LogDir {
             Ok(()) if indirect == Some("tmpfs") => false,
             Ok(()) => true,
             Err(error) if is_unsupported(&error) => false,
+            // It has taken the file and has no room for the block: a full disk does not stop a start.
+            Err(error) if IoFailure::new("write to", path, &error).is_full() => indirect.is_none(),
             Err(error) => return Err(IoFailure::new("write to", path, &error).into()),
         };
         Ok(LogDir::assemble(path, direct, lock.shared_fd()))

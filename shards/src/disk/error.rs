@@ -122,6 +122,19 @@ impl DiskError {
         DiskError::Corrupt { path: path.to_owned(), reason: reason.to_string() }
     }
 
+    /// Whether the same may succeed later, when the disk has room again.
+    #[must_use]
+    pub fn may_be_retried(&self) -> bool {
+        match self {
+            DiskError::Io(failure) => failure.may_be_retried(),
+            DiskError::Full { .. } => true,
+            DiskError::Offline { .. }
+            | DiskError::OutOfRange { .. }
+            | DiskError::Corrupt { .. }
+            | DiskError::Closed => false,
+        }
+    }
+
     /// What a client is told.
     #[must_use]
     pub fn code(&self) -> ErrorCode {

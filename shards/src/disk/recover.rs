@@ -237,7 +237,8 @@ impl ShardDisk {
     /// Opens a partition that a scan of its log dir has found. Waits while many others are being loaded.
     ///
     /// # Errors
-    /// The disk's failures. The partition can be tried again after a restart only.
+    /// The disk's failures. After one that [`may be retried`](DiskError::may_be_retried) a load that takes what was
+    /// found for the remains of a crash is as good as one after a restart; after any other the restart it is.
     pub async fn load(
         self: &Rc<Self>,
         dir: &Arc<LogDir>,
@@ -280,7 +281,9 @@ impl ShardDisk {
             return Ok(LoadedPartition { partition, scanned_bytes: 0, cut: false, damage: Vec::new() });
         }
         let result = Loading { place: &place, scanned: Vec::new(), synced }.run(&found, &with).await;
-        if let Err(DiskError::Io(failure)) = &result {
+        if let Err(DiskError::Io(failure)) = &result
+            && !failure.may_be_retried()
+        {
             dir.fail(failure);
         }
         let (loaded, created) = result?;

@@ -78,7 +78,7 @@ impl Controller {
     pub async fn load(
         log: Rc<Partition>,
         empty: &Image,
-        node: &Registration,
+        register: impl FnOnce(&Image) -> Registration,
     ) -> Result<(Self, Image), LoadError> {
         let mut builder = ImageBuilder::new(empty);
         let from = match log.offsets().log_start {
@@ -110,7 +110,7 @@ impl Controller {
         if !records.is_empty() {
             image.offset = controller.persist(&records).await.map_err(LoadError::Append)?;
         }
-        let records = activate(&image, node, controller.log_end_offset());
+        let records = activate(&image, &register(&image), controller.log_end_offset());
         if !records.is_empty() {
             let last = controller.persist(&records).await.map_err(LoadError::Append)?;
             image = replayed(&image, &records, last).0;

@@ -26,6 +26,7 @@ use ottla::time::Monotonic;
 
 use crate::disk::{DiskError, Found, LogDir, OpenWith, Synced};
 use crate::drive::fan_out::for_each_of;
+use crate::drive::offline::{self, Attempt};
 use crate::drive::{CONTROLLER_SHARD, Hosted, Shard, control};
 use crate::host::{Doorbell, Queue, now, sleep, spawn_detached, spawn_in, timeout};
 
@@ -117,9 +118,11 @@ impl Progress {
 }
 
 /// Opens a partition and returns how many bytes had to be scanned for that.
-async fn open(shard: &Shard, image: &Image, opening: Opening) -> u64 {
+async fn open(shard: &Rc<Shard>, image: &Image, opening: Opening) -> u64 {
     let Opening { id, synced, dir, found, config } = opening;
     let name = found.partition.clone();
+    // What a load has begun is for the next one what a crash leaves.
+    let again = Found { clean: None, was_clean: false, ..found.clone() };
     match shard.disk.load_synced(&dir, found, open_with(shard, id, &config), synced).await {
         Ok(loaded) => {
             if loaded.scanned_bytes > 0 {
@@ -129,19 +132,34 @@ async fn open(shard: &Shard, image: &Image, opening: Opening) -> u64 {
             loaded.scanned_bytes
         }
         Err(error) => {
-            tracing::error!(partition = %name, %error, "cannot be opened and is offline");
-            shard.offline.borrow_mut().insert(id);
+            let attempt = Attempt::Open(dir, Box::new(again));
+            if !shard.offline.contains(id) || !error.may_be_retried() {
+                tracing::error!(partition = %name, %error, "cannot be opened and is offline");
+            }
+            offline::take(shard, id, attempt, &error);
             0
         }
     }
 }
 
+/// Opens a partition of the image that a full disk has kept from being opened, if there is room now.
+pub(super) async fn open_again(
+    shard: &Rc<Shard>,
+    image: &Image,
+    id: TopicIdPartition,
+    (dir, found): (Arc<LogDir>, Found),
+) {
+    let config = Rc::clone(&topic_configs(shard, image, std::iter::once(id))[&id.topic_id]);
+    open(shard, image, Opening { id, synced: Synced::OneByOne, dir, found, config }).await;
+}
+
 fn is_missing(shard: &Shard, id: TopicIdPartition) -> bool {
-    owner(id, shard.shards) == shard.id && shard.hosted(id).is_none() && !shard.offline.borrow().contains(&id)
+    owner(id, shard.shards) == shard.id && shard.hosted(id).is_none() && !shard.offline.contains(id)
 }
 
 /// Takes the image that the controller publishes.
 pub async fn apply(shard: &Rc<Shard>, image: Arc<Image>, delta: &ImageDelta) {
+    let _turn = shard.offline.turn.acquire(1).await;
     shard.image.replace(Arc::clone(&image));
     remove_topics(shard, delta).await;
     let added: Vec<_> = delta.partitions_added.iter().copied().filter(|id| is_missing(shard, *id)).collect();
@@ -174,7 +192,7 @@ async fn create_all(shard: &Rc<Shard>, image: &Arc<Image>, ids: Vec<TopicIdParti
         let name = TopicPartition { topic: Arc::clone(&topic.name), partition: id.partition };
         let Some(dir) = dir_of(shard, image, id) else {
             tracing::error!(partition = %name, "its log directory is not here, and it is offline");
-            shard.offline.borrow_mut().insert(id);
+            shard.offline.insert(id);
             continue;
         };
         creations.push(Creation { id, name, dir, config: Rc::clone(&configs[&id.topic_id]) });
@@ -195,13 +213,20 @@ struct Creation {
     config: Rc<TopicConfig>,
 }
 
-async fn create(shard: &Shard, image: &Image, creation: Creation) {
+/// Creates a partition of the image that a full disk has kept from being created, if there is room now.
+pub(super) async fn create_again(shard: &Rc<Shard>, image: &Arc<Image>, id: TopicIdPartition) {
+    create_all(shard, image, vec![id]).await;
+}
+
+async fn create(shard: &Rc<Shard>, image: &Image, creation: Creation) {
     let Creation { id, name, dir, config } = creation;
     match shard.disk.create(&dir, &name, open_with(shard, id, &config)).await {
         Ok(partition) => host(shard, image, Hosted::new(partition, config)).await,
         Err(error) => {
-            tracing::error!(partition = %name, %error, "cannot be created and is offline");
-            shard.offline.borrow_mut().insert(id);
+            if !shard.offline.contains(id) || !error.may_be_retried() {
+                tracing::error!(partition = %name, %error, "cannot be created and is offline");
+            }
+            offline::take(shard, id, Attempt::Create, &error);
         }
     }
 }
@@ -217,7 +242,7 @@ async fn host(shard: &Shard, image: &Image, hosted: Rc<Hosted>) {
     let epoch = image.topics.partition(id).map_or(LeaderEpoch(0), |partition| partition.leader_epoch);
     if let Err(error) = hosted.partition.become_leader(epoch).await {
         tracing::error!(partition = %hosted.partition.name(), %error, "cannot be led and is offline");
-        shard.offline.borrow_mut().insert(id);
+        shard.offline.insert(id);
         return;
     }
     shard.hosted.borrow_mut().insert(id, hosted);
@@ -280,10 +305,13 @@ async fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
     if delta.topics_removed.is_empty() {
         return;
     }
-    let mut removed = Vec::new();
+    let (mut removed, mut unopened) = (Vec::new(), Vec::new());
     for topic in delta.topics_removed.values() {
         for id in topic.partition_keys() {
-            shard.offline.borrow_mut().remove(&id);
+            if let Some(dir) = shard.offline.remove(id) {
+                let name = TopicPartition { topic: Arc::clone(&topic.name), partition: id.partition };
+                unopened.push((dir, name));
+            }
             let Some(hosted) = shard.hosted.borrow_mut().remove(&id) else { continue };
             if &*topic.name == CONSUMER_OFFSETS {
                 shard.groups.unload(shard, id.partition);
@@ -295,6 +323,11 @@ async fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
     let deleted: Vec<_> =
         deleted.map(|topic| DeletedTopic { name: topic.name.to_string(), topic_id: topic.id }).collect();
     shard.groups.topics_deleted(shard, &deleted);
+    for (dir, name) in unopened {
+        if let Err(error) = dir.remove_stray(&name).await {
+            tracing::warn!(partition = %name, %error, "its files could not be removed");
+        }
+    }
     for_each_of(removed, shard.disk.together_max(), |hosted| async move {
         let delay = Duration::from_millis(u64::try_from(hosted.config().file_delete_delay_ms).unwrap_or(0));
         if let Err(error) = hosted.partition.delete(delay).await {
@@ -305,7 +338,7 @@ async fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
 }
 
 /// Loads the groups of every partition of the offsets topic that this shard has and does not coordinate yet.
-async fn load_groups(shard: &Rc<Shard>, image: &Image) {
+pub(super) async fn load_groups(shard: &Rc<Shard>, image: &Image) {
     let Some(topic) = image.topics.by_name(CONSUMER_OFFSETS) else { return };
     let hosted: Vec<_> = topic.partition_keys().filter_map(|id| shard.hosted(id)).collect();
     let (shard, together) = (Rc::clone(shard), shard.disk.together_max());
@@ -406,6 +439,7 @@ pub async fn quiesce(shard: &Rc<Shard>) {
 
 /// Closes every log: trimmed, synced, noted as clean.
 pub async fn close(shard: &Rc<Shard>) {
+    let _turn = shard.offline.turn.acquire(1).await;
     let hosted: Vec<_> = std::mem::take(&mut *shard.hosted.borrow_mut()).into_values().collect();
     let are_many =
         hosted.iter().filter(|hosted| !hosted.partition.is_as_left()).count() > SYNCED_ONE_BY_ONE_MAX;

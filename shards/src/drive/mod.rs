@@ -15,10 +15,10 @@
 //! | `groups` | the group coordinator |
 //! | `control` | the controller, on shard 0 |
 //! | `cleaner` | compaction in the background |
-//! | `lifecycle`, `hosted`, `replay` | opening, configuring, closing partitions |
+//! | `lifecycle`, `hosted`, `offline`, `replay` | opening, configuring, closing partitions |
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -51,6 +51,7 @@ mod lookup;
 pub mod messages;
 mod metadata;
 mod metadata_snapshot;
+mod offline;
 mod offsets;
 mod owner;
 mod produce;
@@ -64,6 +65,7 @@ pub use hosted::Hosted;
 pub use owner::perform;
 
 use messages::{Answer, Query};
+use offline::Offline;
 use watch::Watches;
 
 /// Everything that one shard has.
@@ -94,8 +96,8 @@ pub struct Shard {
     producer_ids_turn: Rc<Semaphore>,
     decompressor: RefCell<Decompressor>,
     controller: OnceCell<Controller>,
-    /// Partitions of the image that could not be opened or created: not tried again before the next start.
-    offline: RefCell<BTreeSet<TopicIdPartition>>,
+    /// Partitions of the image that could not be opened or created.
+    offline: Offline,
     stopping: Cell<bool>,
     stop: Notify,
 }
@@ -143,7 +145,7 @@ impl Shard {
             producer_ids_turn: Semaphore::new(1),
             decompressor: RefCell::default(),
             controller: OnceCell::new(),
-            offline: RefCell::default(),
+            offline: Offline::default(),
             stopping: Cell::new(false),
             stop: Notify::new(),
         })

@@ -1,7 +1,8 @@
 //! The owner's side of the mesh: performs what other shards (or this one) ask of this shard's partitions.
 //!
-//! What must hold: a partition that this shard does not have is `UNKNOWN_TOPIC_OR_PARTITION`, never made up; parts
-//! are appended in the order in which they came, before anything is awaited.
+//! What must hold: a partition that this shard does not have is `UNKNOWN_TOPIC_OR_PARTITION`, never made up, or
+//! `KAFKA_STORAGE_ERROR` when only its log is not there; parts are appended in the order in which they came, before
+//! anything is awaited.
 
 use std::rc::Rc;
 
@@ -32,9 +33,9 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
         Query::ListOffsets(parts) => {
             let mut outcomes = Vec::with_capacity(parts.len());
             for part in parts {
-                let outcome = match shard.hosted(part.partition) {
-                    Some(hosted) => lookup::offset(&hosted.partition, part).await,
-                    None => Err(ErrorCode::UnknownTopicOrPartition),
+                let outcome = match shard.find(part.partition) {
+                    Ok(hosted) => lookup::offset(&hosted.partition, part).await,
+                    Err(code) => Err(code),
                 };
                 outcomes.push((part.slot, outcome));
             }
@@ -42,7 +43,7 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
         }
         Query::EpochEnds(parts) => {
             let outcome = |part: EpochPart| {
-                let hosted = shard.hosted(part.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+                let hosted = shard.find(part.partition)?;
                 lookup::epoch_end(&hosted.partition, part)
             };
             Answer::EpochEnds(parts.into_iter().map(|part| (part.slot, outcome(part))).collect())
@@ -82,9 +83,9 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
 async fn append_parts(shard: &Rc<Shard>, query: AppendQuery) -> Vec<(u32, ProduceOutcome)> {
     let mut begun = Vec::with_capacity(query.parts.len());
     for ProducePart { slot, partition, records, zstd_allowed } in query.parts {
-        let outcome = match shard.hosted(partition) {
-            Some(hosted) => append::append(shard, &hosted, &records, zstd_allowed).await,
-            None => Err(ProduceOutcome::refused(ErrorCode::UnknownTopicOrPartition)),
+        let outcome = match shard.find(partition) {
+            Ok(hosted) => append::append(shard, &hosted, &records, zstd_allowed).await,
+            Err(code) => Err(ProduceOutcome::refused(code)),
         };
         begun.push((slot, outcome));
     }
@@ -106,15 +107,15 @@ async fn read_parts(shard: &Rc<Shard>, query: ReadQuery) -> Vec<(u32, FetchOutco
     let mut left = query.max_bytes.max(0) as u32;
     let mut is_first = true;
     for FetchPart { slot, partition, wanted } in query.parts {
-        let outcome = match shard.hosted(partition) {
-            Some(hosted) if hosted.insists_on_zstd() && !query.zstd_allowed => {
+        let outcome = match shard.find(partition) {
+            Ok(hosted) if hosted.insists_on_zstd() && !query.zstd_allowed => {
                 FetchOutcome::refused(ErrorCode::UnsupportedCompressionType)
             }
-            Some(hosted) => {
+            Ok(hosted) => {
                 let room = if is_first { None } else { Some(left) };
                 read::read(&hosted.partition, wanted, query.read_committed, room).await
             }
-            None => FetchOutcome::refused(ErrorCode::UnknownTopicOrPartition),
+            Err(code) => FetchOutcome::refused(code),
         };
         if outcome.bytes > 0 {
             is_first = false;
@@ -131,9 +132,9 @@ async fn delete_records(
 ) -> Vec<(u32, Result<Offset, ErrorCode>)> {
     let mut outcomes = Vec::with_capacity(parts.len());
     for part in parts {
-        let outcome = match shard.hosted(part.partition) {
-            Some(hosted) => lookup::delete_records(&hosted.partition, part).await,
-            None => Err(ErrorCode::UnknownTopicOrPartition),
+        let outcome = match shard.find(part.partition) {
+            Ok(hosted) => lookup::delete_records(&hosted.partition, part).await,
+            Err(code) => Err(code),
         };
         outcomes.push((part.slot, outcome));
     }

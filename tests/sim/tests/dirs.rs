@@ -1,0 +1,234 @@
+//! Log directories that are full, gone or broken while a broker starts and serves: what is on the others is served, and
+//! what is on them comes back.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ottla::errors::ErrorCode;
+use ottla::protocol::compression::Codec;
+use ottla_shards::host::sim::disk::{Op, Ops, Which};
+use ottla_shards::host::sim::{NodeId, ProcessId, ProcessState, World};
+use ottla_shards::host::sleep;
+use ottla_sim::client::{Acks, Connection, NewTopic, OffsetQuery, Outcome, TopicName, Unknown};
+use ottla_sim::records::{BatchId, BatchSpec, RecordSpec};
+
+/// The longest that anything here may take, in virtual time.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Bytes of each directory's device.
+const DEVICE_BYTES: u64 = 1 << 30;
+/// The system's number for a full disk.
+const ENOSPC: i32 = 28;
+const META: &str = "/meta";
+const DIRS: [&str; 2] = ["/d0", "/d1"];
+
+/// A machine with a device for each of two log directories and one for the metadata log.
+struct Machine {
+    world: World,
+    node: NodeId,
+    broker: ProcessId,
+    address: SocketAddr,
+}
+
+impl Machine {
+    fn new(seed: u64) -> Machine {
+        let world = World::new(seed);
+        world.trace(std::env::var_os("TRACE").is_some());
+        let node = world.add_node("one");
+        let address = SocketAddr::new(world.address(node), 9092);
+        world.with_disk(node, |disk| {
+            for dir in DIRS.into_iter().chain([META]) {
+                disk.add_device(Path::new(dir), DEVICE_BYTES);
+            }
+        });
+        let broker = start(&world, node, address, &DIRS);
+        Machine { world, node, broker, address }
+    }
+
+    /// Starts the broker again with these log directories.
+    fn start(&mut self, dirs: &[&str]) {
+        // A process that was killed lets go of its locks in its own time.
+        self.world.run_for(Duration::from_secs(1));
+        self.broker = start(&self.world, self.node, self.address, dirs);
+    }
+
+    fn stop(&self) {
+        self.world.stop(self.broker);
+        let done = self.world.run_until(|| self.world.state(self.broker) != ProcessState::Running, LIMIT);
+        assert!(done, "it ends");
+        assert_eq!(self.world.state(self.broker), ProcessState::Ended);
+    }
+
+    /// Leaves so many bytes of a directory's device free.
+    fn fill(&self, dir: &str, left: u64) {
+        self.world.with_disk(self.node, |disk| disk.fill_up(Path::new(dir), left));
+    }
+
+    /// Whether the directory has this partition.
+    fn has(&self, dir: &str, partition: &str) -> bool {
+        let path = Path::new(dir).join(partition);
+        self.world.with_disk(self.node, |disk| disk.files().iter().any(|file| file.path.starts_with(&path)))
+    }
+
+    /// Runs `main` to its end with a connection to the broker, which may have to come up first.
+    fn client<T: 'static, F: Future<Output = T> + 'static>(
+        &self,
+        main: impl FnOnce(Connection) -> F + 'static,
+    ) -> T {
+        let (address, result) = (self.address, Rc::new(RefCell::new(None::<T>)));
+        let place = Rc::clone(&result);
+        let client = self.world.start_client(self.node, async move {
+            let connection = loop {
+                match Connection::open(address, "dirs", LIMIT).await {
+                    Ok(connection) => break connection,
+                    Err(_) => sleep(Duration::from_millis(1)).await,
+                }
+            };
+            *place.borrow_mut() = Some(main(connection).await);
+        });
+        let done = self.world.run_until(|| self.world.state(client) != ProcessState::Running, LIMIT);
+        assert!(done, "{:?}", self.world.state(self.broker));
+        result.take().expect("it has come to its end")
+    }
+
+    /// Makes the topic; one partition of two goes to each directory. Returns the partition that is in `dir`.
+    fn create(&self, dir: &str) -> i32 {
+        self.client(async |connection| {
+            let topic = NewTopic { name: "t".to_owned(), partitions: 2, configs: Vec::new() };
+            connection.create_topic(&topic).await.ok().expect("the topic is made");
+        });
+        let is_first = self.has(dir, "t-0");
+        assert_ne!(is_first, self.has(dir, "t-1"), "one in each");
+        i32::from(!is_first)
+    }
+
+    fn delete(&self) {
+        self.client(async |connection| {
+            let topics = connection.topics().await.ok().expect("metadata");
+            connection.delete_topic(topics[0].id).await.ok().expect("the topic is deleted");
+        });
+    }
+
+    fn produce(&self, partition: i32, id: u32) -> Outcome<i64> {
+        self.client(async move |connection| {
+            let name = TopicName::Name("t".to_owned());
+            let sent = connection.produce((&name, partition), Acks::All, &batch(id)).expect("it is open");
+            sent.base_offset().await
+        })
+    }
+
+    fn end(&self, partition: i32) -> Outcome<i64> {
+        self.client(async move |connection| {
+            connection.list_offset("t", partition, OffsetQuery::Latest).await.map(|found| found.offset)
+        })
+    }
+}
+
+fn start(world: &World, node: NodeId, address: SocketAddr, dirs: &[&str]) -> ProcessId {
+    let settings = [
+        ("listeners", "PLAINTEXT://0.0.0.0:9092".to_owned()),
+        ("advertised.listeners", format!("PLAINTEXT://{address}")),
+        ("log.dirs", dirs.join(",")),
+        ("metadata.log.dir", META.to_owned()),
+    ];
+    let settings: BTreeMap<_, _> = settings.map(|(key, value)| (key.to_owned(), value)).into();
+    world.start_broker(node, 2, settings)
+}
+
+fn batch(id: u32) -> Vec<u8> {
+    let records = vec![RecordSpec { key: None, value_bytes: Some(2000), timestamp: 1_735_689_600_000 }];
+    BatchSpec { id: BatchId(id), producer: None, codec: Codec::None, records }.encode()
+}
+
+fn is_storage_error(outcome: &Outcome<i64>) -> bool {
+    let code = ErrorCode::KafkaStorageError;
+    *outcome == Outcome::Refused(code) || *outcome == Outcome::Unknown(Unknown::Code(code))
+}
+
+#[test]
+fn a_partition_that_a_full_disk_has_kept_from_being_made_is_made_when_there_is_room() {
+    let machine = Machine::new(1);
+    machine.client(async |_| ());
+    machine.fill("/d0", 0);
+    // Its directory is made; the file in it is what there is no room for.
+    machine.client(async |connection| {
+        let topic = NewTopic { name: "t".to_owned(), partitions: 2, configs: Vec::new() };
+        connection.create_topic(&topic).await.ok().expect("the topic is made");
+    });
+    let kept = i32::from(machine.has("/d1", "t-0"));
+    assert_eq!(machine.produce(1 - kept, 1), Outcome::Ok(0), "the other directory has room");
+    for outcome in [machine.produce(kept, 2), machine.end(kept)] {
+        assert!(is_storage_error(&outcome), "{outcome:?}");
+    }
+    machine.world.run_for(Duration::from_secs(5));
+    let outcome = machine.end(kept);
+    assert!(is_storage_error(&outcome), "{outcome:?}");
+    machine.fill("/d0", u64::MAX);
+    machine.world.run_for(Duration::from_secs(3));
+    assert_eq!(machine.produce(kept, 3), Outcome::Ok(0));
+    machine.stop();
+}
+
+#[test]
+fn a_partition_that_a_full_disk_has_kept_from_being_opened_is_opened_when_there_is_room() {
+    let mut machine = Machine::new(2);
+    let full = machine.create("/d0");
+    for id in 0..20 {
+        assert_eq!(machine.produce(full, id), Outcome::Ok(i64::from(id)));
+    }
+    machine.world.kill(machine.broker);
+    machine.fill("/d0", 0);
+    // A file system may want room to cut off a tail.
+    let cuts = Which::of(Ops::One(Op::SetLen)).under("/d0");
+    machine.world.with_disk(machine.node, |disk| disk.fail_always(cuts, ENOSPC));
+    machine.start(&DIRS);
+    let outcome = machine.end(full);
+    assert!(is_storage_error(&outcome), "{outcome:?}");
+    machine.world.with_disk(machine.node, |disk| disk.heal());
+    machine.fill("/d0", u64::MAX);
+    machine.world.run_for(Duration::from_secs(3));
+    assert_eq!(machine.end(full), Outcome::Ok(20));
+    assert_eq!(machine.produce(full, 20), Outcome::Ok(20));
+    machine.stop();
+}
+
+#[test]
+fn a_directory_that_missed_the_deletion_of_a_topic_comes_back_without_it() {
+    for is_clean in [true, false] {
+        let mut machine = Machine::new(3);
+        machine.create("/d0");
+        for partition in 0..2 {
+            assert_eq!(machine.produce(partition, 1), Outcome::Ok(0));
+        }
+        machine.stop();
+        machine.start(&["/d1"]);
+        machine.delete();
+        machine.client(async |connection| {
+            let topic = NewTopic { name: "t".to_owned(), partitions: 2, configs: Vec::new() };
+            connection.create_topic(&topic).await.ok().expect("the topic is made anew");
+        });
+        for partition in 0..2 {
+            for id in 0..3 {
+                assert_eq!(machine.produce(partition, id), Outcome::Ok(i64::from(id)));
+            }
+        }
+        if is_clean {
+            machine.stop();
+        } else {
+            machine.world.kill(machine.broker);
+        }
+        machine.start(&DIRS);
+        for partition in 0..2 {
+            assert_eq!(machine.end(partition), Outcome::Ok(3), "clean: {is_clean}");
+        }
+        assert!(
+            !machine.has("/d0", "t-0") && !machine.has("/d0", "t-1"),
+            "what is of the old topic is removed"
+        );
+        machine.stop();
+    }
+}
