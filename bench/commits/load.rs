@@ -13,18 +13,46 @@ use ottla::protocol::records::{BatchBuilder, BatchHeader, NewRecord};
 use ottla_shards::disk::{DiskSettings, JournalUse, LogDirs, OpenWith, Partition, ShardDisk};
 use ottla_shards::host::{self, run_local};
 
-use crate::{Plan, directory, micros, table, thousands, way_name};
+use crate::{Plan, directory, micros, table, thousands, way_name, way_word};
 
 /// Commits of each partition before anything counts.
 const WARM_COMMITS: usize = 5;
 
-/// What a load came to.
+/// What a load came to, in the order in which a child process prints it.
+#[derive(Clone, Copy, Default)]
 pub struct Outcome {
-    pub batches: u64,
-    pub seconds: f64,
-    pub cpu: f64,
-    pub nanos: Histogram<u64>,
-    pub frames: u64,
+    pub commits_per_second: f64,
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub p9999: f64,
+    pub cpu_micros: f64,
+    pub frames_per_second: f64,
+}
+
+impl Outcome {
+    fn fields(&mut self) -> [&mut f64; 7] {
+        [
+            &mut self.commits_per_second,
+            &mut self.p50,
+            &mut self.p99,
+            &mut self.p999,
+            &mut self.p9999,
+            &mut self.cpu_micros,
+            &mut self.frames_per_second,
+        ]
+    }
+
+    /// The median of each figure.
+    fn median(runs: &mut [Outcome]) -> Outcome {
+        let mut median = Outcome::default();
+        for (at, field) in median.fields().into_iter().enumerate() {
+            let mut values: Vec<f64> = runs.iter_mut().map(|run| *run.fields()[at]).collect();
+            values.sort_by(f64::total_cmp);
+            *field = values[values.len() / 2];
+        }
+        median
+    }
 }
 
 /// What to do to a disk.
@@ -57,20 +85,20 @@ pub fn measure(plan: &Plan) {
     for &partitions in &plan.partitions {
         for &batch_bytes in &plan.batch_bytes {
             for (way, outcome) in alternate(plan, partitions, batch_bytes) {
-                let rate = outcome.batches as f64 / outcome.seconds;
-                let at = |quantile| micros(outcome.nanos.value_at_quantile(quantile));
+                let rate = outcome.commits_per_second;
+                let time = |nanos: f64| micros(nanos as u64);
                 rows.add_row([
                     partitions.to_string(),
                     batch_bytes.to_string(),
                     way_name(way).to_owned(),
                     thousands(rate),
                     format!("{:.1}", rate * batch_bytes as f64 / 1e6),
-                    at(0.5),
-                    at(0.99),
-                    at(0.999),
-                    at(0.9999),
-                    format!("{:.1}", outcome.cpu / outcome.batches as f64 * 1e6),
-                    thousands(outcome.frames as f64 / outcome.seconds),
+                    time(outcome.p50),
+                    time(outcome.p99),
+                    time(outcome.p999),
+                    time(outcome.p9999),
+                    format!("{:.1}", outcome.cpu_micros),
+                    thousands(outcome.frames_per_second),
                 ]);
             }
             eprintln!("{partitions} partitions, {batch_bytes} bytes");
@@ -79,40 +107,55 @@ pub fn measure(plan: &Plan) {
     println!("{rows}\n");
 }
 
-/// Every way in turn, as often as there are rounds; each way's rounds together.
+/// Every way in turn, as often as there are rounds; the medians of each way's rounds. Each run is a process of its own,
+/// so that none has the descriptors and the memory of those before it.
 fn alternate(plan: &Plan, partitions: usize, batch_bytes: usize) -> Vec<(JournalUse, Outcome)> {
-    let mut sums: Vec<(JournalUse, Option<Outcome>)> = plan.ways.iter().map(|way| (*way, None)).collect();
+    let mut runs: Vec<(JournalUse, Vec<Outcome>)> = plan.ways.iter().map(|way| (*way, Vec::new())).collect();
     for _ in 0..plan.rounds {
-        for (way, sum) in &mut sums {
-            let root = directory(plan);
-            let load = Load {
-                way: *way,
-                partitions,
-                batch_bytes,
-                time: plan.time,
-                segment_bytes: 1 << 30,
-                path: root.path().to_owned(),
-                zeroed_bytes: plan.zeroed_bytes,
-            };
-            let outcome = run_local(closed_loops(load));
-            *sum = Some(match sum.take() {
-                None => outcome,
-                Some(sum) => sum.plus(outcome),
-            });
+        for (way, runs) in &mut runs {
+            runs.push(in_child(plan, partitions, batch_bytes, *way));
         }
     }
-    sums.into_iter().map(|(way, sum)| (way, sum.expect("at least one round"))).collect()
+    runs.into_iter().map(|(way, mut runs)| (way, Outcome::median(&mut runs))).collect()
 }
 
-impl Outcome {
-    fn plus(mut self, other: Outcome) -> Outcome {
-        self.batches += other.batches;
-        self.seconds += other.seconds;
-        self.cpu += other.cpu;
-        self.frames += other.frames;
-        self.nanos.add(other.nanos).expect("the same bounds");
-        self
+fn in_child(plan: &Plan, partitions: usize, batch_bytes: usize, way: JournalUse) -> Outcome {
+    let program = std::env::current_exe().expect("a program");
+    let mut command = std::process::Command::new(program);
+    command.args([
+        "child".to_owned(),
+        format!("partitions={partitions}"),
+        format!("batch={batch_bytes}"),
+        format!("ways={}", way_word(way)),
+        format!("seconds={}", plan.time.as_secs_f64()),
+        format!("zeroed={}", plan.zeroed_bytes),
+        format!("dir={}", plan.dir.display()),
+    ]);
+    let output = command.stderr(std::process::Stdio::inherit()).output().expect("a process");
+    assert!(output.status.success(), "a run failed");
+    let text = String::from_utf8(output.stdout).expect("figures");
+    let mut outcome = Outcome::default();
+    for (field, word) in outcome.fields().into_iter().zip(text.split_whitespace()) {
+        *field = word.parse().expect("a figure");
     }
+    outcome
+}
+
+/// One run, whose figures go to standard output.
+pub fn run_child(plan: &Plan) {
+    let root = directory(plan);
+    let load = Load {
+        way: plan.ways[0],
+        partitions: plan.partitions[0],
+        batch_bytes: plan.batch_bytes[0],
+        time: plan.time,
+        segment_bytes: 1 << 30,
+        path: root.path().to_owned(),
+        zeroed_bytes: plan.zeroed_bytes,
+    };
+    let mut outcome = run_local(closed_loops(load));
+    let words: Vec<String> = outcome.fields().iter().map(|field| field.to_string()).collect();
+    println!("{}", words.join(" "));
 }
 
 /// CPU seconds of this process so far, the kernel's workers included.
@@ -198,12 +241,17 @@ async fn closed_loops(load: Load) -> Outcome {
     let (started, cpu_before, frames_before) = (Instant::now(), cpu(), frames());
     host::sleep(load.time).await;
     counts.set(false);
+    let (seconds, cpu_used) = (started.elapsed().as_secs_f64(), cpu() - cpu_before);
+    let (count, nanos) = (batches.get() as f64, nanos.replace(histogram()));
+    let at = |quantile| nanos.value_at_quantile(quantile) as f64;
     let outcome = Outcome {
-        batches: batches.get(),
-        seconds: started.elapsed().as_secs_f64(),
-        cpu: cpu() - cpu_before,
-        nanos: nanos.replace(histogram()),
-        frames: frames() - frames_before,
+        commits_per_second: count / seconds,
+        p50: at(0.5),
+        p99: at(0.99),
+        p999: at(0.999),
+        p9999: at(0.9999),
+        cpu_micros: cpu_used / count.max(1.0) * 1e6,
+        frames_per_second: (frames() - frames_before) as f64 / seconds,
     };
     stop.set(true);
     for task in tasks {

@@ -3,7 +3,8 @@
 //!
 //! The disk path is driven in-process by one shard, without a network, so that nothing else is measured. Each line of
 //! the second table is a closed loop: every partition has one batch in flight, and the next follows its acknowledgement.
-//! The ways alternate within a run, for other work on the machine meets both. Nothing here passes or fails.
+//! The ways alternate, for other work on the machine meets both, and the medians
+//! are shown. Nothing here passes or fails.
 //!
 //! Words on the command line choose among `ceiling`, `commits` and `roll`; `partitions=1,100`, `batch=100,1024`,
 //! `ways=never,auto,always`, `rounds=2`, `seconds=1.5`, `zeroed=0` (bytes zeroed ahead),
@@ -89,8 +90,20 @@ fn way_name(way: JournalUse) -> &'static str {
     }
 }
 
+fn way_word(way: JournalUse) -> &'static str {
+    match way {
+        JournalUse::Never => "never",
+        JournalUse::Auto => "auto",
+        JournalUse::Always => "always",
+    }
+}
+
 fn main() {
     let plan = Plan::from_args();
+    if plan.what.iter().any(|word| word == "child") {
+        load::run_child(&plan);
+        return;
+    }
     if plan.is_chosen("ceiling") {
         ceiling::measure(&plan);
     }
