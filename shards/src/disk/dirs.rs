@@ -631,7 +631,8 @@ impl LogDir {
         }
         self.check()?;
         // Every partition was closed: everything is in the segments. With the marker a journal would not be believed.
-        for path in std::mem::take(&mut *locked(&self.journals)) {
+        let journals = std::mem::take(&mut *locked(&self.journals));
+        for path in journals {
             if let Err(error) = host::remove_file(&path).await {
                 tracing::debug!("cannot remove {}: {error}", path.display());
             }

@@ -208,7 +208,7 @@ impl State {
         let log_end = self.log.log_end_offset();
         let mut lacking = (0..self.tails.len()).filter(|&at| self.tails[at].tail.pending_bytes() > 0);
         let newest_first = canary::is(Canary::LaterSegmentFirst);
-        let at = if newest_first { lacking.last()? } else { lacking.next()? };
+        let at = if newest_first { lacking.next_back()? } else { lacking.next()? };
         let end = self.tails.get(at + 1).map_or(log_end, |next| next.base);
         let segment = &mut self.tails[at];
         let base = segment.base;

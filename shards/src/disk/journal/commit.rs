@@ -289,17 +289,13 @@ impl Partition {
             state.flush = FlushState::Idle;
             for piece in &part.pieces {
                 let segment = state.tails.iter_mut().find(|segment| segment.base == piece.base);
-                match segment.filter(|_| !state.closed && outcome.is_ok()) {
-                    Some(segment) => {
-                        segment.tail.journal_done(piece.to);
-                        if segment.tail.written_end() < piece.to && !canary::is(Canary::JournalReleasedEarly)
-                        {
-                            let (base, end) = (piece.base, piece.to);
-                            state.journaled.push_back(Journaled { sequence, base, end });
-                            continue;
-                        }
+                if let Some(segment) = segment.filter(|_| !state.closed && outcome.is_ok()) {
+                    segment.tail.journal_done(piece.to);
+                    if segment.tail.written_end() < piece.to && !canary::is(Canary::JournalReleasedEarly) {
+                        let (base, end) = (piece.base, piece.to);
+                        state.journaled.push_back(Journaled { sequence, base, end });
+                        continue;
                     }
-                    None => {}
                 }
                 unneeded += 1;
             }

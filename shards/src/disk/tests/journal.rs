@@ -61,7 +61,7 @@ fn recovered(root: &Path, config: &LogConfig) -> Vec<Vec<Vec<u8>>> {
     let (root, config) = (root.to_owned(), config.clone());
     run_local(async move {
         let broker = Broker::start(&root).await;
-        assert_eq!(journals(&root), [PathBuf::new(); 0], "they are played, and go");
+        assert!(journals(&root).is_empty(), "they are played, and go");
         let mut all = Vec::new();
         for found in &broker.found {
             let partition = broker.load(&found.partition, config.clone()).await;
@@ -105,7 +105,7 @@ fn many_partitions_share_a_frame_and_reach_their_segments_later() {
             abandon(partition).await;
         }
         broker.dir.finish_clean().await.expect("a clean stop");
-        assert_eq!(journals(&base), [PathBuf::new(); 0], "a clean stop leaves no journal");
+        assert!(journals(&base).is_empty(), "a clean stop leaves no journal");
     });
 }
 
