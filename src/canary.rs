@@ -58,7 +58,7 @@ canaries! {
     16 canary_16 DirectoryReused: "a new topic takes the directory of a deleted one of its name", "";
     17 canary_17 DeletedTopicBack: "the start forgets that topics were deleted", "";
     18 canary_18 CleanMarkerKept: "the note of a clean stop outlives the next start", "Redpanda #9711";
-    19 canary_19 CleanDespiteFailure: "a stop that could not close its logs is noted as clean", "KAFKA-15375, KAFKA-10471";
+    19 canary_19 CleanDespiteFailure: "a stop that could not close all counts as clean", "KAFKA-15375, KAFKA-10471";
     20 canary_20 SnapshotAhead: "a producer snapshot is written before its records, and trusted", "";
     21 canary_21 ProducersForgotten: "a start forgets what the producer snapshot holds", "";
     22 canary_22 SequenceUnchecked: "a batch of any sequence number is taken", "";

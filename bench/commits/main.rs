@@ -2,8 +2,8 @@
 //! rolls at half the disk's rate.
 //!
 //! The disk path is driven in-process by one shard, without a network, so that nothing else is measured. Each line of
-//! the second table is a closed loop: every partition has one batch in flight, and the next follows its acknowledgement.
-//! The ways alternate, for other work on the machine meets both, and the medians
+//! the second table is a closed loop: every partition has one batch in flight, and the next follows its
+//! acknowledgement. The ways alternate, for other work on the machine meets both, and the medians
 //! are shown. Nothing here passes or fails.
 //!
 //! Words on the command line choose among `ceiling`, `commits` and `roll`; `partitions=1,100`, `batch=100,1024`,

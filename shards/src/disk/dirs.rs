@@ -397,7 +397,8 @@ impl LogDir {
     }
 
     /// Reads what the directory holds, at start: its partitions, and what the checkpoints and the clean archive say
-    /// of them. Afterwards the marker is gone, and what was in journals is in the segments. Directories that were waiting for removal are removed meanwhile.
+    /// of them. Afterwards the marker is gone, and what was in journals is in the segments. Directories that were
+    /// waiting for removal are removed meanwhile.
     ///
     /// # Errors
     /// When the directory or a checkpoint in it cannot be read, or the marker cannot be removed. A checkpoint that is

@@ -18,8 +18,9 @@
 //! | [`watch`] | waiting for a durable end or a high watermark |
 //!
 //! The path of a batch: [`Partition::append`](partition::Partition::append) copies it into the tail and queues the
-//! partition; the [`flush`] queue has it written, to its segment or to the [`journal`]; then the durable end passes it, the high watermark follows, and both wake
-//! who waits: an acknowledgement in [`Partition::wait_acknowledged`](partition::Partition::wait_acknowledged), a long
+//! partition; the [`flush`] queue has it written, to its segment or to the [`journal`]; then the durable
+//! end passes it, the high watermark follows, and both wake who waits:
+//! an acknowledgement in [`Partition::wait_acknowledged`](partition::Partition::wait_acknowledged), a long
 //! poll in [`Partition::subscribe`](partition::Partition::subscribe).
 
 pub mod cache;

@@ -1,7 +1,8 @@
 //! Partitions of the metadata that this shard owns and does not have: they could not be made or opened.
 //!
-//! What must hold: clients hear `KAFKA_STORAGE_ERROR` of them, as of a partition in an offline log directory of Kafka's,
-//! and never that there is no such partition. One that only a full disk kept from being made or opened is tried again
+//! What must hold: clients hear `KAFKA_STORAGE_ERROR` of them, as of a partition in an offline log directory of
+//! Kafka's, and never that there is no such partition. One that only a full disk kept from being made or
+//! opened is tried again
 //! until there is room; every other one waits for the next start. An attempt and a change of the metadata never
 //! overlap: whoever does either has the turn.
 

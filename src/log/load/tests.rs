@@ -52,7 +52,7 @@ fn an_empty_directory_is_an_empty_log() {
     assert_eq!(loaded.log.active_segment().base_offset(), Offset(17));
 }
 
-/// The recovery point is where the segment was rolled next, and the crash came before what is behind its batches was cut.
+/// The recovery point is where the segment was rolled next, and the crash came before the bytes behind it were cut.
 #[test]
 fn a_segment_that_was_rolled_at_the_recovery_point_is_cut() {
     let (mut log, mut disk) = written(20);

@@ -11,8 +11,8 @@
 //! - Nobody but the owner shard touches a [`Partition`]; no borrow of its state lives across an await.
 //! - The log's end in memory is the active tail's end; every segment of the log that has bytes in memory has its tail
 //!   here, oldest first, the active one last.
-//! - Bytes reach the segments in the log's order: no segment is written, or has a name, before the one in front of it is
-//!   whole. The journal may have later bytes before that.
+//! - Bytes reach the segments in the log's order: no segment is written, or has a name, before the one in front of it
+//!   is whole. The journal may have later bytes before that.
 //! - An offset is announced as durable after the write of everything before it, to its segment or to the journal, has
 //!   ended well, and while the log dir
 //!   is online; what is announced is never taken back.

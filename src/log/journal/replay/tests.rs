@@ -44,8 +44,7 @@ proptest! {
     /// A write back that was cut off leaves each sector old or new; what was old is zeros, or an earlier part of it.
     #[test]
     fn a_torn_write_back_is_made_whole(
-        count in 1_i64..40,
-        bytes in 61_usize..900,
+        (count, bytes) in (1_i64..40, 61_usize..900),
         old_batches in 0_i64..40,
         unit in prop_oneof![Just(512_usize), Just(4096)],
         kept in any::<u64>(),
