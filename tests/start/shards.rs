@@ -187,6 +187,8 @@ fn a_partition_may_be_moved_between_starts_and_not_be_in_two_places() {
         assert_eq!(broker.stop(), 0);
     }
     std::fs::create_dir_all(dir("a").join("one-0")).expect("the directory is the test's own");
+    let id = |name: &str| dir(name).join("one-0").join("partition.metadata");
+    std::fs::copy(id("b"), id("a")).expect("it is there");
     let line = refusal(start_with(directory.path(), &[FREE, "log.dirs=a,b"]));
     assert_eq!(line, "log.dirs: one-0 is both in a and in b; move one of them away");
 }
