@@ -36,11 +36,17 @@ impl ChunkCache {
 impl ShardDisk {
     /// Notes that the partition has a written chunk, and makes room if memory is used up.
     pub(super) fn note_cached(self: &Rc<Self>, partition: &Rc<Partition>) {
+        self.note_loaded(partition);
+        while self.gauge.get() > self.settings.cache_bytes_max && self.evict_older_than(None) {}
+    }
+
+    /// Notes that a written block of the partition was brought back because somebody is about to use it. No room is
+    /// made for it: where everything else in memory waits for the disk, this block would be the first to go again.
+    pub(super) fn note_loaded(self: &Rc<Self>, partition: &Rc<Partition>) {
         if !partition.cached.get() {
             let Some(age) = partition.oldest_written() else { return };
             self.list(age, partition);
         }
-        while self.gauge.get() > self.settings.cache_bytes_max && self.evict_older_than(None) {}
         if !self.cache.sweeping.replace(true) {
             let (disk, idle) = (Rc::downgrade(self), self.settings.cache_idle);
             drop(host::spawn_in(Queue::Background, sweep(disk, idle)));

@@ -131,7 +131,7 @@ impl Partition {
         if active.base == base && active.tail.missing_block() == Some(missing) {
             active.tail.load_block(bytes, host::now());
             drop(state);
-            self.disk.note_cached(self);
+            self.disk.note_loaded(self);
         }
         Ok(())
     }

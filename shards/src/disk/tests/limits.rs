@@ -96,6 +96,23 @@ fn appends_wait_for_the_budget_and_keep_their_order() {
 }
 
 #[test]
+fn a_block_that_is_brought_back_stays_until_the_batch_is_behind_it() {
+    let root = directory(false);
+    run_local(async move {
+        // No room for any written chunk: each append finds its begun block gone.
+        let settings = DiskSettings { cache_bytes_max: 0, ..DiskSettings::default() };
+        let broker = Broker::start_with(root.path(), settings).await;
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        for at in 0..20 {
+            let batch = batch(at, 300);
+            let produced = host::timeout(Duration::from_secs(30), Box::pin(produce(&partition, &batch)));
+            assert!(produced.await.is_ok(), "the block is not brought back for ever");
+        }
+        assert_eq!(consume_what_is_there(&partition, 0, 10_000).await.len(), 20);
+    });
+}
+
+#[test]
 fn written_chunks_stay_within_their_budget_and_go_when_idle() {
     let root = directory(false);
     run_local(async move {
