@@ -318,9 +318,13 @@ impl Partition {
         self.publish_high_watermark();
         self.progress.notify_all();
         self.disk.note_written(self, 0);
+        // What came before a roll may have been in its file then: nothing else asks for that segment any more.
+        self.finish_closed_segments();
         let (uncommitted, gathered, rolled) = {
             let state = self.state.borrow();
-            let rolled = state.tails.len() > 1 && state.tails[0].tail.pending_bytes() > 0;
+            // A closed segment is finished only when its file has all of it.
+            let mut closed = state.tails.iter().rev().skip(1);
+            let rolled = closed.any(|segment| segment.tail.pending_bytes() > 0);
             (state.uncommitted_bytes(), state.pending_bytes(), rolled)
         };
         if uncommitted > 0 {
