@@ -86,6 +86,8 @@ pub fn measure(plan: &Plan) {
         for &batch_bytes in &plan.batch_bytes {
             for (way, outcome) in alternate(plan, partitions, batch_bytes) {
                 let rate = outcome.commits_per_second;
+                let (done, way_is) = (thousands(rate), way_name(way));
+                eprintln!("{partitions} partitions, {batch_bytes} bytes, {way_is}: {done} commits/s");
                 let time = |nanos: f64| micros(nanos as u64);
                 rows.add_row([
                     partitions.to_string(),
@@ -101,7 +103,6 @@ pub fn measure(plan: &Plan) {
                     thousands(outcome.frames_per_second),
                 ]);
             }
-            eprintln!("{partitions} partitions, {batch_bytes} bytes");
         }
     }
     println!("{rows}\n");
