@@ -194,6 +194,71 @@ fn a_partition_may_be_moved_between_starts_and_not_be_in_two_places() {
 }
 
 #[test]
+fn a_partition_without_an_id_is_kept_aside_where_another_has_its_name_and_id() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dir = |name: &str| directory.path().join(name);
+    let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=a,b"]));
+    create_topic(broker.address(), "one", 1, &[]);
+    produce(broker.address(), "one", 0, "p", 5);
+    assert_eq!(broker.stop(), 0);
+    let (with, without) = if dir("a").join("one-0").is_dir() { ("a", "b") } else { ("b", "a") };
+    let segment = "00000000000000000000.log";
+    let bytes = std::fs::read(dir(with).join("one-0").join(segment)).expect("it is there");
+    std::fs::create_dir_all(dir(without).join("one-0")).expect("the directory is the test's own");
+    std::fs::write(dir(without).join("one-0").join(segment), &bytes)
+        .expect("the directory is the test's own");
+    let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=a,b"]));
+    assert_eq!(available(broker.address()), vec![Some(5)]);
+    assert_eq!(broker.stop(), 0);
+    let entries = std::fs::read_dir(dir(without)).expect("a directory");
+    let mut paths = entries.map(|entry| entry.expect("an entry").path());
+    let stray = paths.find(|path| path.to_string_lossy().ends_with("-stray")).expect("it is kept");
+    assert_eq!(std::fs::read(stray.join(segment)).expect("it is there"), bytes);
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_at_start_leaves_the_others_at_work() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dir = |name: &str| directory.path().join(name);
+    let start = || Broker::run(start_with(directory.path(), &[FREE, "log.dirs=a,b"]));
+    let broker = start();
+    for number in 0..4 {
+        create_topic(broker.address(), &format!("t{number}"), 1, &[]);
+        produce(broker.address(), &format!("t{number}"), 0, "p", 5);
+    }
+    assert_eq!(broker.stop(), 0);
+    let in_a: Vec<bool> = (0..4).map(|number| dir("a").join(format!("t{number}-0")).is_dir()).collect();
+    assert!(in_a.contains(&true) && in_a.contains(&false), "{in_a:?}");
+    let some_of_a: Vec<Option<usize>> = in_a.iter().map(|is_there| is_there.then_some(5)).collect();
+    // The whole directory is not one; then a file that every start reads is none.
+    let (away, checkpoint) = (dir("away"), dir("b").join("recovery-point-offset-checkpoint"));
+    std::fs::rename(dir("b"), &away).expect("it is there");
+    std::fs::write(dir("b"), "no directory").expect("the directory is the test's own");
+    let broker = start();
+    assert!(broker.output().contains("b (OFFLINE"), "{}", broker.output());
+    assert_eq!(available(broker.address()), some_of_a);
+    broker.stop();
+    std::fs::remove_file(dir("b")).expect("it is the test's own");
+    std::fs::rename(&away, dir("b")).expect("it was moved");
+    std::fs::rename(&checkpoint, dir("kept")).expect("it is there");
+    std::fs::create_dir(&checkpoint).expect("the directory is the test's own");
+    let broker = start();
+    assert!(broker.output().contains("b (OFFLINE"), "{}", broker.output());
+    assert_eq!(available(broker.address()), some_of_a);
+    broker.stop();
+    std::fs::remove_dir(&checkpoint).expect("it is the test's own");
+    std::fs::rename(dir("kept"), &checkpoint).expect("it was moved");
+    let broker = start();
+    assert_eq!(available(broker.address()), vec![Some(5); 4]);
+    assert_eq!(broker.stop(), 0);
+    // The one with the metadata log is needed, and so is one for topics.
+    std::fs::rename(dir("a"), &away).expect("it is there");
+    std::fs::write(dir("a"), "no directory").expect("the directory is the test's own");
+    let line = refusal(start_with(directory.path(), &[FREE, "log.dirs=a,b"]));
+    assert!(line.contains("log.dirs: log directory is unusable: "), "{line}");
+}
+
+#[test]
 fn a_directory_in_memory_is_named_and_survives_a_kill() {
     let memory = Path::new("/dev/shm");
     if !memory.is_dir() {

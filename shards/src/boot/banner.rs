@@ -32,6 +32,8 @@ pub struct Banner<'a> {
 pub struct DirLine<'a> {
     /// Its path.
     pub path: &'a Path,
+    /// Whether it could not be read or written: nothing of it is served.
+    pub is_offline: bool,
     /// Bytes that are free on its disk.
     pub free_bytes: Option<u64>,
     /// Whether writes bypass the page cache.
@@ -94,6 +96,9 @@ impl Banner<'_> {
 
 impl DirLine<'_> {
     fn text(&self) -> String {
+        if self.is_offline {
+            return format!("{} (OFFLINE: its partitions are not served)", self.path.display());
+        }
         let free = match self.free_bytes {
             Some(bytes) => format!("{:.1} GB free", bytes as f64 / 1e9),
             None => "free space unknown".to_owned(),
@@ -115,8 +120,13 @@ mod tests {
         let mut layers = Layers::default();
         layers.command_line.insert("no.such.key".to_owned(), "1".to_owned());
         let config = BrokerConfig::new(&layers).expect("unknown keys are no error");
-        let dir =
-            DirLine { path: Path::new("/d"), free_bytes: Some(2_000_000_000), is_direct: true, is_new: true };
+        let dir = DirLine {
+            path: Path::new("/d"),
+            is_offline: false,
+            free_bytes: Some(2_000_000_000),
+            is_direct: true,
+            is_new: true,
+        };
         let banner = Banner {
             config: &config,
             listeners: &["PLAINTEXT://localhost:9092".to_owned()],

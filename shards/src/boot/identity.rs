@@ -1,17 +1,16 @@
 //! Who this node is: `meta.properties` of every log directory, written by the first start.
 //!
 //! What must hold: all directories belong to one cluster and to this node; a directory's file is complete and
-//! synced, with
-//! its name, before anything else is written there. A power cut during the first start leaves directories with and
-//! without the file: the next start completes them.
+//! synced, with its name, before anything else is written there. A power cut during the first start leaves directories
+//! with and without the file: the next start completes them. A directory whose file cannot be read or written goes
+//! offline; the one with the metadata log ends the start.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla::config::meta_properties::{self, FILE_NAME, MetaProperties, random_uuid};
 use ottla::ids::{NodeId, Uuid};
 
-use crate::disk::LogDirs;
+use crate::disk::{IoFailure, LogDir, LogDirs};
 use crate::host::{self, random_bytes, read_whole, write_whole_durably};
 
 /// The most bytes of a `meta.properties`.
@@ -22,7 +21,7 @@ const FILE_BYTES_MAX: usize = 64 << 10;
 pub struct Identity {
     /// The cluster's id.
     pub cluster_id: Arc<str>,
-    /// The own ids of the directories that are for topics, in the order of `log.dirs`.
+    /// The own ids of the directories that are for topics and online, in the order of `log.dirs`.
     pub log_dir_ids: Vec<Uuid>,
     /// Whether this start made each directory this node's, in the order of [`LogDirs::all`].
     pub is_new: Vec<bool>,
@@ -31,14 +30,9 @@ pub struct Identity {
 /// Why the directories cannot be this node's.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// A file cannot be read or written.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
+    /// A file that the start needs cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] IoFailure),
     /// A file is damaged, or of another node or cluster.
     #[error("{0}")]
     Wrong(String),
@@ -55,7 +49,7 @@ pub async fn establish(
 ) -> Result<Identity, IdentityError> {
     let mut found: Vec<Option<MetaProperties>> = Vec::new();
     for dir in dirs.all() {
-        found.push(read(dir.path()).await?);
+        found.push(online(dirs, dir, read(dir)).await?.flatten());
     }
     let texts: Vec<String> = dirs.all().iter().map(|dir| dir.path().display().to_string()).collect();
     let present = texts.iter().zip(&found).filter_map(|(path, meta)| Some((path.as_str(), meta.as_ref()?)));
@@ -65,23 +59,42 @@ pub async fn establish(
     let known = found.iter().flatten().find_map(|meta| meta.cluster_id.clone());
     let cluster_id = known.or_else(|| cluster_id.map(str::to_owned)).unwrap_or_else(|| new_id().to_string());
 
-    let mut log_dir_ids = Vec::with_capacity(found.len());
     let is_new = found.iter().map(Option::is_none).collect();
     for (dir, meta) in dirs.all().iter().zip(found) {
         let id = match meta.as_ref().and_then(|meta| meta.directory_id) {
-            Some(id) => id,
-            None => write(dir.path(), &cluster_id, node_id).await?,
+            Some(id) => Some(id),
+            None => online(dirs, dir, write(dir, &cluster_id, node_id)).await?,
         };
-        dir.set_id(id);
-        log_dir_ids.push(id);
+        if let Some(id) = id {
+            dir.set_id(id);
+        }
     }
-    log_dir_ids.truncate(dirs.for_topics().len());
+    let log_dir_ids = dirs.for_topics().iter().filter_map(|dir| dir.id()).collect();
     Ok(Identity { cluster_id: Arc::from(cluster_id), log_dir_ids, is_new })
 }
 
-async fn read(dir: &Path) -> Result<Option<MetaProperties>, IdentityError> {
-    let path = dir.join(FILE_NAME);
-    let failed = |error| IdentityError::Io { path: path.clone(), error };
+/// What `work` makes of a directory; `None` where that is offline, or goes offline by it.
+async fn online<T>(
+    dirs: &LogDirs,
+    dir: &LogDir,
+    work: impl Future<Output = Result<T, IdentityError>>,
+) -> Result<Option<T>, IdentityError> {
+    if dir.is_offline() {
+        return Ok(None);
+    }
+    match work.await {
+        Ok(value) => Ok(Some(value)),
+        Err(IdentityError::Io(failure)) if !std::ptr::eq(dir, &raw const **dirs.metadata()) => {
+            dir.fail(&failure);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn read(dir: &LogDir) -> Result<Option<MetaProperties>, IdentityError> {
+    let path = dir.path().join(FILE_NAME);
+    let failed = |error| IoFailure::new("read", &path, &error);
     if !host::exists(&path).await.map_err(failed)? {
         return Ok(None);
     }
@@ -90,12 +103,13 @@ async fn read(dir: &Path) -> Result<Option<MetaProperties>, IdentityError> {
     meta.map(Some).map_err(|error| IdentityError::Wrong(format!("{}: {error}", path.display())))
 }
 
-async fn write(dir: &Path, cluster_id: &str, node_id: NodeId) -> Result<Uuid, IdentityError> {
+async fn write(dir: &LogDir, cluster_id: &str, node_id: NodeId) -> Result<Uuid, IdentityError> {
     let id = new_id();
-    let path = dir.join(FILE_NAME);
+    let path = dir.path().join(FILE_NAME);
     let text = MetaProperties::new(cluster_id, node_id, id).to_text();
     let written = write_whole_durably(&path, text.as_bytes()).await;
-    written.map(|()| id).map_err(|error| IdentityError::Io { path, error })
+    written.map_err(|error| IoFailure::new("write", &path, &error))?;
+    Ok(id)
 }
 
 /// A new random id, as Kafka draws them.

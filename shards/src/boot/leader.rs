@@ -65,9 +65,8 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
 async fn open_dirs(config: &BrokerConfig) -> LogDirs {
     let paths: Vec<PathBuf> = config.storage.log_dirs.iter().map(PathBuf::from).collect();
     let metadata = PathBuf::from(&config.storage.metadata_log_dir);
-    let apart = Some(&metadata).filter(|metadata| !paths.contains(metadata));
-    let setting = if apart.is_some() { "log.dirs or metadata.log.dir" } else { "log.dirs" };
-    let opened = LogDirs::open_with_metadata(&paths, apart).await;
+    let setting = if paths.contains(&metadata) { "log.dirs" } else { "log.dirs or metadata.log.dir" };
+    let opened = LogDirs::open_with_metadata(&paths, &metadata).await;
     let dirs = opened.unwrap_or_else(|error| give_up(&format!("{setting}: {error}")));
     dirs.hold_locks()
         .unwrap_or_else(|error| give_up(&format!("{setting}: the locks cannot be held: {error}")));
@@ -88,10 +87,12 @@ struct OnDisk {
 async fn scan(dirs: &LogDirs) -> Vec<OnDisk> {
     let mut all = Vec::new();
     let mut seen = BTreeMap::new();
-    for (index, dir) in dirs.all().iter().enumerate() {
-        let found = dir.scan().await.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
-        for found in found {
-            let topic_id = if dirs.for_topics().len() > 1 { topic_id(dir, &found).await } else { None };
+    for (index, dir) in dirs.all().iter().enumerate().filter(|(_, dir)| !dir.is_offline()) {
+        let found = scan_dir(dirs, dir).await.unwrap_or_else(|error| {
+            lose(dirs, dir, error);
+            Vec::new()
+        });
+        for (topic_id, found) in found {
             if let Some(other) = seen.insert((found.partition.clone(), topic_id), dir) {
                 let (one, two) = (other.path().display(), dir.path().display());
                 let name = &found.partition;
@@ -100,15 +101,35 @@ async fn scan(dirs: &LogDirs) -> Vec<OnDisk> {
             all.push(OnDisk { dir: index, topic_id, found });
         }
     }
+    if let Some(Err(error)) = dirs.for_topics().iter().map(|dir| dir.check()).max_by_key(Result::is_ok) {
+        give_up(&format!("log.dirs: no directory can be used: {error}"));
+    }
     all
 }
 
+/// The partitions of one directory, with their ids where those matter.
+async fn scan_dir(dirs: &LogDirs, dir: &LogDir) -> Result<Vec<(Option<TopicId>, Found)>, DiskError> {
+    let mut partitions = Vec::new();
+    for found in dir.scan().await? {
+        let topic_id = if dirs.for_topics().len() > 1 { topic_id(dir, &found).await? } else { None };
+        partitions.push((topic_id, found));
+    }
+    Ok(partitions)
+}
+
+/// Goes on without a directory in which something cannot be read or written. That of the metadata log is needed.
+fn lose(dirs: &LogDirs, dir: &Arc<LogDir>, error: DiskError) {
+    match error {
+        DiskError::Io(failure) if !Arc::ptr_eq(dir, dirs.metadata()) => dir.fail(&failure),
+        error => give_up(&format!("log.dirs: {error}")),
+    }
+}
+
 /// The id that a partition's files name. A damaged file is made anew when the partition is opened.
-async fn topic_id(dir: &LogDir, found: &Found) -> Option<TopicId> {
+async fn topic_id(dir: &LogDir, found: &Found) -> Result<Option<TopicId>, DiskError> {
     match dir.topic_id(found).await {
-        Ok(topic_id) => topic_id,
-        Err(DiskError::Corrupt { .. }) => None,
-        Err(error) => give_up(&format!("log.dirs: {error}")),
+        Err(DiskError::Corrupt { .. }) => Ok(None),
+        other => other,
     }
 }
 
@@ -143,7 +164,8 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Removes the strays; returns the others with their ids and the indexes of their directories.
+/// Removes the strays, or puts them aside where they may be something else; returns the others with their ids and the
+/// indexes of their directories.
 async fn without_strays(
     dirs: &LogDirs,
     topics: &TopicsImage,
@@ -155,8 +177,11 @@ async fn without_strays(
         match known.id_of(&on_disk) {
             Some(id) => left.push((id, on_disk.dir, on_disk.found)),
             None => {
-                let removed = dirs.all()[on_disk.dir].remove_stray(&on_disk.found.partition).await;
-                removed.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
+                let dir = &dirs.all()[on_disk.dir];
+                let name = &on_disk.found.partition;
+                let is_nameless = on_disk.topic_id.is_none() && topics.by_name(&name.topic).is_some();
+                let gone = if is_nameless { dir.put_aside(name).await } else { dir.remove_stray(name).await };
+                gone.unwrap_or_else(|error| lose(dirs, dir, error));
             }
         }
     }
@@ -188,9 +213,7 @@ async fn metadata_log(
         None => {
             let path = PathBuf::from(&config.storage.metadata_log_dir);
             refuse_without_metadata(dirs, on_disk, &path);
-            let dir =
-                dirs.all().iter().find(|dir| dir.path() == path).expect("it was opened with the others");
-            disk.create(dir, &name, with).await
+            disk.create(dirs.metadata(), &name, with).await
         }
     };
     let refuse = |error| -> ! { give_up(&format!("the metadata log cannot be opened: {error}")) };
@@ -270,7 +293,7 @@ async fn print_banner(plan: &Plan, dirs: &LogDirs, identity: &Identity, image: &
 
 async fn dir_line(dir: &LogDir, is_new: bool) -> DirLine<'_> {
     let free_bytes = dir.space().await.ok().map(|space| space.free);
-    DirLine { path: dir.path(), free_bytes, is_direct: dir.is_direct(), is_new }
+    DirLine { path: dir.path(), is_offline: dir.is_offline(), free_bytes, is_direct: dir.is_direct(), is_new }
 }
 
 /// Accepts on every listener; each connection goes to the shard that has the fewest.

@@ -1,7 +1,14 @@
 //! Log dirs on real file systems: the disk of the temporary directory, and a tmpfs.
 
+use std::io;
+use std::sync::Arc;
+
+use ottla::ids::{Offset, TopicPartition};
+
+use super::open::PROBE_FILE;
 use super::*;
-use crate::disk::clean::{CleanActive, CleanIndex, CleanTimestamp};
+use crate::disk::clean::{CleanActive, CleanIndex, CleanTimestamp, MARKER_FILE};
+use crate::disk::offsets_file;
 use crate::host::run_local;
 
 fn partition(topic: &str, partition: i32) -> TopicPartition {

@@ -1,0 +1,189 @@
+//! A log dir at start: what the process before has left in it.
+//!
+//! Runs on shard 0, before any partition is loaded. What must hold: the clean marker is gone, durably, before anything
+//! of the directory is appended to; what was in journals is in the segments; names that are relied on are durable.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ottla::canary::{self, Canary};
+use ottla::ids::{Offset, TopicId, TopicPartition, Uuid};
+use ottla::log::files::{DirStage, PARTITION_METADATA, PartitionDir, SegmentFile, decode_partition_metadata};
+
+use super::{FILE_BYTES_MAX, LogDir, OffsetsKind};
+use crate::disk::clean::{self, CLEAN_FILE, CleanPartition, MARKER_FILE};
+use crate::disk::error::{Context as _, DiskError};
+use crate::disk::offsets_file::{self, Offsets};
+use crate::disk::patient;
+use crate::host::{self, Queue};
+
+/// A partition that a directory holds, with what its checkpoints say about it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The partition, by the name of its directory.
+    pub partition: TopicPartition,
+    /// How it was left, where the clean shutdown left a note.
+    pub clean: Option<CleanPartition>,
+    /// Whether the last shutdown was a clean one: the files are whole.
+    pub was_clean: bool,
+    /// Where recovery begins; zero when nothing is known.
+    pub recovery_point: Offset,
+    /// The checkpointed log start offset; zero when there is none.
+    pub log_start: Offset,
+    /// The checkpointed high watermark, if there is one.
+    pub high_watermark: Option<Offset>,
+}
+
+impl LogDir {
+    /// Reads what the directory holds, at start: its partitions, and what the checkpoints and the clean archive say
+    /// of them. Afterwards the marker is gone, and what was in journals is in the segments. Directories that were
+    /// waiting for removal are removed meanwhile.
+    ///
+    /// # Errors
+    /// When the directory or a checkpoint in it cannot be read, or the marker cannot be removed. A checkpoint that is
+    /// not there, or holds something else, is named in the log and done without.
+    pub async fn scan(&self) -> Result<Vec<Found>, DiskError> {
+        let (was_clean, mut clean) = self.take_clean().await?;
+        if !was_clean && !canary::is(Canary::NamesUnsynced) {
+            // The process before may have been killed between making a name and syncing it: what is found here is
+            // relied on from now on, and must not go with the next loss of power.
+            patient::sync_dir(&self.path).await?;
+        }
+        let entries = patient::read_dir(&self.path).await?;
+        self.play_journals(&entries, was_clean).await?;
+        let mut live = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.is_dir) {
+            let name = entry.name.to_string_lossy();
+            match PartitionDir::parse(&name) {
+                Some(PartitionDir { topic, partition, stage: DirStage::Live }) => {
+                    live.push(TopicPartition { topic: topic.into(), partition });
+                }
+                Some(PartitionDir { stage: DirStage::Delete, .. }) => {
+                    self.remove_in_background(self.path.join(&entry.name));
+                }
+                Some(_) | None => {
+                    tracing::warn!("{}: {name} is no partition of ours; left alone", self.path.display());
+                }
+            }
+        }
+        live.sort();
+        for kind in OffsetsKind::ALL {
+            let mut offsets = self.read_offsets(kind).await?;
+            offsets.retain(|partition, _| live.binary_search(partition).is_ok());
+            self.checkpoint(kind).offsets = offsets;
+        }
+        let found = live.into_iter().map(|partition| Found {
+            clean: clean.remove(&partition),
+            was_clean,
+            recovery_point: self.offset(OffsetsKind::RecoveryPoint, &partition).unwrap_or(Offset::ZERO),
+            log_start: self.offset(OffsetsKind::LogStart, &partition).unwrap_or(Offset::ZERO),
+            high_watermark: self.offset(OffsetsKind::HighWatermark, &partition),
+            partition,
+        });
+        Ok(found.collect())
+    }
+
+    /// Removes a partition that no topic has any more: it has another name when this returns, so that a topic of
+    /// its name may be made, and its bytes go in the background. What a crash leaves of it is found again by the
+    /// next scan.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub async fn remove_stray(&self, partition: &TopicPartition) -> Result<(), DiskError> {
+        tracing::info!("{}: {partition} belongs to no topic any more and is removed", self.path.display());
+        self.forget(partition);
+        let (from, to) = self.staged(partition, DirStage::Delete);
+        host::rename(&from, &to).await.at("rename", &from)?;
+        self.remove_in_background(to);
+        Ok(())
+    }
+
+    /// Puts a partition aside that names no topic, under the name by which Kafka does the same: it has the name of
+    /// a partition that is elsewhere, and whether its records are still wanted nobody can tell. One without a segment
+    /// never had records and is removed.
+    ///
+    /// # Errors
+    /// When it cannot be read or renamed.
+    pub async fn put_aside(&self, partition: &TopicPartition) -> Result<(), DiskError> {
+        let files = patient::read_dir(&self.path.join(partition.to_string())).await?;
+        if !files.iter().any(|file| SegmentFile::parse(&file.name.to_string_lossy()).is_some()) {
+            return self.remove_stray(partition).await;
+        }
+        self.forget(partition);
+        let (from, to) = self.staged(partition, DirStage::Stray);
+        host::rename(&from, &to).await.at("rename", &from)?;
+        tracing::warn!(
+            "{}: {partition} names no topic, and the partition of that name is elsewhere; kept as {}",
+            self.path.display(),
+            to.display()
+        );
+        Ok(())
+    }
+
+    /// The path of a partition and the one that it gets for its next stage.
+    fn staged(&self, partition: &TopicPartition, stage: DirStage) -> (PathBuf, PathBuf) {
+        let unique = u128::from(host::random_u64()) << 64 | u128::from(host::random_u64());
+        let name = PartitionDir::staged_name(&partition.topic, partition.partition, stage, unique);
+        (self.path.join(partition.to_string()), self.path.join(name))
+    }
+
+    fn remove_in_background(&self, path: PathBuf) {
+        drop(host::spawn_in(Queue::Background, async move {
+            if let Err(error) = host::remove_dir_all(&path).await {
+                tracing::warn!("cannot remove {}: {error}; the next start tries again", path.display());
+            }
+        }));
+    }
+
+    /// A file that is not there, or holds something else, is done without, as Kafka does. One that is there and cannot
+    /// be read is another matter: without the log start offsets, deleted records would be back.
+    async fn read_offsets(&self, kind: OffsetsKind) -> Result<Offsets, DiskError> {
+        let path = self.path.join(kind.file_name());
+        let Some(bytes) = patient::read_if_there(&path, FILE_BYTES_MAX).await? else {
+            return Ok(Offsets::new());
+        };
+        Ok(offsets_file::decode(&bytes).unwrap_or_else(|error| {
+            tracing::warn!("{}: {error}; doing without", path.display());
+            Offsets::new()
+        }))
+    }
+
+    /// Reads and removes marker and archive. Without a marker there is no clean partition.
+    async fn take_clean(&self) -> Result<(bool, BTreeMap<TopicPartition, CleanPartition>), DiskError> {
+        let (marker_path, clean_path) = (self.path.join(MARKER_FILE), self.path.join(CLEAN_FILE));
+        let marker = patient::read_if_there(&marker_path, FILE_BYTES_MAX).await?;
+        let partitions = match (&marker, patient::read_whole(&clean_path, FILE_BYTES_MAX).await) {
+            (None, _) => BTreeMap::new(),
+            (Some(marker), Ok(bytes)) => clean::decode(&bytes, marker).unwrap_or_else(|error| {
+                tracing::info!("{}: {error}; opening every partition instead", clean_path.display());
+                BTreeMap::new()
+            }),
+            (Some(_), Err(_)) => BTreeMap::new(),
+        };
+        if marker.is_some() && !canary::is(Canary::CleanMarkerKept) {
+            host::remove_file(&marker_path).await.at("remove", &marker_path)?;
+            patient::sync_dir(&self.path).await?;
+        }
+        Ok((marker.is_some(), partitions))
+    }
+
+    /// The topic id of a partition that was found, from the note of a clean shutdown or from its file; `None` where
+    /// its directory was made and never finished.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub async fn topic_id(&self, found: &Found) -> Result<Option<TopicId>, DiskError> {
+        if let Some(clean) = &found.clean {
+            return Ok(Some(Uuid(clean.topic_id)));
+        }
+        let path = self.path.join(found.partition.to_string()).join(PARTITION_METADATA);
+        match patient::read_if_there(&path, 4096).await? {
+            // A crash while the partition was made may leave the file empty.
+            Some(bytes) if !bytes.is_empty() => match decode_partition_metadata(&bytes) {
+                Ok(topic_id) => Ok(Some(topic_id)),
+                Err(error) => Err(DiskError::corrupt(&path, error)),
+            },
+            Some(_) | None => Ok(None),
+        }
+    }
+}
