@@ -247,6 +247,7 @@ impl Log {
         if let Some(completed) = aborted {
             self.active.indexes_mut().aborted.append(completed.transaction);
         }
+        self.measure_appended(header);
         self.log_end_offset = header.next_offset();
         assert!(self.log_end_offset > prepared.log_end_offset, "an append moves the log's end");
         self.follow_high_watermark();
@@ -286,6 +287,7 @@ impl Log {
         let snapshot = super::producer_snapshot::encode_snapshot(&self.producers);
         let next = ActiveSegment::new(new_base, &self.config, now);
         let (closed, indexes) = std::mem::replace(&mut self.active, next).close();
+        self.measured = None;
         if closed.bytes > 0 {
             self.closed.push_back(closed);
         }

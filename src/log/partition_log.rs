@@ -43,9 +43,9 @@ pub struct Log {
     pub(super) producers: Producers,
     pub(super) snapshots: BTreeSet<Offset>,
     pub(super) replicated: bool,
-    /// The largest timestamp from the log start offset on, where the active segment has a larger one before it, and
-    /// the log's end when that was found.
-    pub(super) measured: Option<(Offset, TimestampOffset)>,
+    /// The largest timestamp of the active segment from the log start offset on, where that was measured because of a
+    /// larger one before it.
+    pub(super) measured: Option<TimestampOffset>,
     pub(super) jitter_seed: u64,
 }
 

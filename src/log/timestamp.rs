@@ -123,13 +123,31 @@ impl TimestampSearch {
 
     /// Whether the batch may hold the answer.
     fn is_candidate(&self, header: &BatchHeader) -> bool {
-        let late_enough = match self.query {
-            TimestampQuery::Largest => header.max_timestamp == self.target,
-            TimestampQuery::Latest | TimestampQuery::Earliest | TimestampQuery::AtOrAfter(_) => {
-                header.max_timestamp >= self.target
-            }
-        };
-        late_enough && header.last_offset() >= self.from && header.base_offset < self.up_to
+        // The header of a batch that the log start cuts speaks for records that are gone: where the largest timestamp
+        // is known to be behind it, it has nothing to say.
+        let speaks =
+            header.base_offset >= self.from || self.hint.is_none_or(|hint| hint <= header.last_offset());
+        let is_seen = header.last_offset() >= self.from && header.base_offset < self.up_to;
+        header.max_timestamp >= self.target && is_seen && speaks
+    }
+
+    /// Whether a batch that promised the largest timestamp, and offers `found`, had it in a record that is before the
+    /// log start offset. Then the segment has to be measured.
+    #[must_use]
+    pub fn cut(&self, batch: &BatchAt, found: Option<FoundOffset>) -> Option<LargestSearch> {
+        let has_it = found.is_some_and(|found| found.timestamp >= self.target);
+        let is_cut = self.query == TimestampQuery::Largest && batch.header.base_offset < self.from && !has_it;
+        let nothing = TimestampOffset { timestamp: TimestampMs::NONE, offset: self.from };
+        is_cut.then_some(LargestSearch {
+            segment_base: self.segment_base,
+            bytes: self.bytes,
+            start: Some(batch.position),
+            from: self.from,
+            remainder: Some(found.map_or(nothing, |found| TimestampOffset {
+                timestamp: found.timestamp,
+                offset: found.offset,
+            })),
+        })
     }
 
     /// The record of a batch that answers the query; `None` sends the walk on.
@@ -180,6 +198,8 @@ pub struct LargestSearch {
     /// Where to begin to walk; `None` until the segment's offset index is at hand.
     pub start: Option<FilePosition>,
     from: Offset,
+    /// What the batch that the log start cuts still has, where somebody has looked into it.
+    remainder: Option<TimestampOffset>,
 }
 
 impl LargestSearch {
@@ -194,8 +214,13 @@ impl LargestSearch {
     #[must_use]
     pub fn walk(&self) -> LargestWalk {
         let start = self.start.expect("a search that needs the index gets it before the walk");
-        let largest = TimestampOffset { timestamp: TimestampMs::NONE, offset: self.from };
-        LargestWalk { headers: HeaderWalk::new(start, self.bytes), from: self.from, largest }
+        let nothing = TimestampOffset { timestamp: TimestampMs::NONE, offset: self.from };
+        LargestWalk {
+            headers: HeaderWalk::new(start, self.bytes),
+            from: self.from,
+            knows_cut: self.remainder.is_some(),
+            largest: self.remainder.unwrap_or(nothing),
+        }
     }
 }
 
@@ -213,6 +238,8 @@ pub enum LargestStep {
 pub struct LargestWalk {
     headers: HeaderWalk,
     from: Offset,
+    /// The batch that begins before `from` is in `largest` already.
+    knows_cut: bool,
     largest: TimestampOffset,
 }
 
@@ -228,7 +255,8 @@ impl LargestWalk {
                 Hop::End => return Ok(LargestStep::Done(self.largest)),
                 Hop::Batch(batch) => batch.header,
             };
-            if header.last_offset() >= self.from && header.max_timestamp > self.largest.timestamp {
+            let first = if self.knows_cut { header.base_offset } else { header.last_offset() };
+            if first >= self.from && header.max_timestamp > self.largest.timestamp {
                 self.largest =
                     TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() };
             }
@@ -312,13 +340,12 @@ impl Log {
     }
 
     /// Notes the largest timestamp of a closed segment: the last entry of its time index, `None` where that is empty,
-    /// or what a [`LargestWalk`] found. A segment that is gone is passed over; of the active one it is remembered
-    /// until the next append.
+    /// or what a [`LargestWalk`] found. A segment that is gone is passed over.
     pub fn set_largest_timestamp(&mut self, segment_base: Offset, largest: Option<TimestampOffset>) {
         let none = TimestampOffset { timestamp: TimestampMs::NONE, offset: self.log_start_offset };
         let largest = largest.unwrap_or(none);
         if segment_base == self.active.base_offset() {
-            self.measured = Some((self.log_end_offset, largest));
+            self.measured = Some(largest);
         }
         if let Ok(at) = self.closed.binary_search_by_key(&segment_base, |segment| segment.base_offset) {
             self.closed[at].largest_timestamp = Some(largest);
@@ -382,6 +409,7 @@ impl Log {
             bytes,
             start: None,
             from: self.log_start_offset,
+            remainder: None,
         })
     }
 
@@ -417,21 +445,22 @@ impl Log {
         TimestampPlan::Search(search)
     }
 
-    /// The largest timestamp of the active segment, or of what DeleteRecords left of it where that was measured.
-    fn visible_largest(&self) -> TimestampOffset {
-        let largest = self.active.largest_timestamp();
-        match self.measured {
-            Some((end, measured)) if end == self.log_end_offset && largest.offset < self.log_start_offset => {
-                measured
-            }
-            Some(_) | None => largest,
+    /// Takes a batch of the active segment into what was measured of it.
+    pub(super) fn measure_appended(&mut self, header: &BatchHeader) {
+        if let Some(measured) = &mut self.measured
+            && header.max_timestamp > measured.timestamp
+        {
+            *measured = TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() };
         }
     }
 
     /// The base offset and largest timestamp of each segment, oldest first.
     fn largest_timestamps(&self) -> impl Iterator<Item = (Offset, Option<TimestampOffset>)> {
         let closed = self.closed.iter().map(|segment| (segment.base_offset, segment.largest_timestamp));
-        let active = (self.active.base_offset(), Some(self.visible_largest()));
+        let active = (
+            self.active.base_offset(),
+            Some(self.measured.unwrap_or_else(|| self.active.largest_timestamp())),
+        );
         closed.chain(std::iter::once(active))
     }
 }

@@ -75,22 +75,29 @@ impl World {
                 }
                 TimestampPlan::Measure(search) => {
                     let index = self.indexes(search.segment_base).offsets;
-                    let mut walk = search.with_index(&index).walk();
-                    let segment = &self.disk.segments[&search.segment_base];
-                    let LargestStep::Done(largest) = walk.feed(FilePosition(0), segment).expect("own bytes")
-                    else {
-                        panic!("the walk has the whole segment");
-                    };
-                    self.log.set_largest_timestamp(search.segment_base, Some(largest));
+                    self.measure(search.with_index(&index));
                     self.log.timestamp_plan(query, up_to)
                 }
                 TimestampPlan::Search(search) => match self.search(search) {
-                    Some(found) => return Some(found),
-                    None => self.log.timestamp_plan_behind(search.segment_base, query, up_to),
+                    Ok(Some(found)) => return Some(found),
+                    Ok(None) => self.log.timestamp_plan_behind(search.segment_base, query, up_to),
+                    Err(cut) => {
+                        self.measure(cut);
+                        self.log.timestamp_plan(query, up_to)
+                    }
                 },
             };
         }
         panic!("a search comes to an end");
+    }
+
+    fn measure(&mut self, search: LargestSearch) {
+        let segment = &self.disk.segments[&search.segment_base];
+        let step = search.walk().feed(FilePosition(0), segment);
+        let LargestStep::Done(largest) = step.expect("own bytes") else {
+            panic!("the walk has the whole segment");
+        };
+        self.log.set_largest_timestamp(search.segment_base, Some(largest));
     }
 
     fn indexes(&mut self, base: Offset) -> SegmentIndexes {
@@ -98,14 +105,15 @@ impl World {
         self.disk.indexes_of(base)
     }
 
-    fn search(&mut self, search: TimestampSearch) -> Option<FoundOffset> {
+    /// The answer, or what has to be measured first.
+    fn search(&mut self, search: TimestampSearch) -> Result<Option<FoundOffset>, LargestSearch> {
         let indexes = self.indexes(search.segment_base);
         let search = if search.start.is_none() { search.with_indexes(&indexes) } else { search };
         let mut walk = search.walk();
         let (mut at, mut window): (_, &[u8]) = (FilePosition(0), &[]);
         loop {
             match walk.feed(at, window).expect("own bytes") {
-                TimestampStep::Nothing => return None,
+                TimestampStep::Nothing => return Ok(None),
                 TimestampStep::Need(position) => {
                     (at, window) = (position, self.disk.window(search.segment_base, position));
                 }
@@ -114,8 +122,12 @@ impl World {
                     let place = |position: FilePosition| usize::try_from(position.0).expect("small");
                     let bytes = &segment[place(batch.position)..place(batch.end())];
                     let whole = Batch { header: batch.header, position: place(batch.position), bytes };
-                    if let Some(found) = search.find_in(&whole).expect("own bytes") {
-                        return Some(found);
+                    let found = search.find_in(&whole).expect("own bytes");
+                    if let Some(cut) = search.cut(&batch, found) {
+                        return Err(cut);
+                    }
+                    if found.is_some() {
+                        return Ok(found);
                     }
                 }
             }
@@ -214,6 +226,25 @@ fn the_largest_timestamp_after_deletion_is_measured_again() {
     assert_eq!(largest.offset, Offset(4));
 }
 
+#[test]
+fn a_batch_that_is_cut_offers_what_is_left_of_it() {
+    let mut world = World::new();
+    world.append(&[500, 70, 90], Codec::Lz4, None);
+    world.append(&[80], Codec::None, None);
+    world.log.mark_durable(Offset(4));
+    world.log.delete_records_to(Offset(1)).expect("below the high watermark");
+    let largest = |world: &mut World, end| {
+        let found = world.ask(TimestampQuery::Largest, Offset(end)).expect("there is one");
+        (found.offset.0, found.timestamp.0)
+    };
+    assert_eq!(largest(&mut world, 4), (2, 90));
+    assert_eq!(largest(&mut world, 4), (2, 90), "and again, with what was measured");
+    world.log.delete_records_to(Offset(3)).expect("below the high watermark");
+    assert_eq!(largest(&mut world, 4), (3, 80));
+    world.append(&[60, 95], Codec::None, None);
+    assert_eq!(largest(&mut world, 6), (5, 95));
+}
+
 proptest! {
     #[test]
     fn the_first_record_that_is_late_enough_is_found(
@@ -244,14 +275,19 @@ proptest! {
         let up_to = up_to.max(world.log.log_start_offset());
         let expected = answer(world.visible(up_to).find(|record| record.timestamp >= target));
         prop_assert_eq!(world.ask(TimestampQuery::AtOrAfter(TimestampMs(target)), up_to), expected);
-        // Where nothing is hidden and no batch is cut by the log start, the largest is exact.
-        let start = world.log.log_start_offset();
-        let cuts_batch = world.disk.segments.values().any(|segment| {
-            crate::protocol::records::BatchIter::new(segment).flatten().any(|batch| {
-                batch.header.base_offset < start && start <= batch.header.last_offset()
-            })
-        });
-        if hidden == 0 && !cuts_batch {
+        // Where nothing is hidden the largest is exact, also behind a batch that the log start cuts.
+        if hidden == 0 {
+            let largest = world.visible(end).map(|record| record.timestamp).max();
+            let first = world.visible(end).find(|record| Some(record.timestamp) == largest);
+            let expected = answer(first);
+            prop_assert_eq!(world.ask(TimestampQuery::Largest, end), expected);
+            // What was measured goes on with what comes.
+            let before = largest.unwrap_or(-1);
+            for timestamp in [before - 1, before + 1] {
+                world.append(&[timestamp.max(0)], Codec::None, None);
+            }
+            let end = world.log.log_end_offset();
+            world.log.mark_durable(end);
             let largest = world.visible(end).map(|record| record.timestamp).max();
             let first = world.visible(end).find(|record| Some(record.timestamp) == largest);
             let expected = answer(first);

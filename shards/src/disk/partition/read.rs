@@ -90,12 +90,15 @@ impl Partition {
         request: ReadRequest,
     ) -> Result<(Read, Vec<AbortedTransaction>), DiskError> {
         let attempt = || async {
-            let read = self.try_read(request).await?;
-            let aborted = match &read.slice {
-                Some(slice) => self.aborted_transactions(request.from, slice).await?,
-                None => Vec::new(),
-            };
-            Ok((read, aborted))
+            loop {
+                let read = self.try_read(request).await?;
+                let Some(slice) = read.slice else { return Ok((read, Vec::new())) };
+                let aborted = self.aborted_transactions(request.from, &slice).await;
+                // A segment that is deleted meanwhile takes along what would have been named.
+                if self.has_segment(slice.segment_base) {
+                    return Ok((read, aborted?));
+                }
+            }
         };
         self.steadily(attempt).await
     }

@@ -34,6 +34,17 @@ const INDEX_BYTES_MAX: usize = 1 << 30;
 /// Bytes of a segment that are read at a time to build its indexes anew.
 const SCAN_BYTES: u64 = 1 << 20;
 
+/// What a look into a segment has come to.
+enum Searched {
+    Found(FoundOffset),
+    /// The segments behind it are next.
+    Nothing,
+    /// More is known than before: the log plans anew.
+    Again,
+    /// This has to be measured first.
+    Cut(LargestSearch),
+}
+
 impl Partition {
     /// Which offset answers a ListOffsets query of a reader that may see what lies before `up_to`; `None` where no
     /// record does.
@@ -56,34 +67,32 @@ impl Partition {
         self.check()?;
         let mut plan = self.state.borrow().log.timestamp_plan(query, up_to);
         loop {
-            plan = match plan {
+            let (base, step) = match plan {
                 TimestampPlan::Found(found) => return Ok(Some(found)),
                 TimestampPlan::NotFound => return Ok(None),
                 TimestampPlan::NeedsLargest { segment_base } => {
-                    self.read_largest_timestamp(segment_base).await?;
-                    self.state.borrow().log.timestamp_plan(query, up_to)
+                    (segment_base, self.find_largest_timestamp(segment_base).await.map(|()| Searched::Again))
                 }
                 TimestampPlan::Measure(search) => {
-                    self.measure_largest(search).await?;
+                    (search.segment_base, self.measure_largest(search).await.map(|()| Searched::Again))
+                }
+                TimestampPlan::Search(search) => (search.segment_base, self.search(search).await),
+            };
+            plan = match step {
+                Ok(Searched::Found(found)) => return Ok(Some(found)),
+                Ok(Searched::Nothing) => self.state.borrow().log.timestamp_plan_behind(base, query, up_to),
+                Ok(Searched::Again) => self.state.borrow().log.timestamp_plan(query, up_to),
+                Ok(Searched::Cut(search)) => TimestampPlan::Measure(search),
+                // Deleted while it was looked at.
+                Err(_) if !self.state.borrow().closed && !self.has_segment(base) => {
                     self.state.borrow().log.timestamp_plan(query, up_to)
                 }
-                TimestampPlan::Search(search) => {
-                    let base = search.segment_base;
-                    match self.search(search).await {
-                        Ok(Some(found)) => return Ok(Some(found)),
-                        Ok(None) => self.state.borrow().log.timestamp_plan_behind(base, query, up_to),
-                        // Deleted while it was looked at.
-                        Err(_) if !self.has_segment(base) => {
-                            self.state.borrow().log.timestamp_plan(query, up_to)
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
+                Err(error) => return Err(error),
+            };
         }
     }
 
-    async fn search(self: &Rc<Self>, search: TimestampSearch) -> Result<Option<FoundOffset>, DiskError> {
+    async fn search(self: &Rc<Self>, search: TimestampSearch) -> Result<Searched, DiskError> {
         let base = search.segment_base;
         let search = match search.start {
             Some(_) => search,
@@ -98,13 +107,17 @@ impl Partition {
                     TimestampStep::Nothing => Fed::Done(None),
                 })
             });
-            let Some(BatchAt { header, position }) = candidate.await? else { return Ok(None) };
+            let Some(at @ BatchAt { header, position }) = candidate.await? else {
+                return Ok(Searched::Nothing);
+            };
             let bytes = self.batch_bytes(base, position, header.batch_bytes).await?;
             let unreadable = |reason: String| DiskError::corrupt(&self.segment_path(base), reason);
             let batch = Batch { header, position: 0, bytes: &bytes };
             let found = search.find_in(&batch).map_err(|error| unreadable(error.to_string()))?;
-            if found.is_some() {
-                return Ok(found);
+            match (search.cut(&at, found), found) {
+                (Some(cut), _) => return Ok(Searched::Cut(cut)),
+                (None, Some(found)) => return Ok(Searched::Found(found)),
+                (None, None) => {}
             }
         }
     }
@@ -132,13 +145,14 @@ impl Partition {
         self: &Rc<Self>,
         base: Offset,
     ) -> Result<(), DiskError> {
-        let attempt = || async {
-            let indexes = self.indexes(base).await?;
-            let largest = indexes.times.last_entry();
-            self.state.borrow_mut().log.set_largest_timestamp(base, largest);
-            Ok(())
-        };
-        self.steadily(attempt).await
+        self.steadily(|| self.find_largest_timestamp(base)).await
+    }
+
+    async fn find_largest_timestamp(self: &Rc<Self>, base: Offset) -> Result<(), DiskError> {
+        let indexes = self.indexes(base).await?;
+        let largest = indexes.times.last_entry();
+        self.state.borrow_mut().log.set_largest_timestamp(base, largest);
+        Ok(())
     }
 
     /// The aborted transactions that overlap `from..to`, by ascending first offset.

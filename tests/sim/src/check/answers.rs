@@ -223,11 +223,6 @@ impl Partition {
                     return Ok(());
                 }
                 self.is_the_record(found)?;
-                // Of a batch that a deletion has cut through, the largest time may lie in the part that is gone.
-                let batch = self.located.range(..=found.offset).next_back();
-                if batch.is_some_and(|(base, _)| *base < self.start_ceiling) {
-                    return Ok(());
-                }
                 let larger = self.sure_records(view).find(|(_, record)| record.timestamp > found.timestamp);
                 ensure(larger.is_none(), Invariant::WrongOffset, || {
                     format!("{found:?} as the largest time, and there is {larger:?}")
