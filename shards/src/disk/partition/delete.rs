@@ -160,8 +160,9 @@ impl Partition {
         loop {
             let busy = {
                 let state = self.state.borrow();
-                let in_flight =
-                    |segment: &super::SegmentTail| segment.tail.is_flushing() || segment.zero.is_busy();
+                let in_flight = |segment: &super::SegmentTail| {
+                    segment.tail.is_flushing() || segment.zero.is_busy() || segment.naming
+                };
                 !self.dir.is_offline() && state.tails.iter().any(in_flight)
             };
             if !busy {

@@ -56,6 +56,8 @@ pub(super) struct SegmentTail {
     pub tail: Tail,
     /// Whether the file exists and its name is durable.
     pub created: bool,
+    /// Whether the file is being made ahead of the first flush to it.
+    pub naming: bool,
     /// How much of the file is zeroed ahead.
     pub zero: ZeroAhead,
 }
@@ -183,6 +185,7 @@ impl Partition {
             base: end.segment_base,
             tail: Tail::new(end.position, Rc::clone(&place.disk.gauge)),
             created,
+            naming: false,
             zero: ZeroAhead::new(end.position),
         };
         let offsets = log.offsets();

@@ -39,6 +39,7 @@ impl State {
             base: new_base,
             tail: Tail::new(FilePosition(0), Rc::clone(gauge)),
             created: false,
+            naming: false,
             zero: ZeroAhead::new(FilePosition(0)),
         });
     }
@@ -72,6 +73,9 @@ impl Partition {
     pub(in crate::disk) fn prepare_roll(self: &Rc<Self>, base: Offset) {
         let unnamed = {
             let mut state = self.state.borrow_mut();
+            if state.closed {
+                return;
+            }
             let segment_bytes = state.log.config().segment_bytes;
             let active = state.active();
             if active.base == base && active.tail.end().0 > segment_bytes / 2 {
@@ -82,17 +86,24 @@ impl Partition {
             let next = state.tails.iter().position(|segment| segment.base > base);
             let before = next.unwrap_or(0);
             let is_whole = state.tails.iter().take(before).all(|segment| segment.tail.pending_bytes() == 0);
-            let next = next.filter(|_| is_whole).map(|at| &state.tails[at]);
-            next.filter(|segment| !segment.created).map(|segment| segment.base)
+            let next = next.filter(|_| is_whole && self.journal.is_ready()).map(|at| &mut state.tails[at]);
+            let next = next.filter(|segment| !segment.created && !segment.naming);
+            next.map(|segment| {
+                // A partition that is deleted or closed waits for it.
+                segment.naming = true;
+                segment.base
+            })
         };
-        let Some(unnamed) = unnamed.filter(|_| self.journal.is_ready()) else { return };
+        let Some(unnamed) = unnamed else { return };
         let partition = Rc::clone(self);
         host::spawn_detached(async move {
-            match partition.create_segment(unnamed).await {
-                Ok(()) => partition.progress.notify_all(),
-                // A sync that has failed is never tried again; for want of room the first flush tries again.
-                Err(failure) => partition.housekeeping_failed(&failure),
+            let named = partition.create_segment(unnamed).await;
+            if let Some(segment) = partition.state.borrow_mut().tail_of(unnamed) {
+                segment.naming = false;
             }
+            // A sync that has failed is never tried again; for want of room the first flush tries again.
+            named.unwrap_or_else(|failure| partition.housekeeping_failed(&failure));
+            partition.progress.notify_all();
         });
     }
 
