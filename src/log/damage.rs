@@ -14,6 +14,8 @@
 //! zeros. So at least one sector of a torn batch holds nothing but zeros, as far as it lies in the batch. A batch
 //! of which every sector was written and that is none was damaged later.
 
+use std::ops::Range;
+
 use super::recovery::PrefixEnd;
 use crate::ids::{FilePosition, Offset};
 use crate::limits::BATCH_HEADER_BYTES;
@@ -80,17 +82,17 @@ struct ZeroSectors {
     at: u64,
     /// Bytes seen of the sector of `at`, while all are zeros.
     zeros: Option<u64>,
-    /// Where the first such sector ends.
-    first_end: Option<u64>,
+    /// The zeros of the first such sector, as far as they were seen.
+    first: Option<Range<u64>>,
 }
 
 impl ZeroSectors {
     fn new(at: u64) -> ZeroSectors {
-        ZeroSectors { at, zeros: Some(0), first_end: None }
+        ZeroSectors { at, zeros: Some(0), first: None }
     }
 
     fn feed(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && self.first_end.is_none() {
+        while !bytes.is_empty() && self.first.is_none() {
             let left = SECTOR_BYTES - self.at % SECTOR_BYTES;
             let piece = bytes.len().min(usize::try_from(left).expect("a sector is short"));
             let (now, rest) = bytes.split_at(piece);
@@ -99,8 +101,8 @@ impl ZeroSectors {
             self.at += piece as u64;
             bytes = rest;
             if self.at.is_multiple_of(SECTOR_BYTES) {
-                let tells = self.zeros.is_some_and(|zeros| zeros >= ZEROS_THAT_TELL);
-                self.first_end = tells.then_some(self.at);
+                let telling = self.zeros.filter(|&zeros| zeros >= ZEROS_THAT_TELL);
+                self.first = telling.map(|zeros| self.at - zeros..self.at);
                 self.zeros = Some(0);
             }
         }
@@ -208,7 +210,9 @@ impl DamageSearch {
     #[must_use]
     pub fn looks_torn(&self) -> bool {
         let Some(found) = self.found else { return true };
-        self.zero_sectors.first_end.is_some_and(|end| end <= found.position.0)
+        // The first bytes of the batch that was found may be zeros of that sector, too.
+        let zeros_before = |zeros: &Range<u64>| zeros.end.min(found.position.0).saturating_sub(zeros.start);
+        self.zero_sectors.first.as_ref().is_some_and(|zeros| zeros_before(zeros) >= ZEROS_THAT_TELL)
     }
 
     /// Feeds the running CRCs with the bytes at `from`.

@@ -126,6 +126,9 @@ fn a_sector_of_zeros_is_the_sign_of_a_torn_write() {
     assert!(!torn(&gap(2_000, 1_536..2_000), 0), "the later batch was written in that sector");
     assert!(torn(&gap(2_000, 0..12), 500), "the rest of the sector in which the prefix ends");
     assert!(!torn(&gap(2_000, 0..7), 505), "a base offset begins with zeros");
+    assert!(torn(&gap(468, 0..468), 43), "the later batch begins with the last byte of that sector, a zero");
+    assert!(!torn(&gap(468, 0..467), 43), "not all of what is before it was left out");
+    assert!(!torn(&gap(512, 508..512), 1_020), "those zeros may be of the batch before");
 }
 
 #[test]
