@@ -83,26 +83,28 @@ struct OnDisk {
     found: Found,
 }
 
-/// Every partition on disk. None is there twice; topics of one name that were made one after the other are two.
+/// Every partition on disk. None that says its topic is there twice; topics of one name that were made one after the
+/// other are two.
 async fn scan(dirs: &LogDirs) -> Vec<OnDisk> {
     let mut all = Vec::new();
-    let mut seen = BTreeMap::new();
     for (index, dir) in dirs.all().iter().enumerate().filter(|(_, dir)| !dir.is_offline()) {
         let found = scan_dir(dirs, dir).await.unwrap_or_else(|error| {
             lose(dirs, dir, error);
             Vec::new()
         });
-        for (topic_id, found) in found {
-            if let Some(other) = seen.insert((found.partition.clone(), topic_id), dir) {
-                let (one, two) = (other.path().display(), dir.path().display());
-                let name = &found.partition;
-                give_up(&format!("log.dirs: {name} is both in {one} and in {two}; move one of them away"));
-            }
-            all.push(OnDisk { dir: index, topic_id, found });
-        }
+        all.extend(found.into_iter().map(|(topic_id, found)| OnDisk { dir: index, topic_id, found }));
     }
     if let Some(Err(error)) = dirs.for_topics().iter().map(|dir| dir.check()).max_by_key(Result::is_ok) {
         give_up(&format!("log.dirs: no directory can be used: {error}"));
+    }
+    let mut seen = BTreeMap::new();
+    for OnDisk { dir, topic_id, found } in &all {
+        let Some(topic_id) = topic_id else { continue };
+        if let Some(other) = seen.insert((&found.partition, topic_id), dir) {
+            let path_of = |dir: usize| dirs.all()[dir].path().display();
+            let (name, one, two) = (&found.partition, path_of(*other), path_of(*dir));
+            give_up(&format!("log.dirs: {name} is both in {one} and in {two}; move one of them away"));
+        }
     }
     all
 }
@@ -139,14 +141,27 @@ struct Known<'a> {
     topics: &'a TopicsImage,
     /// What is on disk under its own id.
     sure: BTreeSet<TopicIdPartition>,
+    /// What is on disk without one, with its directory: of several that which the metadata means, else the first.
+    nameless: BTreeMap<TopicPartition, usize>,
 }
 
 impl<'a> Known<'a> {
-    fn new(topics: &'a TopicsImage, on_disk: &[OnDisk]) -> Self {
+    fn new(dirs: &LogDirs, topics: &'a TopicsImage, on_disk: &[OnDisk]) -> Self {
         let id = |it: &OnDisk| {
             Some(TopicIdPartition { topic_id: it.topic_id?, partition: it.found.partition.partition })
         };
-        Self { topics, sure: on_disk.iter().filter_map(id).collect() }
+        let mut nameless = BTreeMap::new();
+        for it in on_disk.iter().filter(|it| it.topic_id.is_none()) {
+            let name = &it.found.partition;
+            let image = topics.by_name(&name.topic).and_then(|topic| topic.partition(name.partition));
+            let dir_id = dirs.all()[it.dir].id();
+            if image.zip(dir_id).is_some_and(|(image, dir)| image.directories.contains(&dir)) {
+                nameless.insert(name.clone(), it.dir);
+            } else {
+                nameless.entry(name.clone()).or_insert(it.dir);
+            }
+        }
+        Self { topics, sure: on_disk.iter().filter_map(id).collect(), nameless }
     }
 
     /// The partition of the metadata that this is; `None` for a stray. One without an id is the partition of its name
@@ -158,7 +173,7 @@ impl<'a> Known<'a> {
         let id = TopicIdPartition { topic_id: topic.id, partition: name.partition };
         let is_it = match on_disk.topic_id {
             Some(topic_id) => topic_id == topic.id,
-            None => !self.sure.contains(&id),
+            None => !self.sure.contains(&id) && self.nameless.get(name) == Some(&on_disk.dir),
         };
         is_it.then_some(id)
     }
@@ -171,7 +186,7 @@ async fn without_strays(
     topics: &TopicsImage,
     on_disk: Vec<OnDisk>,
 ) -> Vec<(TopicIdPartition, usize, Found)> {
-    let known = Known::new(topics, &on_disk);
+    let known = Known::new(dirs, topics, &on_disk);
     let mut left = Vec::with_capacity(on_disk.len());
     for on_disk in on_disk {
         match known.id_of(&on_disk) {
@@ -237,7 +252,7 @@ fn refuse_without_metadata(dirs: &LogDirs, on_disk: &[OnDisk], path: &Path) {
 
 /// The id of the directory in which each partition of the metadata is.
 fn places(dirs: &LogDirs, topics: &TopicsImage, on_disk: &[OnDisk]) -> BTreeMap<TopicPartition, Uuid> {
-    let known = Known::new(topics, on_disk);
+    let known = Known::new(dirs, topics, on_disk);
     let place = |it: &OnDisk| Some((it.found.partition.clone(), dirs.for_topics().get(it.dir)?.id()?));
     on_disk.iter().filter(|it| known.id_of(it).is_some()).filter_map(place).collect()
 }

@@ -105,8 +105,7 @@ impl LogDir {
     /// # Errors
     /// When it cannot be read or renamed.
     pub async fn put_aside(&self, partition: &TopicPartition) -> Result<(), DiskError> {
-        let files = patient::read_dir(&self.path.join(partition.to_string())).await?;
-        if !files.iter().any(|file| SegmentFile::parse(&file.name.to_string_lossy()).is_some()) {
+        if !self.has_segments(partition).await? {
             return self.remove_stray(partition).await;
         }
         self.forget(partition);
@@ -118,6 +117,15 @@ impl LogDir {
             to.display()
         );
         Ok(())
+    }
+
+    /// Whether anything was ever written to a partition that is here.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn has_segments(&self, partition: &TopicPartition) -> Result<bool, DiskError> {
+        let files = patient::read_dir(&self.path.join(partition.to_string())).await?;
+        Ok(files.iter().any(|file| SegmentFile::parse(&file.name.to_string_lossy()).is_some()))
     }
 
     /// The path of a partition and the one that it gets for its next stage.
