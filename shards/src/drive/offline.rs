@@ -80,11 +80,17 @@ impl Shard {
     /// A partition that is asked for.
     ///
     /// # Errors
-    /// `KAFKA_STORAGE_ERROR` when it is offline; `UNKNOWN_TOPIC_OR_PARTITION` when this shard has no such partition.
+    /// `KAFKA_STORAGE_ERROR` when it is offline; `NOT_LEADER_OR_FOLLOWER` while it is being made, as Kafka answers
+    /// for what its metadata knows and it does not have; `UNKNOWN_TOPIC_OR_PARTITION` when its topic is gone.
     pub(super) fn find(&self, id: TopicIdPartition) -> Result<Rc<Hosted>, ErrorCode> {
-        self.hosted(id).ok_or_else(|| match self.offline.contains(id) {
-            true => ErrorCode::KafkaStorageError,
-            false => ErrorCode::UnknownTopicOrPartition,
+        self.hosted(id).ok_or_else(|| {
+            if self.offline.contains(id) {
+                ErrorCode::KafkaStorageError
+            } else if self.image().topics.partition(id).is_some() {
+                ErrorCode::NotLeaderOrFollower
+            } else {
+                ErrorCode::UnknownTopicOrPartition
+            }
         })
     }
 }
