@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use ottla::errors::ErrorCode;
 
-use super::partition::{Partition, View};
+use super::partition::{Partition, Sent, View};
 use super::{Invariant, Verdict, Violation, ensure};
 use crate::client::{FoundOffset, OffsetQuery, Outcome, Unknown};
 use crate::history::{Action, Answer, SeenRecords};
-use crate::records::{BatchSpec, RecordSpec, Sighting};
+use crate::records::{BatchSpec, RecordSpec, Sequenced, Sighting};
 
 impl Partition {
     /// Judges the end of an operation that began at `view`.
@@ -84,15 +84,25 @@ impl Partition {
         let Some(producer) = batch.producer else {
             return Err(Violation::new(Invariant::SequenceRefused, "a plain batch has no sequence"));
         };
-        let same = |other: &BatchSpec| {
-            other.producer.is_some_and(|it| {
-                (it.producer_id, it.epoch) == (producer.producer_id, producer.epoch)
-                    && it.sequence < producer.sequence
-            })
+        let sequence_of = |sent: &Sent| {
+            let same = |it: &Sequenced| (it.producer_id, it.epoch) == (producer.producer_id, producer.epoch);
+            sent.spec.producer.filter(same).map(|it| it.sequence)
         };
-        let all_before =
-            self.sent.values().filter(|sent| same(&sent.spec)).all(|sent| sent.acknowledged.is_some());
-        let excused = self.rules.expires || self.crashes > 0 || self.start_ceiling > 0 || self.is_stale(view);
+        let is_before = |sent: &&Sent| sequence_of(sent).is_some_and(|sequence| sequence < producer.sequence);
+        let all_before = self.sent.values().filter(is_before).all(|sent| sent.acknowledged.is_some());
+        // As with Kafka, the broker takes any number for the first of a producer that it does not know: where the
+        // first batch failed, a later one that was sent with it came before its second attempt.
+        let is_first = !self.sent.values().any(|sent| is_before(&sent));
+        let may_lie_there = |sent: &Sent| sent.attempts > sent.refused;
+        let is_after = |sent: &Sent| sequence_of(sent).is_some_and(|sequence| sequence > producer.sequence);
+        let is_overtaken = is_first
+            && self.sent.get(&batch.id).is_some_and(|sent| sent.attempts > 1)
+            && self.sent.values().any(|sent| is_after(sent) && may_lie_there(sent));
+        let excused = self.rules.expires
+            || self.crashes > 0
+            || self.start_ceiling > 0
+            || is_overtaken
+            || self.is_stale(view);
         ensure(!all_before || excused || self.damaged, Invariant::SequenceRefused, || {
             format!("batch {} of {producer:?}; everything before is acknowledged", batch.id.0)
         })

@@ -388,8 +388,9 @@ impl Checker {
             Outcome::Ok(_) | Outcome::NotSent | Outcome::Unknown(_) | Outcome::Garbled(_) => return Ok(()),
         };
         let crossed_boots = open.boot != self.boot();
-        let topic_is_sure =
-            open.existed && open.action.topic().is_some_and(|topic| self.topics.surely_exists(topic));
+        // The broker may still be about to make the partitions of one whose creation nobody has heard of.
+        let is_sure = |topic| self.topics.surely_exists(topic) && self.topics.is_acknowledged(topic);
+        let topic_is_sure = open.existed && open.action.topic().is_some_and(is_sure);
         match code {
             ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => {
                 // A partition that could not be opened is not there until the next start.

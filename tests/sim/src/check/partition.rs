@@ -328,11 +328,25 @@ impl Partition {
     }
 
     /// Whether the batch of the same producer with that sequence number was refused: as with Kafka, the broker takes
-    /// any number for the first of a producer that it does not know.
+    /// any number for the first of a producer that it does not know, and refuses what was sent before that.
     fn was_refused(&self, spec: &BatchSpec, sequence: i32) -> bool {
         let wanted = spec.producer.map(|producer| Sequenced { sequence, ..producer });
         let mut sent = self.sent.values();
-        sent.any(|sent| sent.spec.producer == wanted && sent.attempts == sent.refused)
+        let is_refused = |sent: &Sent| sent.attempts == sent.refused || sequence == 0 && sent.refused > 0;
+        sent.any(|sent| sent.spec.producer == wanted && is_refused(sent))
+    }
+
+    /// Whether the batches of the same producer from sequence number `next` to this one lay in the log and went with
+    /// its cleaning before anybody saw them: their fate is unknown, and `offsets` before this one are free for them.
+    fn may_be_cleaned(&self, spec: &BatchSpec, next: i32, offsets: i64) -> bool {
+        let this = spec.producer.expect("it has a sequence");
+        let missing = i64::from(this.sequence - next);
+        let first = Sequenced { sequence: next, ..this };
+        let is_it = |sent: &Sent| {
+            let is_of_unknown_fate = sent.acknowledged.is_none() && sent.attempts > sent.refused;
+            sent.spec.producer == Some(first) && is_of_unknown_fate && sent.bases.is_empty()
+        };
+        !self.rules.dense && (1..=offsets).contains(&missing) && self.sent.values().any(is_it)
     }
 
     /// Checks what can be said when everything has been read: idempotent producers left no hole.
@@ -347,7 +361,10 @@ impl Partition {
                 let spec = &self.sent[&located.batch].spec;
                 let sequence = spec.producer.expect("it has a sequence").sequence;
                 // What was below the start may never have been seen.
-                let excused = before < self.start_ceiling || self.crashes > 0 || self.was_refused(spec, next);
+                let excused = before < self.start_ceiling
+                    || self.crashes > 0
+                    || self.was_refused(spec, next)
+                    || self.may_be_cleaned(spec, next, *base - before);
                 ensure(sequence == next || excused, Invariant::SequenceGap, || {
                     format!("sequence {sequence} of {:?} at {base}, where {next} is next", spec.producer)
                 })?;

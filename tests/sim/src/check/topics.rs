@@ -104,6 +104,12 @@ impl Topics {
         self.life(id).map(|life| &life.topic)
     }
 
+    /// Whether the reply to the topic's creation has come.
+    #[must_use]
+    pub fn is_acknowledged(&self, id: Uuid) -> bool {
+        self.life(id).is_some_and(|life| life.is_acknowledged)
+    }
+
     /// Whether the topic exists, whatever is still under way.
     #[must_use]
     pub fn surely_exists(&self, id: Uuid) -> bool {

@@ -276,6 +276,27 @@ fn holes_in_a_producers_sequence() {
     tale.ack(place, &sequenced(3, 2, 4), 2);
     tale.breaks(Invariant::SequenceGap);
 
+    // Cleaned away before anybody saw it, where there is room for it.
+    for (configs, room, fine) in [(&[("cleanup.policy", "compact")][..], 2, true), (&[], 2, false)] {
+        let (mut tale, place) = Tale::with_topic(configs);
+        tale.ack(place, &sequenced(1, 2, 0), 0);
+        tale.run(Action::Produce(place, sequenced(2, 2, 2)), LOST);
+        tale.ack(place, &sequenced(3, 2, 4), 2 + room);
+        if fine { tale.holds() } else { tale.breaks(Invariant::SequenceGap) }
+    }
+
+    // The first of a producer may come too late behind one that was sent with it, when it failed once.
+    for (first, fine) in [(LOST, true), (Outcome::Ok(Answer::Appended(0)), false)] {
+        let (mut tale, place) = Tale::with_topic(&[]);
+        let (one, two) = (sequenced(1, 2, 0), sequenced(2, 2, 2));
+        let second = if fine { 0 } else { 2 };
+        tale.run(Action::Produce(place, Rc::clone(&one)), first);
+        tale.run(Action::Produce(place, Rc::clone(&two)), Outcome::Ok(Answer::Appended(second)));
+        let again = if fine { one } else { sequenced(3, 2, 4) };
+        tale.refused(Action::Produce(place, again), ErrorCode::OutOfOrderSequenceNumber);
+        if fine { tale.holds() } else { tale.breaks(Invariant::SequenceRefused) }
+    }
+
     // Refused although everything before was acknowledged; not so while something before is unknown.
     for (before, fine) in [(Outcome::Ok(Answer::Appended(0)), false), (LOST, true)] {
         let (mut tale, place) = Tale::with_topic(&[]);
