@@ -18,6 +18,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use ottla::ids::ShardId;
 
 use super::driver::{self, Driver};
+use super::punctual::be_punctual;
 use super::timer::now;
 use crate::host::types::{Queue, ShardSpec, ShardStats};
 
@@ -104,13 +105,6 @@ fn single_cpu(cpu: usize) -> io::Result<libc::cpu_set_t> {
     // SAFETY: the number is below CPU_SETSIZE.
     unsafe { libc::CPU_SET(cpu, &mut set) };
     Ok(set)
-}
-
-/// Sleeps of this thread may end so many nanoseconds late; the kernel's default is 50,000.
-fn set_timer_slack() {
-    const SLACK_NANOS: libc::c_ulong = 5_000;
-    // SAFETY: the call takes a number and changes this thread alone. Its failure costs some punctuality.
-    let _ = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK_NANOS) };
 }
 
 /// Registers the process for the kernel's barrier that glommio uses. Done while the process has one thread it costs
@@ -204,7 +198,7 @@ where
 
 fn pin_shard(spec: ShardSpec) -> Result<(), StartError> {
     let ShardSpec { shard, cpu } = spec;
-    set_timer_slack();
+    be_punctual();
     let Some(cpu) = cpu else { return Ok(()) };
     let pinned = single_cpu(cpu).and_then(|set| pin_thread(&set));
     pinned.map_err(|error| StartError::Pin { shard, cpu, available: available_cpus(), error })

@@ -15,6 +15,7 @@ mod listener;
 mod op;
 mod probe;
 mod process;
+mod punctual;
 mod ring;
 mod sendfile;
 mod signal;
