@@ -127,7 +127,7 @@ async fn sync_names(op: Op, path: &Path) -> io::Result<()> {
     let what = move || format!("{op:?} {name}");
     let at = path.clone();
     begin(cost(op, &at), what, move |node, fate| match (fate, op) {
-        (Fate::IsCut, _) => Ok(()),
+        (Fate::IsCut | Fate::Unheard, _) => Ok(()),
         (Fate::Completes, Op::SyncDir) => node.disk.borrow_mut().sync_dir(&path),
         (Fate::Completes, _) => node.disk.borrow_mut().sync_file_system(&path),
     })

@@ -23,6 +23,9 @@ use super::process::{Node, Process, ProcessId};
 pub(super) enum Fate {
     /// As the caller asked.
     Completes,
+    /// As the caller asked, after the end of its process: nobody hears how. A sync may as well not take place then,
+    /// and does not: one that failed would be a failure that nobody heard of, which the kernel tells the next who asks.
+    Unheard,
     /// It takes place, but its caller is gone before it ended.
     IsCut,
 }
@@ -151,7 +154,8 @@ pub(super) fn complete(engine: &Rc<Engine>, number: u64) {
     let operation = engine.operations.borrow_mut().remove(&number);
     let Some(operation) = operation else { return };
     let on = engine.on(Some(&operation.shard));
-    (operation.run)(engine, Fate::Completes);
+    let is_heard = engine.process(operation.process).is_alive();
+    (operation.run)(engine, if is_heard { Fate::Completes } else { Fate::Unheard });
     drop(on);
 }
 

@@ -260,7 +260,7 @@ impl File {
         let what = move || format!("sync data of {}", text());
         begin(self.cost(Op::SyncData, 0), what, move |node, fate| match fate {
             Fate::Completes => node.disk.borrow_mut().sync_data(file),
-            Fate::IsCut => Ok(()),
+            Fate::IsCut | Fate::Unheard => Ok(()),
         })
         .await
     }
@@ -271,7 +271,7 @@ impl File {
         let what = move || format!("sync all of {}", text());
         begin(self.cost(Op::SyncAll, 0), what, move |node, fate| match fate {
             Fate::Completes => node.disk.borrow_mut().sync_all(file),
-            Fate::IsCut => Ok(()),
+            Fate::IsCut | Fate::Unheard => Ok(()),
         })
         .await
     }
@@ -330,7 +330,7 @@ fn write(
     engine().mark(42, u64::from(crc32c::crc32c(bytes)));
     let mut disk = node.disk.borrow_mut();
     match fate {
-        Fate::Completes => disk.write(file, position, bytes, durability),
+        Fate::Completes | Fate::Unheard => disk.write(file, position, bytes, durability),
         Fate::IsCut => {
             let sectors = bytes.len().div_ceil(512);
             let kept = engine().draw(|random| random.between(0, sectors as u64 * 2));

@@ -188,6 +188,7 @@ impl Scenario {
         let (dir, left) = (self.any_dir(), self.random.log_within(1..1 << 20));
         self.happened(Happening::DisksFail);
         self.has_full_disk = true;
+        self.has_begun_full |= self.world.now() < self.starting_until;
         self.world.with_disk(self.node, |disk| disk.fill_up(&dir, left));
     }
 

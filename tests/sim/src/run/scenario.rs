@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ottla::time::Monotonic;
 use ottla_shards::host::sim::{CrashModel, NodeId, ProcessId, ProcessState, World};
 
 use super::RunOptions;
@@ -21,6 +22,8 @@ const PORT: u16 = 9092;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a broker that nothing hinders may take until the topics of the plan are made, under load.
 const FOUNDING: Duration = Duration::from_secs(3);
+/// How long a broker that was started counts as one that may not have its directories yet.
+const STARTING: Duration = Duration::from_secs(1);
 /// How long a broker that nothing hinders may take to stop, and the actors to come to an end.
 const ENDING: Duration = Duration::from_secs(120);
 /// How long the reckoning may take: longer than its own patience, which says more.
@@ -41,6 +44,10 @@ pub(super) struct Scenario {
     pub has_broken_disk: bool,
     /// A device may be full.
     pub has_full_disk: bool,
+    /// A device was full while the running broker started: the directory may be offline until the next start.
+    pub has_begun_full: bool,
+    /// How long the running broker counts as starting.
+    pub starting_until: Monotonic,
     is_traced: bool,
     settings: BTreeMap<String, String>,
     broker: Option<ProcessId>,
@@ -77,6 +84,8 @@ impl Scenario {
             dirs,
             has_broken_disk: false,
             has_full_disk: false,
+            has_begun_full: false,
+            starting_until: Monotonic::ZERO,
             is_traced: options.trace,
             settings,
             broker: None,
@@ -120,7 +129,7 @@ impl Scenario {
     /// After the load: everything heals, the actors end, and what exists for sure is looked at.
     fn reckon(&mut self) {
         self.heal();
-        if self.has_broken_disk || self.random.one_in(3) {
+        if self.has_broken_disk || self.has_begun_full || self.random.one_in(3) {
             self.end_somehow();
         }
         self.tend();
@@ -234,10 +243,11 @@ impl Scenario {
             self.world.power_cut(self.node, model);
             self.happened(Happening::PowerCut);
         }
-        (self.has_broken_disk, self.has_full_disk) = (false, stays_full);
+        (self.has_broken_disk, self.has_full_disk, self.has_begun_full) = (false, stays_full, stays_full);
         self.happened(if self.has_full_disk { Happening::DisksFail } else { Happening::DisksHeal });
         self.happened(Happening::Started);
         let shards = u16::try_from(self.random.within(1..4)).expect("few");
+        self.starting_until = self.world.now().after(STARTING);
         self.broker = Some(self.world.start_broker(self.node, shards, self.settings.clone()));
     }
 
