@@ -319,9 +319,9 @@ impl Connection {
         let Some(Piece::File { fd, position, bytes, readable_end }) = next else { return Ok(()) };
         let sent = position..position + u64::from(bytes);
         self.stream.send_file(&fd, position, u64::from(bytes)).await?;
-        let ahead = self.readers.borrow_mut().sent(fd.identity(), sent, readable_end);
-        if let Some(ahead) = ahead {
-            host::prefetch(&fd, ahead).await;
+        let end = sent.end;
+        if self.readers.borrow_mut().sent(fd.identity(), sent) {
+            host::read_ahead(&fd, end, readable_end);
         }
         let mut sending = self.sending.borrow_mut();
         let before = sending.memory();

@@ -27,6 +27,7 @@ use ottla::ids::ShardId;
 use ottla::time::Monotonic;
 
 use super::bell::{Listener, ShardWake};
+use super::cold::ColdReads;
 use super::op::Hold;
 use super::ring::{Ring, new_eventfd};
 use super::timer::{Timers, now};
@@ -70,6 +71,7 @@ pub(super) struct Driver {
     /// Waiters for the pool of blocking threads, woken together.
     pub(super) blocking: super::blocking::Waiters,
     pub(super) slots: Slots,
+    pub(super) cold: ColdReads,
     spin: Spin,
     probe: Probe,
     listeners: RefCell<Vec<Weak<Listener>>>,
@@ -98,6 +100,7 @@ impl Driver {
             background,
             blocking: super::blocking::Waiters::default(),
             slots: Slots::default(),
+            cold: ColdReads::default(),
             spin: Spin::new(spins),
             probe: Probe::default(),
             listeners: RefCell::default(),

@@ -6,12 +6,13 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use io_uring::{opcode, types};
 use ottla::limits::BLOCK_BYTES;
 
 use super::blocking::spawn_blocking;
+use super::cold::note_synced_write;
 use super::driver;
 use super::op::{Hold, Op, WriteJob};
 use crate::host::buffer::{AlignedBuf, WriteSlice};
@@ -20,15 +21,38 @@ use crate::host::types::{Durability, OpenHow};
 /// Slices that one system call takes (`IOV_MAX`); longer lists are written in several.
 const SLICES_MAX: usize = 1024;
 
+/// An open file, and the same past the page cache once that was needed.
+#[derive(Debug)]
+pub(super) struct Descriptor {
+    fd: OwnedFd,
+    twin: OnceLock<Option<OwnedFd>>,
+}
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
 /// A descriptor that may cross shards; the file closes with its last owner.
 #[derive(Clone, Debug)]
-pub struct SharedFd(Arc<OwnedFd>);
+pub struct SharedFd(Arc<Descriptor>);
 
 impl SharedFd {
     /// The same for all clones, and another for every other file that is open at the time.
     #[must_use]
     pub fn identity(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
+    }
+
+    /// The descriptor for direct reads; `None` where it cannot be opened.
+    pub(super) fn twin(&self) -> &OnceLock<Option<OwnedFd>> {
+        &self.0.twin
+    }
+
+    /// What a read into `buf` keeps alive.
+    pub(super) fn hold_read(&self, buf: AlignedBuf) -> Hold {
+        Hold::Read(Arc::clone(&self.0), buf)
     }
 }
 
@@ -46,7 +70,7 @@ const _: () = assert!(READ_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 /// An open file of this shard; clones share it, and it closes with the last of them and of its [`SharedFd`]s.
 #[derive(Clone, Debug)]
 pub struct File {
-    fd: Arc<OwnedFd>,
+    fd: Arc<Descriptor>,
     direct: bool,
     _local: std::marker::PhantomData<Rc<()>>,
 }
@@ -85,7 +109,7 @@ impl File {
         let (fd, _) = Op::begin(entry, Hold::Opening(path)).result().await?;
         // SAFETY: the kernel has just made this descriptor for us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) };
-        Ok(File::from_fd(Arc::new(fd), how.direct))
+        Ok(File::from_fd(Arc::new(Descriptor { fd, twin: OnceLock::new() }), how.direct))
     }
 
     /// A file of this shard from a descriptor that another shard opened.
@@ -98,7 +122,7 @@ impl File {
         Ok(File::from_fd(fd.0, flags & libc::O_DIRECT != 0))
     }
 
-    fn from_fd(fd: Arc<OwnedFd>, direct: bool) -> File {
+    fn from_fd(fd: Arc<Descriptor>, direct: bool) -> File {
         File { fd, direct, _local: std::marker::PhantomData }
     }
 
@@ -193,7 +217,10 @@ impl File {
         let count = u32::try_from(job.iovecs.len()).expect("at most IOV_MAX");
         let flags = match durability {
             Durability::None => 0,
-            Durability::DataSync => libc::RWF_DSYNC,
+            Durability::DataSync => {
+                note_synced_write();
+                libc::RWF_DSYNC
+            }
         };
         let entry = opcode::Writev::new(self.target(), job.iovecs.as_ptr(), count)
             .offset(position)

@@ -7,6 +7,7 @@
 mod address;
 mod bell;
 mod blocking;
+mod cold;
 mod dir;
 mod driver;
 mod executor;
@@ -21,12 +22,14 @@ mod sendfile;
 mod signal;
 mod socket;
 mod timer;
+mod touched;
 
 #[cfg(test)]
 mod tests;
 
 pub use bell::{Bell, Doorbell};
 pub use blocking::spawn_blocking;
+pub use cold::read_ahead;
 pub use dir::{
     canonicalize, create_dir, create_dir_all, disk_space, exists, indirect_file_system, read_dir,
     remove_dir_all, remove_file, rename, sync_dir, sync_file_system,
@@ -39,7 +42,6 @@ pub use file::{File, SharedFd, hold_until_the_end, release_held};
 pub use listener::Listener;
 pub use probe::{ProbeError, probe, raise_descriptor_limit, refuse_huge_pages};
 pub use process::{exit_start, host_name, say};
-pub use sendfile::prefetch;
 pub use signal::{catch_signals, stop_signal};
 pub use socket::{Ready, Stream, StreamSeed};
 pub use timer::{Sleep, Timeout, now, random_bytes, random_u64, sleep, sleep_until, timeout, wall_ms};

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use io_uring::squeue;
 
 use super::driver::{self, Driver};
+use super::file::Descriptor;
 use crate::host::buffer::{AlignedBuf, WriteSlice};
 
 /// What an operation points to: owned by the operation until its completion. The fields are for the kernel; those
@@ -24,10 +25,10 @@ pub(super) enum Hold {
     Opening(CString),
     Paths(CString, CString),
     File(Rc<OwnedFd>),
-    Shared(Arc<OwnedFd>),
-    Read(Arc<OwnedFd>, AlignedBuf),
-    Write(Arc<OwnedFd>, Box<WriteJob>),
-    Stat(Arc<OwnedFd>, Box<libc::statx>),
+    Shared(Arc<Descriptor>),
+    Read(Arc<Descriptor>, AlignedBuf),
+    Write(Arc<Descriptor>, Box<WriteJob>),
+    Stat(Arc<Descriptor>, Box<libc::statx>),
 }
 
 impl Hold {

@@ -91,8 +91,8 @@ pub fn release_held() -> io::Result<()> {
     Ok(())
 }
 
-/// Asks for a range of a file to be brought nearer. A simulated machine has no cold pages: nothing is to be seen.
-pub async fn prefetch(_fd: &SharedFd, _range: std::ops::Range<u64>) {}
+/// Asks for what follows `at` before somebody reads it. A simulated machine has no cold pages: nothing is to be seen.
+pub fn read_ahead(_fd: &SharedFd, _at: u64, _end: u64) {}
 
 impl SharedFd {
     /// The same for all clones, and another for every other file that is open at the time.

@@ -53,7 +53,7 @@ pub use self::{
         JoinHandle, StartError, run_local, run_shards, shard_id, shard_slot, shard_stats, spawn,
         spawn_detached, spawn_in, yield_now,
     },
-    file::{File, SharedFd, hold_until_the_end, prefetch, release_held},
+    file::{File, SharedFd, hold_until_the_end, read_ahead, release_held},
     listener::Listener,
     network::{ConnectionInfo, NetworkFaults},
     process::{

@@ -1,0 +1,405 @@
+//! Old bytes of files: from the disk into buffers of this shard, past the page cache.
+//!
+//! Pages that are new to the cache cost more than the copy that they save, and the reader of old records leaves as
+//! many behind as it reads, at the cost of everybody else's. So what is not in the page cache is read directly, in
+//! pieces, and sent from memory; who goes on reading gets the next piece read meanwhile.
+//!
+//! What another reader has had a moment ago goes through the page cache ([`touched`](super::touched)), and is there for
+//! whoever comes third.
+//!
+//! A shard has one such read on its way at a time: it keeps a disk as busy as more would, and a synced write that comes
+//! in between waits for one read at most. While there are synced writes the reads are short; otherwise they are large,
+//! which costs less. Files that cannot be read directly, and those of which the kernel does not tell what the page
+//! cache has, are read through the cache.
+//!
+//! What must hold: buffers of readers that do not take what they asked for go to others; a piece that nobody came for
+//! is forgotten within [`AHEAD_KEPT`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::CString;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use io_uring::{opcode, types};
+use ottla::limits::BLOCK_BYTES;
+use ottla::time::Monotonic;
+
+use super::driver;
+use super::executor::spawn_detached;
+use super::file::{File, SharedFd, checked};
+use super::op::{Hold, Op};
+use super::sendfile::{Residency, residency};
+use super::timer::{now, sleep};
+use super::touched::Touched;
+use crate::host::buffer::AlignedBuf;
+use crate::host::sync::{OneReceiver, Permit, Semaphore, oneshot};
+
+/// Bytes that are read at a time.
+const PIECE_BYTES_MAX: u64 = 1 << 20;
+/// Bytes that are read at a time beside synced writes.
+const PIECE_BYTES_BESIDE_WRITES: u64 = 256 << 10;
+/// How long after a synced write another one is expected.
+const WRITES_GO_ON: Duration = Duration::from_secs(1);
+/// Bytes of pieces that a shard has in memory at a time.
+const ROOM_BYTES: usize = 4 << 20;
+/// Bytes of those that may be read before somebody asks.
+const AHEAD_BYTES_MAX: usize = ROOM_BYTES / 2;
+/// How long a piece waits for its reader.
+const AHEAD_KEPT: Duration = Duration::from_secs(1);
+
+/// When a shard of this process last began a synced write, in nanoseconds of [`now`].
+static LAST_SYNCED_WRITE: AtomicU64 = AtomicU64::new(0);
+
+/// A synced write begins.
+pub(super) fn note_synced_write() {
+    LAST_SYNCED_WRITE.store(now().0, Ordering::Relaxed);
+}
+
+fn piece_bytes() -> u64 {
+    let last = Monotonic(LAST_SYNCED_WRITE.load(Ordering::Relaxed));
+    if last != Monotonic::ZERO && now() < last.after(WRITES_GO_ON) {
+        PIECE_BYTES_BESIDE_WRITES
+    } else {
+        PIECE_BYTES_MAX
+    }
+}
+
+/// A shard's reads of old bytes.
+pub(super) struct ColdReads {
+    turn: Rc<Semaphore>,
+    room: Rc<Semaphore>,
+    ahead: RefCell<VecDeque<Ahead>>,
+    next_number: Cell<u64>,
+    /// By device whether the kernel tells what the page cache has of its files: an overlay reports an empty cache.
+    tells: RefCell<BTreeMap<u64, bool>>,
+    touched: RefCell<Touched>,
+}
+
+impl Default for ColdReads {
+    fn default() -> ColdReads {
+        ColdReads {
+            turn: Semaphore::new(1),
+            room: Semaphore::new(ROOM_BYTES),
+            ahead: RefCell::default(),
+            next_number: Cell::new(0),
+            tells: RefCell::default(),
+            touched: RefCell::default(),
+        }
+    }
+}
+
+/// A piece that is read before its reader asks for it.
+struct Ahead {
+    number: u64,
+    file: usize,
+    range: Range<u64>,
+    piece: OneReceiver<io::Result<Piece>>,
+}
+
+/// Bytes of a file in memory.
+pub(super) struct Piece {
+    start: u64,
+    bytes: AlignedBuf,
+    _room: Permit,
+}
+
+impl Piece {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// What it has from `at` on and before `end`.
+    pub(super) fn from(&self, at: u64, end: u64) -> &[u8] {
+        let place = |offset: u64| {
+            usize::try_from(offset.saturating_sub(self.start))
+                .map_or(self.bytes.len(), |at| at.min(self.bytes.len()))
+        };
+        &self.bytes[place(at)..place(end)]
+    }
+}
+
+/// Reads the piece that has byte `at`, of which `end` is the last that is wanted, or takes the one that was read ahead.
+/// While the caller sends it the one behind it is read.
+pub(super) async fn piece_at(fd: &SharedFd, at: u64, end: u64) -> io::Result<Piece> {
+    let driver = driver::current();
+    let cold = &driver.cold;
+    let known = cold.take_ahead(fd, at);
+    let piece = match known {
+        Some(piece) => piece.await.ok().and_then(Result::ok).filter(|piece| !piece.from(at, end).is_empty()),
+        None => None,
+    };
+    let piece = match piece {
+        Some(piece) => piece,
+        None => {
+            let range = piece_range(at, end);
+            let room = cold.room.acquire(bytes_of(&range)).await;
+            read(fd, range, room).await?
+        }
+    };
+    read_ahead(fd, piece.end(), end);
+    Ok(piece)
+}
+
+/// Begins to read what follows `at` before somebody asks for it, up to `end`, where it is not in the page cache: a part
+/// of it, if there is room. The file must have been opened without `direct`.
+pub fn read_ahead(fd: &SharedFd, at: u64, end: u64) {
+    if at >= end {
+        return;
+    }
+    let range = piece_range(at, end);
+    if residency(fd, at, range.end.min(end) - at) != Residency::Part {
+        return;
+    }
+    let driver = driver::current();
+    let cold = &driver.cold;
+    let bytes = bytes_of(&range);
+    if cold.has_ahead(fd, at) || cold.room.taken() + bytes > AHEAD_BYTES_MAX {
+        return;
+    }
+    let Some(room) = cold.room.try_acquire(bytes) else { return };
+    let number = cold.next_number.replace(cold.next_number.get() + 1);
+    let (sender, piece) = oneshot();
+    cold.ahead.borrow_mut().push_back(Ahead { number, file: fd.identity(), range: range.clone(), piece });
+    let fd = SharedFd::clone(fd);
+    spawn_detached(async move {
+        let result = read(&fd, range, room).await;
+        drop(fd);
+        sender.send(result);
+        sleep(AHEAD_KEPT).await;
+        driver::current().cold.ahead.borrow_mut().retain(|ahead| ahead.number != number);
+    });
+}
+
+impl ColdReads {
+    fn place(&self, fd: &SharedFd, at: u64) -> Option<usize> {
+        let covers = |it: &Ahead| it.file == fd.identity() && it.range.contains(&at);
+        self.ahead.borrow().iter().position(covers)
+    }
+
+    fn has_ahead(&self, fd: &SharedFd, at: u64) -> bool {
+        self.place(fd, at).is_some()
+    }
+
+    fn take_ahead(&self, fd: &SharedFd, at: u64) -> Option<OneReceiver<io::Result<Piece>>> {
+        let place = self.place(fd, at)?;
+        self.ahead.borrow_mut().remove(place).map(|ahead| ahead.piece)
+    }
+}
+
+/// The blocks of the piece that has byte `at`, of a file of which the bytes before `end` are wanted.
+fn piece_range(at: u64, end: u64) -> Range<u64> {
+    let block = BLOCK_BYTES as u64;
+    let start = at - at % block;
+    start..end.next_multiple_of(block).min(start + piece_bytes())
+}
+
+fn bytes_of(range: &Range<u64>) -> usize {
+    usize::try_from(range.end - range.start).expect("a piece")
+}
+
+async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piece> {
+    let (start, wanted) = (range.start, bytes_of(&range));
+    let driver = driver::current();
+    let file = device_and_inode(fd)?;
+    let turn = driver.cold.turn.acquire(1).await;
+    let is_read_again = driver.cold.touched.borrow_mut().again(file, range);
+    let bytes = if !is_read_again && device_tells(fd, file.0, start, wanted).await? && has_twin(fd).await {
+        read_directly(fd, start, wanted).await?
+    } else {
+        File::from_shared(SharedFd::clone(fd))?.read_at(start, wanted).await?
+    };
+    drop(turn);
+    Ok(Piece { start, bytes, _room: room })
+}
+
+/// Whether the kernel tells what the page cache has of the files of this one's device: found out by a read through the
+/// cache, which must show afterwards.
+async fn device_tells(fd: &SharedFd, device: u64, at: u64, bytes: usize) -> io::Result<bool> {
+    let driver = driver::current();
+    let known = driver.cold.tells.borrow().get(&device).copied();
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let read = File::from_shared(SharedFd::clone(fd))?.read_at(at, bytes).await?;
+    let tells = read.is_empty() || residency(fd, at, read.len() as u64) == Residency::All;
+    driver.cold.tells.borrow_mut().insert(device, tells);
+    Ok(tells)
+}
+
+fn device_and_inode(fd: &SharedFd) -> io::Result<(u64, u64)> {
+    // SAFETY: all zero bits are a value of the type.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer leads to `stat`.
+    checked(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) })?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// Whether there is a descriptor of the same file past the page cache: it is opened when it is first needed.
+async fn has_twin(fd: &SharedFd) -> bool {
+    if let Some(twin) = fd.twin().get() {
+        return twin.is_some();
+    }
+    // What goes through the cache is what somebody asked for: the kernel's own reading ahead would be on its way while
+    // `sendfile` waits for it.
+    // SAFETY: no pointers are passed.
+    let _ = unsafe { libc::posix_fadvise(fd.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+    let path = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).expect("digits");
+    let flags = libc::O_RDONLY | libc::O_DIRECT | libc::O_CLOEXEC;
+    let entry = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).flags(flags).build();
+    let opened = Op::begin(entry, Hold::Opening(path)).result().await;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let twin = opened.ok().map(|(twin, _)| unsafe { OwnedFd::from_raw_fd(twin.cast_signed()) });
+    fd.twin().get_or_init(|| twin).is_some()
+}
+
+async fn read_directly(fd: &SharedFd, start: u64, wanted: usize) -> io::Result<AlignedBuf> {
+    let twin = fd.twin().get().and_then(Option::as_ref).expect("it was opened").as_raw_fd();
+    let mut buf = AlignedBuf::new(wanted);
+    let mut done = 0;
+    while done < wanted {
+        let left = u32::try_from(wanted - done).expect("a piece");
+        let place = buf[done..].as_mut_ptr();
+        let entry = opcode::Read::new(types::Fd(twin), place, left).offset(start + done as u64).build();
+        let (read, hold) = Op::begin(entry, fd.hold_read(buf)).result().await?;
+        let Hold::Read(_, back) = hold else { unreachable!("a read comes back with its buffer") };
+        buf = back;
+        done += read as usize;
+        // A direct read that ends off a block boundary has met the end of the file.
+        if read == 0 || !done.is_multiple_of(BLOCK_BYTES) {
+            break;
+        }
+    }
+    buf.set_len(done);
+    Ok(buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{self, Durability, Listener, OpenHow, Stream, WriteSlice};
+
+    /// A file that the page cache does not have, where that can be.
+    async fn cold_file(path: &std::path::Path, bytes: &[u8]) -> SharedFd {
+        let how = OpenHow { read: true, write: true, create: true, ..OpenHow::default() };
+        let file = File::open(path, how).await.expect("opens");
+        let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
+        file.write_at(slices, 0, Durability::None).await.expect("writes");
+        file.sync_all().await.expect("syncs");
+        let fd = file.shared_fd();
+        // SAFETY: no pointers are passed.
+        let _ = unsafe { libc::posix_fadvise(fd.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+        fd
+    }
+
+    async fn connected() -> (Stream, Stream) {
+        let listener = Listener::bind("127.0.0.1", 0).await.expect("binds");
+        let client = Stream::connect(listener.addresses()[0]).await.expect("connects");
+        (client, Stream::from_seed(listener.accept().await.expect("accepts")))
+    }
+
+    fn some_bytes(len: usize) -> Vec<u8> {
+        (0..u32::try_from(len).expect("few")).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect()
+    }
+
+    async fn read_all(stream: &Stream, bytes: usize) -> Vec<u8> {
+        let (mut got, mut at) = (vec![0; bytes], 0);
+        while at < got.len() {
+            at += stream.receive(&mut got[at..]).await.expect("receives");
+        }
+        got
+    }
+
+    #[test]
+    fn cold_bytes_come_as_they_are_directly_and_through_the_cache() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let bytes = some_bytes(3_000_000);
+            for (name, tells) in [("unknown", None), ("direct", Some(true)), ("blind", Some(false))] {
+                let fd = cold_file(&dir.path().join(name), &bytes).await;
+                let (device, _) = device_and_inode(&fd).expect("a file");
+                if let Some(tells) = tells {
+                    driver::current().cold.tells.borrow_mut().insert(device, tells);
+                }
+                for range in [0..3_000_000, 1..300_000, 262_143..262_145, 4_096..8_192, 2_999_999..3_000_000]
+                {
+                    let (client, server) = connected().await;
+                    let (fd, len) = (fd.clone(), range.len());
+                    let start = range.start as u64;
+                    let sender = host::spawn(async move { server.send_file(&fd, start, len as u64).await });
+                    assert!(read_all(&client, len).await == bytes[range.clone()], "{name} {range:?}");
+                    sender.await.expect("sends");
+                }
+                let (_client, server) = connected().await;
+                let error = server.send_file(&fd, 2_999_999, 2).await.expect_err("is too short");
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            }
+        });
+    }
+
+    #[test]
+    fn who_takes_nothing_holds_nothing() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let bytes = some_bytes(8 << 20);
+            let fd = cold_file(&dir.path().join("segment"), &bytes).await;
+            let readers = ROOM_BYTES / usize::try_from(PIECE_BYTES_BESIDE_WRITES).expect("small") + 4;
+            note_synced_write();
+            let mut waiting = Vec::new();
+            for _ in 0..readers {
+                let (client, server) = connected().await;
+                server.set_buffers(Some(64 << 10), None).expect("a small buffer");
+                let fd = fd.clone();
+                let sender = host::spawn(async move { server.send_file(&fd, 0, 8 << 20).await });
+                waiting.push((client, sender));
+            }
+            let cold = || driver::current();
+            let deadline = host::now().after(Duration::from_secs(20));
+            while cold().cold.room.taken() > 0 || !cold().cold.ahead.borrow().is_empty() {
+                assert!(host::now() < deadline, "the pieces of readers that wait are let go of");
+                host::sleep(Duration::from_millis(10)).await;
+            }
+            // And they go on where they were.
+            for (client, sender) in waiting {
+                assert!(read_all(&client, 8 << 20).await == bytes);
+                sender.await.expect("sends");
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_read_ahead_is_taken_once_or_forgotten() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let bytes = some_bytes(1 << 20);
+            let fd = cold_file(&dir.path().join("segment"), &bytes).await;
+            note_synced_write();
+            let cold = || driver::current();
+            if residency(&fd, 0, 1 << 20) != Residency::Part {
+                // A file system without cold files.
+                return;
+            }
+            cold().cold.tells.borrow_mut().insert(device_and_inode(&fd).expect("a file").0, true);
+            read_ahead(&fd, 5_000, 1 << 20);
+            read_ahead(&fd, 5_000, 1 << 20);
+            assert_eq!(cold().cold.ahead.borrow().len(), 1, "not twice");
+            let piece = piece_at(&fd, 6_000, 1 << 20).await.expect("reads");
+            assert_eq!((piece.start, piece.from(6_000, 7_000)), (4_096, &bytes[6_000..7_000]));
+            assert_eq!(cold().cold.ahead.borrow()[0].range.start, piece.end(), "the next one follows");
+            for at in 0..20_u64 {
+                read_ahead(&fd, at << 15, 1 << 20);
+            }
+            assert!(
+                cold().cold.ahead.borrow().iter().map(|it| bytes_of(&it.range)).sum::<usize>()
+                    <= AHEAD_BYTES_MAX
+            );
+            drop(piece);
+            host::sleep(AHEAD_KEPT + Duration::from_millis(500)).await;
+            assert_eq!((cold().cold.ahead.borrow().len(), cold().cold.room.taken()), (0, 0));
+        });
+    }
+}
