@@ -327,13 +327,13 @@ impl Partition {
         })
     }
 
-    /// Whether the batch of the same producer with that sequence number was refused: as with Kafka, the broker takes
-    /// any number for the first of a producer that it does not know, and refuses what was sent before that.
-    fn was_refused(&self, spec: &BatchSpec, sequence: i32) -> bool {
+    /// Whether the batch of the same producer with that sequence number is its first and was refused: as with Kafka,
+    /// the broker takes any number for the first of a producer that it does not know, and refuses what was sent before
+    /// that.
+    fn is_refused_first(&self, spec: &BatchSpec, sequence: i32) -> bool {
         let wanted = spec.producer.map(|producer| Sequenced { sequence, ..producer });
         let mut sent = self.sent.values();
-        let is_refused = |sent: &Sent| sent.attempts == sent.refused || sequence == 0 && sent.refused > 0;
-        sent.any(|sent| sent.spec.producer == wanted && is_refused(sent))
+        sequence == 0 && sent.any(|sent| sent.spec.producer == wanted && sent.refused > 0)
     }
 
     /// Whether the batches of the same producer from sequence number `next` to this one lay in the log and went with
@@ -363,7 +363,7 @@ impl Partition {
                 // What was below the start may never have been seen.
                 let excused = before < self.start_ceiling
                     || self.crashes > 0
-                    || self.was_refused(spec, next)
+                    || self.is_refused_first(spec, next)
                     || self.may_be_cleaned(spec, next, *base - before);
                 ensure(sequence == next || excused, Invariant::SequenceGap, || {
                     format!("sequence {sequence} of {:?} at {base}, where {next} is next", spec.producer)
