@@ -17,27 +17,25 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::CString;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use io_uring::{opcode, types};
 use ottla::limits::BLOCK_BYTES;
 use ottla::time::Monotonic;
 
 use super::driver;
 use super::executor::spawn_detached;
 use super::file::{File, SharedFd, checked};
-use super::op::{Hold, Op};
 use super::sendfile::{Residency, residency};
 use super::timer::{now, sleep};
 use super::touched::Touched;
 use crate::host::buffer::AlignedBuf;
 use crate::host::sync::{OneReceiver, Permit, Semaphore, oneshot};
+use crate::host::types::OpenHow;
 
 /// Bytes that are read at a time.
 const PIECE_BYTES_MAX: u64 = 1 << 20;
@@ -151,14 +149,14 @@ pub fn read_ahead(fd: &SharedFd, at: u64, end: u64) {
     if at >= end {
         return;
     }
-    let range = piece_range(at, end);
-    if residency(fd, at, range.end.min(end) - at) != Residency::Part {
-        return;
-    }
     let driver = driver::current();
     let cold = &driver.cold;
+    let range = piece_range(at, end);
     let bytes = bytes_of(&range);
-    if cold.has_ahead(fd, at) || cold.room.taken() + bytes > AHEAD_BYTES_MAX {
+    if cold.place_of(fd, at).is_some() || cold.room.taken() + bytes > AHEAD_BYTES_MAX {
+        return;
+    }
+    if residency(fd, at, range.end.min(end) - at) != Residency::Part {
         return;
     }
     let Some(room) = cold.room.try_acquire(bytes) else { return };
@@ -176,17 +174,13 @@ pub fn read_ahead(fd: &SharedFd, at: u64, end: u64) {
 }
 
 impl ColdReads {
-    fn place(&self, fd: &SharedFd, at: u64) -> Option<usize> {
+    fn place_of(&self, fd: &SharedFd, at: u64) -> Option<usize> {
         let covers = |it: &Ahead| it.file == fd.identity() && it.range.contains(&at);
         self.ahead.borrow().iter().position(covers)
     }
 
-    fn has_ahead(&self, fd: &SharedFd, at: u64) -> bool {
-        self.place(fd, at).is_some()
-    }
-
     fn take_ahead(&self, fd: &SharedFd, at: u64) -> Option<OneReceiver<io::Result<Piece>>> {
-        let place = self.place(fd, at)?;
+        let place = self.place_of(fd, at)?;
         self.ahead.borrow_mut().remove(place).map(|ahead| ahead.piece)
     }
 }
@@ -208,27 +202,19 @@ async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piec
     let file = device_and_inode(fd)?;
     let turn = driver.cold.turn.acquire(1).await;
     let is_read_again = driver.cold.touched.borrow_mut().again(file, range);
-    let bytes = if !is_read_again && device_tells(fd, file.0, start, wanted).await? && has_twin(fd).await {
-        read_directly(fd, start, wanted).await?
-    } else {
-        File::from_shared(SharedFd::clone(fd))?.read_at(start, wanted).await?
+    let tells = driver.cold.tells.borrow().get(&file.0).copied();
+    let directly = if tells == Some(true) && !is_read_again { direct_twin(fd).await? } else { None };
+    let bytes = match directly {
+        Some(file) => file.read_at(start, wanted).await?,
+        None => File::from_shared(SharedFd::clone(fd))?.read_at(start, wanted).await?,
     };
+    if tells.is_none() && !bytes.is_empty() {
+        // What has just been read through the cache must show there.
+        let tells = residency(fd, start, bytes.len() as u64) == Residency::All;
+        driver.cold.tells.borrow_mut().insert(file.0, tells);
+    }
     drop(turn);
     Ok(Piece { start, bytes, _room: room })
-}
-
-/// Whether the kernel tells what the page cache has of the files of this one's device: found out by a read through the
-/// cache, which must show afterwards.
-async fn device_tells(fd: &SharedFd, device: u64, at: u64, bytes: usize) -> io::Result<bool> {
-    let driver = driver::current();
-    let known = driver.cold.tells.borrow().get(&device).copied();
-    if let Some(known) = known {
-        return Ok(known);
-    }
-    let read = File::from_shared(SharedFd::clone(fd))?.read_at(at, bytes).await?;
-    let tells = read.is_empty() || residency(fd, at, read.len() as u64) == Residency::All;
-    driver.cold.tells.borrow_mut().insert(device, tells);
-    Ok(tells)
 }
 
 fn device_and_inode(fd: &SharedFd) -> io::Result<(u64, u64)> {
@@ -239,49 +225,25 @@ fn device_and_inode(fd: &SharedFd) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// Whether there is a descriptor of the same file past the page cache: it is opened when it is first needed.
-async fn has_twin(fd: &SharedFd) -> bool {
-    if let Some(twin) = fd.twin().get() {
-        return twin.is_some();
+/// The same file past the page cache: opened when it is first needed, `None` where it cannot be.
+async fn direct_twin(fd: &SharedFd) -> io::Result<Option<File>> {
+    if fd.twin().get().is_none() {
+        // What goes through the cache is what somebody asked for: the kernel's own reading ahead would be on its way
+        // while `sendfile` waits for it.
+        // SAFETY: no pointers are passed.
+        let _ = unsafe { libc::posix_fadvise(fd.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+        let how = OpenHow { read: true, direct: true, ..OpenHow::default() };
+        let twin = File::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), how).await;
+        fd.twin().get_or_init(|| twin.ok().map(|twin| twin.shared_fd()));
     }
-    // What goes through the cache is what somebody asked for: the kernel's own reading ahead would be on its way while
-    // `sendfile` waits for it.
-    // SAFETY: no pointers are passed.
-    let _ = unsafe { libc::posix_fadvise(fd.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
-    let path = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).expect("digits");
-    let flags = libc::O_RDONLY | libc::O_DIRECT | libc::O_CLOEXEC;
-    let entry = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), path.as_ptr()).flags(flags).build();
-    let opened = Op::begin(entry, Hold::Opening(path)).result().await;
-    // SAFETY: the kernel has just made this descriptor for us.
-    let twin = opened.ok().map(|(twin, _)| unsafe { OwnedFd::from_raw_fd(twin.cast_signed()) });
-    fd.twin().get_or_init(|| twin).is_some()
-}
-
-async fn read_directly(fd: &SharedFd, start: u64, wanted: usize) -> io::Result<AlignedBuf> {
-    let twin = fd.twin().get().and_then(Option::as_ref).expect("it was opened").as_raw_fd();
-    let mut buf = AlignedBuf::new(wanted);
-    let mut done = 0;
-    while done < wanted {
-        let left = u32::try_from(wanted - done).expect("a piece");
-        let place = buf[done..].as_mut_ptr();
-        let entry = opcode::Read::new(types::Fd(twin), place, left).offset(start + done as u64).build();
-        let (read, hold) = Op::begin(entry, fd.hold_read(buf)).result().await?;
-        let Hold::Read(_, back) = hold else { unreachable!("a read comes back with its buffer") };
-        buf = back;
-        done += read as usize;
-        // A direct read that ends off a block boundary has met the end of the file.
-        if read == 0 || !done.is_multiple_of(BLOCK_BYTES) {
-            break;
-        }
-    }
-    buf.set_len(done);
-    Ok(buf)
+    fd.twin().get().cloned().flatten().map(File::from_shared).transpose()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{self, Durability, Listener, OpenHow, Stream, WriteSlice};
+    use crate::host::glommio::tests::sockets::{pair, pattern, receive_all};
+    use crate::host::{self, Durability, WriteSlice};
 
     /// A file that the page cache does not have, where that can be.
     async fn cold_file(path: &std::path::Path, bytes: &[u8]) -> SharedFd {
@@ -296,29 +258,11 @@ mod tests {
         fd
     }
 
-    async fn connected() -> (Stream, Stream) {
-        let listener = Listener::bind("127.0.0.1", 0).await.expect("binds");
-        let client = Stream::connect(listener.addresses()[0]).await.expect("connects");
-        (client, Stream::from_seed(listener.accept().await.expect("accepts")))
-    }
-
-    fn some_bytes(len: usize) -> Vec<u8> {
-        (0..u32::try_from(len).expect("few")).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect()
-    }
-
-    async fn read_all(stream: &Stream, bytes: usize) -> Vec<u8> {
-        let (mut got, mut at) = (vec![0; bytes], 0);
-        while at < got.len() {
-            at += stream.receive(&mut got[at..]).await.expect("receives");
-        }
-        got
-    }
-
     #[test]
     fn cold_bytes_come_as_they_are_directly_and_through_the_cache() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         host::run_local(async move {
-            let bytes = some_bytes(3_000_000);
+            let bytes = pattern(3_000_000);
             for (name, tells) in [("unknown", None), ("direct", Some(true)), ("blind", Some(false))] {
                 let fd = cold_file(&dir.path().join(name), &bytes).await;
                 let (device, _) = device_and_inode(&fd).expect("a file");
@@ -327,14 +271,14 @@ mod tests {
                 }
                 for range in [0..3_000_000, 1..300_000, 262_143..262_145, 4_096..8_192, 2_999_999..3_000_000]
                 {
-                    let (client, server) = connected().await;
+                    let (client, server) = pair().await;
                     let (fd, len) = (fd.clone(), range.len());
                     let start = range.start as u64;
                     let sender = host::spawn(async move { server.send_file(&fd, start, len as u64).await });
-                    assert!(read_all(&client, len).await == bytes[range.clone()], "{name} {range:?}");
+                    assert!(receive_all(&client, len).await == bytes[range.clone()], "{name} {range:?}");
                     sender.await.expect("sends");
                 }
-                let (_client, server) = connected().await;
+                let (_client, server) = pair().await;
                 let error = server.send_file(&fd, 2_999_999, 2).await.expect_err("is too short");
                 assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
             }
@@ -345,13 +289,13 @@ mod tests {
     fn who_takes_nothing_holds_nothing() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         host::run_local(async move {
-            let bytes = some_bytes(8 << 20);
+            let bytes = pattern(8 << 20);
             let fd = cold_file(&dir.path().join("segment"), &bytes).await;
             let readers = ROOM_BYTES / usize::try_from(PIECE_BYTES_BESIDE_WRITES).expect("small") + 4;
             note_synced_write();
             let mut waiting = Vec::new();
             for _ in 0..readers {
-                let (client, server) = connected().await;
+                let (client, server) = pair().await;
                 server.set_buffers(Some(64 << 10), None).expect("a small buffer");
                 let fd = fd.clone();
                 let sender = host::spawn(async move { server.send_file(&fd, 0, 8 << 20).await });
@@ -365,7 +309,7 @@ mod tests {
             }
             // And they go on where they were.
             for (client, sender) in waiting {
-                assert!(read_all(&client, 8 << 20).await == bytes);
+                assert!(receive_all(&client, 8 << 20).await == bytes);
                 sender.await.expect("sends");
             }
         });
@@ -375,7 +319,7 @@ mod tests {
     fn what_is_read_ahead_is_taken_once_or_forgotten() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         host::run_local(async move {
-            let bytes = some_bytes(1 << 20);
+            let bytes = pattern(1 << 20);
             let fd = cold_file(&dir.path().join("segment"), &bytes).await;
             note_synced_write();
             let cold = || driver::current();

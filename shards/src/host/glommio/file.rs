@@ -25,7 +25,7 @@ const SLICES_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Descriptor {
     fd: OwnedFd,
-    twin: OnceLock<Option<OwnedFd>>,
+    twin: OnceLock<Option<SharedFd>>,
 }
 
 impl AsRawFd for Descriptor {
@@ -46,13 +46,8 @@ impl SharedFd {
     }
 
     /// The descriptor for direct reads; `None` where it cannot be opened.
-    pub(super) fn twin(&self) -> &OnceLock<Option<OwnedFd>> {
+    pub(super) fn twin(&self) -> &OnceLock<Option<SharedFd>> {
         &self.0.twin
-    }
-
-    /// What a read into `buf` keeps alive.
-    pub(super) fn hold_read(&self, buf: AlignedBuf) -> Hold {
-        Hold::Read(Arc::clone(&self.0), buf)
     }
 }
 

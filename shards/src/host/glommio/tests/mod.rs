@@ -1,7 +1,7 @@
 //! Tests of the real machine: tasks, timers, files, names.
 
 mod processes;
-mod sockets;
+pub(super) mod sockets;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

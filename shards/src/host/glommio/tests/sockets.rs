@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use crate::host::{self, AlignedBuf, Durability, File, Listener, OpenHow, Shutdown, Stream, WriteSlice};
 
 /// Both ends of a new connection.
-async fn pair() -> (Stream, Stream) {
+pub(in crate::host::glommio) async fn pair() -> (Stream, Stream) {
     let listener = Listener::bind("127.0.0.1", 0).await.expect("binds");
     let client = Stream::connect(listener.addresses()[0]).await.expect("connects");
     let server = Stream::from_seed(listener.accept().await.expect("accepts"));
@@ -17,11 +17,11 @@ async fn pair() -> (Stream, Stream) {
 }
 
 /// A megabyte and a bit in which every position shows.
-fn pattern(bytes: usize) -> Vec<u8> {
+pub(in crate::host::glommio) fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect()
 }
 
-async fn receive_all(stream: &Stream, bytes: usize) -> Vec<u8> {
+pub(in crate::host::glommio) async fn receive_all(stream: &Stream, bytes: usize) -> Vec<u8> {
     let mut all = vec![0; bytes];
     let mut got = 0;
     while got < bytes {
