@@ -27,6 +27,7 @@ use crate::host::{self, DiskSpace, OpenHow, SharedFd};
 pub use self::checkpoints::OffsetsKind;
 pub use self::open::{LogDirs, OpenError};
 pub use self::scan::Found;
+pub(in crate::disk) use self::scan::remove_whole;
 
 mod checkpoints;
 mod finish;

@@ -4,7 +4,7 @@
 //! of the directory is appended to; what was in journals is in the segments; names that are relied on are durable.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ottla::canary::{self, Canary};
 use ottla::ids::{Offset, TopicId, TopicPartition, Uuid};
@@ -92,7 +92,7 @@ impl LogDir {
     pub async fn remove_stray(&self, partition: &TopicPartition) -> Result<(), DiskError> {
         tracing::info!("{}: {partition} belongs to no topic any more and is removed", self.path.display());
         self.forget(partition);
-        let (from, to) = self.staged(partition, DirStage::Delete);
+        let (from, to) = (self.path.join(partition.to_string()), self.staged(partition, DirStage::Delete));
         host::rename(&from, &to).await.at("rename", &from)?;
         self.remove_in_background(to);
         Ok(())
@@ -109,7 +109,7 @@ impl LogDir {
             return self.remove_stray(partition).await;
         }
         self.forget(partition);
-        let (from, to) = self.staged(partition, DirStage::Stray);
+        let (from, to) = (self.path.join(partition.to_string()), self.staged(partition, DirStage::Stray));
         host::rename(&from, &to).await.at("rename", &from)?;
         tracing::warn!(
             "{}: {partition} names no topic, and the partition of that name is elsewhere; kept as {}",
@@ -128,19 +128,15 @@ impl LogDir {
         Ok(files.iter().any(|file| SegmentFile::parse(&file.name.to_string_lossy()).is_some()))
     }
 
-    /// The path of a partition and the one that it gets for its next stage.
-    fn staged(&self, partition: &TopicPartition, stage: DirStage) -> (PathBuf, PathBuf) {
+    /// A new path for a partition that comes to another stage.
+    pub(in crate::disk) fn staged(&self, partition: &TopicPartition, stage: DirStage) -> PathBuf {
         let unique = u128::from(host::random_u64()) << 64 | u128::from(host::random_u64());
         let name = PartitionDir::staged_name(&partition.topic, partition.partition, stage, unique);
-        (self.path.join(partition.to_string()), self.path.join(name))
+        self.path.join(name)
     }
 
     fn remove_in_background(&self, path: PathBuf) {
-        drop(host::spawn_in(Queue::Background, async move {
-            if let Err(error) = host::remove_dir_all(&path).await {
-                tracing::warn!("cannot remove {}: {error}; the next start tries again", path.display());
-            }
-        }));
+        drop(host::spawn_in(Queue::Background, async move { remove_whole(&path).await }));
     }
 
     /// A file that is not there, or holds something else, is done without, as Kafka does. One that is there and cannot
@@ -193,5 +189,12 @@ impl LogDir {
             },
             Some(_) | None => Ok(None),
         }
+    }
+}
+
+/// Removes the directory of a partition that is at its last stage.
+pub(in crate::disk) async fn remove_whole(path: &Path) {
+    if let Err(error) = host::remove_dir_all(path).await {
+        tracing::warn!("cannot remove {}: {error}; the next start tries again", path.display());
     }
 }

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use ottla::canary::{self, Canary};
 use ottla::ids::Offset;
-use ottla::log::files::{DirStage, FileStage, PartitionDir, SegmentFile, SegmentFileKind};
+use ottla::log::files::{DirStage, FileStage, SegmentFile, SegmentFileKind};
 use ottla::log::retention::{Retention, Retired};
 
 use super::Partition;
-use crate::disk::dirs::OffsetsKind;
+use crate::disk::dirs::{OffsetsKind, remove_whole};
 use crate::disk::error::{Context as _, DiskError};
 use crate::host::{self, Queue};
 
@@ -117,10 +117,7 @@ impl Partition {
         let _cleaning = self.cleaning.turn.acquire(1).await;
         self.wait_idle().await;
         let turn = self.housekeeping.acquire(1).await;
-        let unique = u128::from(host::random_u64()) << 64 | u128::from(host::random_u64());
-        let (topic, partition) = (&self.name.topic, self.name.partition);
-        let name = PartitionDir::staged_name(topic, partition, DirStage::Delete, unique);
-        let to = self.dir.path().join(name);
+        let to = self.dir.staged(&self.name, DirStage::Delete);
         if !canary::is(Canary::DirectoryReused) {
             let result = host::rename(&self.path, &to).await.at("rename", &self.path);
             result.inspect_err(|failure| self.dir.fail(failure))?;
@@ -136,9 +133,7 @@ impl Partition {
         drop(host::spawn_in(Queue::Background, async move {
             host::sleep(delay).await;
             drop(partition);
-            if let Err(error) = host::remove_dir_all(&to).await {
-                tracing::warn!("cannot remove {}: {error}; the next start tries again", to.display());
-            }
+            remove_whole(&to).await;
         }));
         Ok(())
     }
