@@ -83,8 +83,8 @@ struct OnDisk {
     found: Found,
 }
 
-/// Every partition on disk. None that says its topic is there twice; topics of one name that were made one after the
-/// other are two.
+/// Every partition on disk. None is there twice but those that do not say their topic where others do; topics of one
+/// name that were made one after the other are two.
 async fn scan(dirs: &LogDirs) -> Vec<OnDisk> {
     let mut all = Vec::new();
     for (index, dir) in dirs.all().iter().enumerate().filter(|(_, dir)| !dir.is_offline()) {
@@ -99,7 +99,9 @@ async fn scan(dirs: &LogDirs) -> Vec<OnDisk> {
     }
     let mut seen = BTreeMap::new();
     for OnDisk { dir, topic_id, found } in &all {
-        let Some(topic_id) = topic_id else { continue };
+        if topic_id.is_none() && says_topics(dirs) {
+            continue;
+        }
         if let Some(other) = seen.insert((&found.partition, topic_id), dir) {
             let path_of = |dir: usize| dirs.all()[dir].path().display();
             let (name, one, two) = (&found.partition, path_of(*other), path_of(*dir));
@@ -109,11 +111,16 @@ async fn scan(dirs: &LogDirs) -> Vec<OnDisk> {
     all
 }
 
+/// Whether partitions are asked for their topics: where there are several directories for them.
+fn says_topics(dirs: &LogDirs) -> bool {
+    dirs.for_topics().len() > 1
+}
+
 /// The partitions of one directory, with their ids where those matter.
 async fn scan_dir(dirs: &LogDirs, dir: &LogDir) -> Result<Vec<(Option<TopicId>, Found)>, DiskError> {
     let mut partitions = Vec::new();
     for found in dir.scan().await? {
-        let topic_id = if dirs.for_topics().len() > 1 { topic_id(dir, &found).await? } else { None };
+        let topic_id = if says_topics(dirs) { topic_id(dir, &found).await? } else { None };
         partitions.push((topic_id, found));
     }
     Ok(partitions)
@@ -141,7 +148,8 @@ struct Known<'a> {
     topics: &'a TopicsImage,
     /// What is on disk under its own id.
     sure: BTreeSet<TopicIdPartition>,
-    /// What is on disk without one, with its directory: of several that which the metadata means, else the first.
+    /// What is on disk without one where others say theirs, with its directory: of several that which the metadata
+    /// means, else the first.
     nameless: BTreeMap<TopicPartition, usize>,
 }
 
@@ -151,7 +159,7 @@ impl<'a> Known<'a> {
             Some(TopicIdPartition { topic_id: it.topic_id?, partition: it.found.partition.partition })
         };
         let mut nameless = BTreeMap::new();
-        for it in on_disk.iter().filter(|it| it.topic_id.is_none()) {
+        for it in on_disk.iter().filter(|it| it.topic_id.is_none() && says_topics(dirs)) {
             let name = &it.found.partition;
             let image = topics.by_name(&name.topic).and_then(|topic| topic.partition(name.partition));
             let dir_id = dirs.all()[it.dir].id();
@@ -173,7 +181,7 @@ impl<'a> Known<'a> {
         let id = TopicIdPartition { topic_id: topic.id, partition: name.partition };
         let is_it = match on_disk.topic_id {
             Some(topic_id) => topic_id == topic.id,
-            None => !self.sure.contains(&id) && self.nameless.get(name) == Some(&on_disk.dir),
+            None => !self.sure.contains(&id) && self.nameless.get(name).is_none_or(|dir| *dir == on_disk.dir),
         };
         is_it.then_some(id)
     }
