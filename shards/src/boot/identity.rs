@@ -84,10 +84,7 @@ async fn online<T>(
     }
     match work.await {
         Ok(value) => Ok(Some(value)),
-        Err(IdentityError::Io(failure)) if !std::ptr::eq(dir, &raw const **dirs.metadata()) => {
-            dir.fail(&failure);
-            Ok(None)
-        }
+        Err(IdentityError::Io(failure)) => Ok(dirs.lose(dir, failure).map(|()| None)?),
         Err(error) => Err(error),
     }
 }

@@ -128,10 +128,11 @@ async fn scan_dir(dirs: &LogDirs, dir: &LogDir) -> Result<Vec<(Option<TopicId>, 
 
 /// Goes on without a directory in which something cannot be read or written. That of the metadata log is needed.
 fn lose(dirs: &LogDirs, dir: &Arc<LogDir>, error: DiskError) {
-    match error {
-        DiskError::Io(failure) if !Arc::ptr_eq(dir, dirs.metadata()) => dir.fail(&failure),
-        error => give_up(&format!("log.dirs: {error}")),
-    }
+    let lost = match error {
+        DiskError::Io(failure) => dirs.lose(dir, failure).map_err(DiskError::from),
+        error => Err(error),
+    };
+    lost.unwrap_or_else(|error| give_up(&format!("log.dirs: {error}")));
 }
 
 /// The id that a partition's files name. A damaged file is made anew when the partition is opened.

@@ -151,6 +151,18 @@ impl LogDirs {
         &self.dirs[self.metadata]
     }
 
+    /// Goes on without a directory in which something cannot be read or written: it is offline from now on.
+    ///
+    /// # Errors
+    /// The failure, where the directory is the one with the metadata log, which is needed.
+    pub fn lose(&self, dir: &LogDir, failure: IoFailure) -> Result<(), IoFailure> {
+        if std::ptr::eq(dir, &raw const **self.metadata()) {
+            return Err(failure);
+        }
+        dir.fail(&failure);
+        Ok(())
+    }
+
     /// The directories.
     #[must_use]
     pub fn all(&self) -> &[Arc<LogDir>] {
