@@ -14,6 +14,7 @@ use super::time_index::{TimeIndex, TimestampOffset};
 use super::txn_index::TransactionIndex;
 use crate::ids::{FilePosition, Offset, TimestampMs};
 use crate::limits::SEGMENT_BYTES_MAX;
+use crate::mix::mix;
 use crate::protocol::records::BatchHeader;
 use crate::time::Monotonic;
 
@@ -330,11 +331,7 @@ pub fn roll_jitter_ms(config: &LogConfig, base_offset: Offset, seed: u64) -> i64
     if bound == 0 {
         return 0;
     }
-    // SplitMix64 of the seed and the offset.
-    let mut mixed = seed ^ base_offset.0.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^= mixed >> 31;
+    let mixed = mix(seed ^ base_offset.0.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15));
     i64::try_from(mixed % bound).expect("less than a bound that was an i64")
 }
 

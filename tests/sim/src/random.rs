@@ -4,17 +4,11 @@
 
 use std::ops::Range;
 
+pub use ottla::mix::mix;
+
 /// A generator (splitmix64): small, seeded, the same on every machine.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
-
-/// One step of splitmix64's output function: mixes all bits of a number into all bits of the result.
-#[must_use]
-pub const fn mix(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
 
 impl Random {
     /// The generator of a seed.

@@ -9,6 +9,8 @@
 
 use std::ops::Range;
 
+use ottla::mix::mix;
+
 /// Bytes of one part.
 const PART_BYTES: u64 = 256 << 10;
 /// The last parts that were read and that count: a GiB.
@@ -53,13 +55,6 @@ impl Touched {
         let before = std::mem::replace(&mut self.slots[place], now);
         before.turn != 0 && before.tag == now.tag && now.turn.wrapping_sub(before.turn) <= PARTS_MAX
     }
-}
-
-/// Spreads the bits of a number (the finaliser of SplitMix64).
-fn mix(number: u64) -> u64 {
-    let number = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ number >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ number >> 31
 }
 
 #[cfg(test)]
