@@ -66,7 +66,7 @@ kill: ## kill -9 of real brokers at random moments under load, many rounds (ROUN
 	OTTLA_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test -p ottla-tests --test crash -- --nocapture
 
 bench: ## measure: start, memory, CPU, throughput beside the real Kafka (after `make clients`)
-	$(CARGO) build --release -p ottla-shards
+	$(CARGO) build --release -p ottla-command
 	$(CARGO) bench -p ottla-bench --bench figures
 
 clients: ## install the clients that the tests use if they find them: kcat, confluent-kafka, Kafka's tools

@@ -23,7 +23,7 @@ pub fn binary() -> PathBuf {
     let profile = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
     BUILT.call_once(|| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "-p", "ottla-shards", "--bin", "ottla"]);
+        cargo.args(["build", "--quiet", "-p", "ottla-command", "--bin", "ottla"]);
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
