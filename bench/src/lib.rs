@@ -28,6 +28,7 @@ mod payload;
 mod produce;
 mod replies;
 mod report;
+pub mod result;
 mod schedule;
 mod tally;
 
