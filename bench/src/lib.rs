@@ -23,6 +23,7 @@ mod consume;
 mod error;
 #[cfg(test)]
 mod fake;
+pub mod html;
 mod offsets;
 mod payload;
 mod produce;
