@@ -32,6 +32,7 @@ mod report;
 pub mod result;
 mod schedule;
 mod tally;
+pub mod workload;
 
 pub use args::{BenchArgs, BenchCommand, ConsumeArgs, ProduceArgs};
 pub use error::BenchError;
