@@ -24,6 +24,7 @@ mod error;
 #[cfg(test)]
 mod fake;
 pub mod html;
+pub mod mapping;
 mod offsets;
 mod payload;
 mod produce;
