@@ -51,16 +51,16 @@ pub struct Lengths {
 impl Lengths {
     /// Enough for a figure that is quoted.
     pub const WHOLE: Lengths = Lengths {
-        warm_up: Duration::from_secs(8),
+        warm_up: Duration::from_secs(15),
         load: Duration::from_secs(20),
         idle: Duration::from_secs(20),
         settle: Duration::from_secs(3),
         hot_bytes: 1_000_000_000,
-        cold_bytes: 4_000_000_000,
+        cold_bytes: 6_000_000_000,
     };
     /// Enough to see that everything runs.
     pub const QUICK: Lengths = Lengths {
-        warm_up: Duration::from_secs(2),
+        warm_up: Duration::from_secs(5),
         load: Duration::from_secs(4),
         idle: Duration::from_secs(4),
         settle: Duration::from_secs(1),

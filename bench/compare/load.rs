@@ -174,7 +174,9 @@ impl<'f> Started<'f> {
         command.arg("bench").args(&words);
         command.args(["--bootstrap-server", &broker.address().to_string()]);
         let out = std::fs::File::create(&json).expect("the directory of the comparison can be written");
+        let errors = std::fs::File::create(json.with_extension("txt"));
         command.stdin(Stdio::null()).stdout(out).process_group(0);
+        command.stderr(errors.expect("the directory of the comparison can be written"));
         let what = format!("ottla bench {}", words.join(" "));
         field.note(what.clone());
         let child = command.spawn().expect("the generator was built");
@@ -190,7 +192,9 @@ impl<'f> Started<'f> {
     pub fn finish(mut self) -> RunResult {
         let status = self.child.wait().expect("a child can be waited for");
         self.field.watchdog.forget(self.child.id());
-        assert!(status.success(), "{}: {status}", self.what);
+        let said = |extension: &str| std::fs::read_to_string(self.json.with_extension(extension));
+        let said = said("txt").unwrap_or_default() + &said("json").unwrap_or_default();
+        assert!(status.success(), "{}: {status}\n{}", self.what, said.trim_end());
         interim::read(&self.json)
     }
 }

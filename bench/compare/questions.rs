@@ -65,9 +65,15 @@ pub fn ask(question: &str, field: &Field, driver: &Driver) -> Answer {
     answer
 }
 
+/// Makes a topic and waits until its partitions surely take records: Kafka names leaders before they know.
+fn topic(broker: &Running<'_>, name: &str, partitions: i32) {
+    create_topic(broker.address(), name, partitions, &[]);
+    std::thread::sleep(broker.field().lengths.settle);
+}
+
 fn small(field: &Field, driver: &Driver, answer: &mut Answer) {
     let (broker, _) = Running::fresh(field, driver);
-    create_topic(broker.address(), "small", 12, &[]);
+    topic(&broker, "small", 12);
     let load = Produce {
         topic: "small",
         record_bytes: KIB,
@@ -88,7 +94,7 @@ fn small(field: &Field, driver: &Driver, answer: &mut Answer) {
 
 fn single(field: &Field, driver: &Driver, answer: &mut Answer) {
     let (broker, _) = Running::fresh(field, driver);
-    create_topic(broker.address(), "single", 1, &[]);
+    topic(&broker, "single", 1);
     let load = Produce {
         topic: "single",
         record_bytes: KIB,
@@ -121,7 +127,7 @@ fn seen(
 
 fn most(field: &Field, driver: &Driver, record_bytes: u64, answer: &mut Answer) {
     let (broker, _) = Running::fresh(field, driver);
-    create_topic(broker.address(), "most", 12, &[]);
+    topic(&broker, "most", 12);
     let load = flood("most", record_bytes);
     let (label, [rate, cpu, p99]) = if record_bytes == KIB {
         ("max", ["max.rate", "max.cpu", "max.ack_p99"])
@@ -144,9 +150,9 @@ fn flood(topic: &'static str, record_bytes: u64) -> Produce {
     Produce { topic, record_bytes, rate: None, linger_ms: 5, batch_bytes: LARGE_BATCH_BYTES, clients: 2 }
 }
 
-fn fill(broker: &Running<'_>, topic: &'static str, bytes: u64) {
-    create_topic(broker.address(), topic, FETCHED_PARTITIONS, &[]);
-    flood(topic, KIB).run(broker, Length::Records(bytes / KIB), "fill");
+fn fill(broker: &Running<'_>, name: &'static str, bytes: u64) {
+    topic(broker, name, FETCHED_PARTITIONS);
+    flood(name, KIB).run(broker, Length::Records(bytes / KIB), "fill");
 }
 
 fn fetch(field: &Field, driver: &Driver, answer: &mut Answer) {
@@ -173,7 +179,7 @@ fn fetch(field: &Field, driver: &Driver, answer: &mut Answer) {
 fn drain(field: &Field, driver: &Driver, answer: &mut Answer) {
     let (broker, _) = Running::fresh(field, driver);
     fill(&broker, "cold", field.lengths.cold_bytes);
-    create_topic(broker.address(), "live", FETCHED_PARTITIONS, &[]);
+    topic(&broker, "live", FETCHED_PARTITIONS);
     let live = Produce {
         topic: "live",
         record_bytes: KIB,

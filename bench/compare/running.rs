@@ -125,18 +125,6 @@ impl<'f> Running<'f> {
         self.field
     }
 
-    /// Its driver's short name.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.driver.id
-    }
-
-    /// Its broker's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.driver.name
-    }
-
     fn group(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
