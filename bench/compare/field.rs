@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::driver::Surroundings;
@@ -23,6 +23,8 @@ pub struct Field {
     pub load_cpus: String,
     /// How many those are.
     pub load_cpu_count: usize,
+    /// Whether a load may be given priority over everything else on its CPUs.
+    pub can_be_urgent: bool,
     /// Ends what is left over.
     pub watchdog: Watchdog,
     /// How long things are measured.
@@ -116,4 +118,12 @@ pub fn pin_to(cpus: &str) {
     command.args(["--all-tasks", "--cpu-list", "--pid", cpus, &std::process::id().to_string()]);
     let output = command.output().expect("taskset is part of util-linux");
     assert!(output.status.success(), "CPUs {cpus}: {}", String::from_utf8_lossy(&output.stderr).trim());
+}
+
+/// Whether the system gives a program of this user real-time priority.
+#[must_use]
+pub fn can_be_urgent() -> bool {
+    let mut attempt = Command::new("chrt");
+    attempt.args(["--fifo", "1", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+    attempt.status().is_ok_and(|status| status.success())
 }

@@ -29,6 +29,8 @@ pub struct Produce {
     pub batch_bytes: u64,
     /// Producers.
     pub clients: u64,
+    /// Whether it goes before everything else on its CPUs, so that its own delays are not measured beside others.
+    pub is_urgent: bool,
 }
 
 /// How long a load runs.
@@ -107,7 +109,7 @@ impl Produce {
     pub fn start<'f>(&self, broker: &Running<'f>, length: Length, label: &str) -> Started<'f> {
         let mut words = self.words("produce");
         words.extend(length.words());
-        Started::new(broker, words, label)
+        Started::new(broker, words, (label, self.is_urgent))
     }
 
     /// Produces and consumes at once, warmed up by the same.
@@ -120,7 +122,7 @@ impl Produce {
         let run = |length, label| {
             let mut words = self.words("end-to-end");
             words.extend(Length::Time(length).words());
-            Started::new(broker, words, label).finish()
+            Started::new(broker, words, (label, self.is_urgent)).finish()
         };
         run(lengths.warm_up, "warm-up");
         let cpu = broker.cpu();
@@ -153,7 +155,7 @@ pub fn consume(broker: &Running<'_>, topic: &str, label: &str) -> Outcome {
 /// Starts to read a topic.
 #[must_use]
 pub fn start_consume<'f>(broker: &Running<'f>, topic: &str, label: &str) -> Started<'f> {
-    Started::new(broker, ["consume", "--topic", topic].map(str::to_owned).to_vec(), label)
+    Started::new(broker, ["consume", "--topic", topic].map(str::to_owned).to_vec(), (label, false))
 }
 
 impl Length {
@@ -166,11 +168,15 @@ impl Length {
 }
 
 impl<'f> Started<'f> {
-    fn new(broker: &Running<'f>, words: Vec<String>, label: &str) -> Self {
+    fn new(broker: &Running<'f>, words: Vec<String>, (label, is_urgent): (&str, bool)) -> Self {
         let field = broker.field();
         let json = field.data.join(format!("{label}.json"));
         let words = interim::words(&words);
-        let mut command = Command::new(&field.surroundings.ottla);
+        let mut command = Command::new("chrt");
+        match is_urgent && field.can_be_urgent {
+            true => command.args(["--fifo", "1"]).arg(&field.surroundings.ottla),
+            false => command.args(["--other", "0"]).arg(&field.surroundings.ottla),
+        };
         command.arg("bench").args(&words);
         command.args(["--bootstrap-server", &broker.address().to_string()]);
         let out = std::fs::File::create(&json).expect("the directory of the comparison can be written");

@@ -119,6 +119,7 @@ fn field(root: &Path, surroundings: Surroundings) -> Result<Field, String> {
         kept,
         surroundings,
         load_cpu_count: field::cpus(&load_cpus).len(),
+        can_be_urgent: field::can_be_urgent(),
         broker_cpus,
         load_cpus,
         lengths,

@@ -81,6 +81,7 @@ fn small(field: &Field, driver: &Driver, answer: &mut Answer) {
         linger_ms: 1,
         batch_bytes: BATCH_BYTES,
         clients: 1,
+        is_urgent: false,
     };
     let outcome = load.measured(&broker, "small");
     answer.figure("small.cpu", outcome.cpu_us_per_record(PRODUCED));
@@ -102,6 +103,7 @@ fn single(field: &Field, driver: &Driver, answer: &mut Answer) {
         linger_ms: 0,
         batch_bytes: BATCH_BYTES,
         clients: 1,
+        is_urgent: false,
     };
     let outcome = load.measured(&broker, "single");
     answer.figure("single.cpu", outcome.cpu_us_per_record(PRODUCED));
@@ -147,7 +149,15 @@ fn most(field: &Field, driver: &Driver, record_bytes: u64, answer: &mut Answer) 
 
 /// As many records as it takes.
 fn flood(topic: &'static str, record_bytes: u64) -> Produce {
-    Produce { topic, record_bytes, rate: None, linger_ms: 5, batch_bytes: LARGE_BATCH_BYTES, clients: 2 }
+    Produce {
+        topic,
+        record_bytes,
+        rate: None,
+        linger_ms: 5,
+        batch_bytes: LARGE_BATCH_BYTES,
+        clients: 2,
+        is_urgent: false,
+    }
 }
 
 fn fill(broker: &Running<'_>, name: &'static str, bytes: u64) {
@@ -187,6 +197,7 @@ fn drain(field: &Field, driver: &Driver, answer: &mut Answer) {
         linger_ms: 0,
         batch_bytes: BATCH_BYTES,
         clients: 1,
+        is_urgent: true,
     };
     let alone = live.measured(&broker, "drain-alone");
     answer.figure("drain.alone_p99", alone.ms(ACK, 0.99));

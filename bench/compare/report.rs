@@ -55,6 +55,7 @@ pub fn write(field: &Field, drivers: &[Driver], rounds: usize, samples: &Samples
         "conditions": conditions,
         "commands": *field.commands.borrow(),
         "failures": samples.failures,
+        "notes": samples.notes,
         "figures": samples.to_json(),
     });
     std::fs::write(&numbers, format!("{document:#}\n"))
@@ -81,7 +82,10 @@ fn parts(drivers: &[Driver], samples: &Samples) -> Vec<Part> {
         for other in &others {
             header.extend([format!("Ottla ÷ {}", other.name), "wanted".to_owned()]);
         }
-        let rows = figures.iter().map(|figure| row(figure, &shown, &others, samples)).collect();
+        let seen =
+            |figure: &&Figure| shown.iter().any(|driver| samples.median(figure.id, &driver.id).is_some());
+        let seen = figures.iter().copied().filter(seen);
+        let rows = seen.map(|figure| row(figure, &shown, &others, samples)).collect();
         Some(Part { question, about, header, rows })
     };
     QUESTIONS.iter().filter_map(part).collect()
@@ -141,6 +145,8 @@ fn conditions(field: &Field, drivers: &[Driver], rounds: usize) -> Vec<(String, 
     let fetched =
         format!("{} GB hot, {} GB cold", gigabytes(lengths.hot_bytes), gigabytes(lengths.cold_bytes));
     rows.push(("fetched".to_owned(), fetched));
+    let priority = if field.can_be_urgent { "real-time" } else { "none: its own delays are measured, too" };
+    rows.push(("priority of the live load beside a drain".to_owned(), priority.to_owned()));
     rows.extend(drivers.iter().map(|driver| (driver.name.clone(), driver.version.clone())));
     rows
 }
@@ -167,6 +173,9 @@ fn text(parts: &[Part], conditions: &[(String, String)], samples: &Samples) -> S
     for failure in &samples.failures {
         writeln!(text, "\nfailed: {failure}").expect("text takes what is written");
     }
+    for note in &samples.notes {
+        writeln!(text, "\n{note}").expect("text takes what is written");
+    }
     text
 }
 
@@ -180,6 +189,7 @@ fn page(
     for failure in &samples.failures {
         page.warning(&format!("failed: {failure}"));
     }
+    samples.notes.iter().for_each(|note| page.warning(note));
     page.ladder(&ladder(samples));
     for part in parts {
         page.heading(part.about);

@@ -21,6 +21,8 @@ pub struct Samples {
     runs: BTreeMap<&'static str, BTreeMap<String, RunResult>>,
     /// Questions that a broker failed at.
     pub failures: Vec<String>,
+    /// What the generator says must stand beside its figures.
+    pub notes: Vec<String>,
 }
 
 impl Samples {
@@ -33,6 +35,9 @@ impl Samples {
             run.broker.name = Some(driver.name.clone());
             run.broker.version = Some(driver.version.clone());
             run.title.clone_from(&driver.name);
+            let notes =
+                run.notes.iter().map(|note| format!("{label}, {}, round {round}: {note}", driver.name));
+            self.notes.extend(notes);
             load::keep(&run, &kept.join(format!("{label}-{}-{round}.json", driver.id)));
             let whole = self.runs.entry(label).or_default().entry(driver.id.clone());
             whole.and_modify(|whole| add(whole, &run)).or_insert(run);
