@@ -78,6 +78,16 @@ impl ShardMetrics {
         }
     }
 
+    /// Counts an error by its number on the wire; one that the table does not have is no matter.
+    #[inline]
+    pub fn error_code(&self, api: ApiKey, code: i16) {
+        if code != 0
+            && let Some(error) = ErrorCode::from_code(code)
+        {
+            self.error(api, error);
+        }
+    }
+
     /// A copy of everything that is counted here; the gauges are for the caller to set.
     #[must_use]
     pub fn snapshot(&self, shard: u16) -> Snapshot {
