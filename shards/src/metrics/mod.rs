@@ -7,10 +7,18 @@
 //! What must hold: a scrape never waits for the disk or a client; a shard that does not answer in time is missing from
 //! the page rather than holding it up.
 
+#[cfg(not(feature = "sim"))]
+mod http;
+#[cfg(not(feature = "sim"))]
+mod socket;
+
 use ottla::metrics::{Counter, Gauge, Snapshot, Timing};
 
 use crate::drive::{CONTROLLER_SHARD, Shard};
 use crate::host;
+
+#[cfg(not(feature = "sim"))]
+pub use http::{Server, bind};
 
 /// A copy of what this shard has counted, with its gauges as they are now.
 #[must_use]
