@@ -16,7 +16,9 @@ pub struct Row {
 
 /// Declares an enum of rows: variant, family, label, help.
 macro_rules! rows {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $family:literal $([$label:literal = $value:literal])?, $help:expr;)* }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($variant:ident = $family:literal $([$label:literal = $value:literal])?, $help:expr;)*
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[allow(missing_docs)]
@@ -88,7 +90,8 @@ rows! {
         UnflushedBytes = "ottla_unflushed_bytes", "Bytes that are appended and not on disk.";
         UnflushedLimit = "ottla_unflushed_limit_bytes", "The most of them; appends wait beyond.";
         TailBytes = "ottla_tail_memory_bytes", "Memory of the newest blocks of the partitions.";
-        TailLimit = "ottla_tail_memory_limit_bytes", "The most of it that is kept when it is on disk: ottla.tail.cache.bytes.";
+        TailLimit = "ottla_tail_memory_limit_bytes",
+            "The most of it that is kept when it is on disk: ottla.tail.cache.bytes.";
         SegmentFilesOpen = "ottla_segment_files_open", "Segment files that are kept open.";
         FlushQueue = "ottla_flush_queue_partitions", "Partitions that write to their segments or wait to.";
         MeshQueue = "ottla_mesh_queue_messages", "Messages to other shards that these have not taken.";

@@ -1,9 +1,9 @@
 //! The text exposition format of Prometheus, version 0.0.4, of all shards together.
 //!
-//! Written in parts, so that whoever writes can give others their turn in between: a part is one row of the tables, with
-//! its samples of every shard. What must hold: HELP and TYPE come before a family's samples, whose lines stand together;
-//! no two lines have the same name and labels; a histogram that nobody has observed does not appear, one that was ever
-//! observed has all of its buckets.
+//! Written in parts, so that whoever writes can give others their turn in between: a part is one row of the tables,
+//! with its samples of every shard. What must hold: HELP and TYPE come before a family's samples, whose lines stand
+//! together; no two lines have the same name and labels; a histogram that nobody has observed does not appear, one that
+//! was ever observed has all of its buckets.
 
 use std::fmt::{self, Write};
 

@@ -83,8 +83,11 @@ fn check(text: &str) {
     check_histograms(&parse(text).expect("every line was"));
 }
 
+/// Bounds and counts.
+type Buckets = Vec<(f64, f64)>;
+
 fn check_histograms(samples: &[Sample]) {
-    let mut buckets: BTreeMap<(String, Vec<String>), Vec<(f64, f64)>> = BTreeMap::new();
+    let mut buckets: BTreeMap<(String, Vec<String>), Buckets> = BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.name.ends_with("_bucket")) {
         let bound = match sample.label("le") {
             "+Inf" => f64::INFINITY,

@@ -68,8 +68,8 @@ impl SendQueue {
         self.replies.push_back((0, outgoing.memory, outgoing.journey));
     }
 
-    /// Sends memory until all is sent, the kernel takes no more, or a file range is next. Returns when a byte moved last,
-    /// and what stopped it.
+    /// Sends memory until all is sent, the kernel takes no more, or a file range is next. Returns when a byte moved
+    /// last, and what stopped it.
     pub(super) fn send_memory(
         &mut self,
         stream: &Stream,

@@ -195,6 +195,14 @@ pub struct Journey {
     pub stages: Vec<Stage>,
 }
 
+impl Journey {
+    /// Whether there was no request of the kind, not even one under way that has passed a stage.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.whole.count <= 0.0 && self.stages.iter().all(|stage| stage.spread.count <= 0.0)
+    }
+}
+
 /// What happened between two pages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {

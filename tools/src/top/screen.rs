@@ -135,6 +135,9 @@ fn spread_line(name: &str, spread: &Spread) -> String {
 }
 
 fn journey_lines(journey: &Journey, interval: f64, style: Style) -> Vec<(Kind, String)> {
+    if journey.is_empty() {
+        return vec![(Kind::Head, format!("{:>12} {:>10}", journey.name, "none"))];
+    }
     let rate = number(journey.whole.count / interval);
     let head =
         format!("{:>12} {:>10} {:>10} {:>10}   share of the time", journey.name, "p50", "p99", "p99.9");
@@ -239,11 +242,14 @@ mod tests {
             resident: f64::from(3 << 20),
             shards: (0..shards).map(|shard| row(shard.to_string())).collect(),
             all: row("all".to_owned()),
-            journeys: vec![Journey {
-                name: "Produce",
-                whole: Spread { count: 50.0, ..Spread::default() },
-                stages: vec![stage("append", 0.2), stage("commit", 0.8), stage("mesh", 0.0)],
-            }],
+            journeys: vec![
+                Journey {
+                    name: "Produce",
+                    whole: Spread { count: 50.0, ..Spread::default() },
+                    stages: vec![stage("append", 0.2), stage("commit", 0.8), stage("mesh", 0.0)],
+                },
+                Journey { name: "Fetch", whole: Spread::default(), stages: vec![stage("read", 0.0)] },
+            ],
             commits: vec![("journal", Spread::default())],
             errors: 0.0,
             offline_dirs: 1.0,
@@ -268,6 +274,7 @@ mod tests {
         }
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(!text.contains('\x1b'));
+        assert!(text.contains("Fetch       none") && !text.contains("read"), "no table of nothing:\n{text}");
         let bars: Vec<usize> =
             text.lines().map(|line| line.matches('█').count()).filter(|&bar| bar > 0).collect();
         assert_eq!(bars, [4, 16], "append and commit");

@@ -37,7 +37,7 @@ pub fn process_usage() -> ProcessUsage {
     // SAFETY: the pointer leads to a record of this frame, which the kernel fills.
     let _ = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
     let time = |time: libc::timeval| {
-        let micros = i64::from(time.tv_sec).saturating_mul(1_000_000).saturating_add(i64::from(time.tv_usec));
+        let micros = time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_usec);
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     };
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
