@@ -6,4 +6,5 @@ pub mod drive;
 pub mod host;
 pub mod logs;
 pub mod mesh;
+pub mod metrics;
 pub mod net;

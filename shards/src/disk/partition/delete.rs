@@ -15,6 +15,7 @@ use ottla::canary::{self, Canary};
 use ottla::ids::Offset;
 use ottla::log::files::{DirStage, FileStage, SegmentFile, SegmentFileKind};
 use ottla::log::retention::{Retention, Retired};
+use ottla::metrics::Counter;
 
 use super::Partition;
 use crate::disk::dirs::{OffsetsKind, remove_whole};
@@ -51,6 +52,7 @@ impl Partition {
         let (seen, active) = {
             let mut state = self.state.borrow_mut();
             if let Some(roll) = roll {
+                self.disk.metrics.add(Counter::SegmentsRolled, 1);
                 state.begin_segment(*roll, &self.disk.gauge);
             }
             state.epochs_dirty |= epochs_changed;
@@ -83,6 +85,7 @@ impl Partition {
         }
         drop(turn);
         self.disk.remove_later(files, delay);
+        self.disk.metrics.add(Counter::SegmentsDeleted, segments.len() as u64);
         Ok(segments.len())
     }
 

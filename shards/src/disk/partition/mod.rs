@@ -64,6 +64,15 @@ pub(super) struct SegmentTail {
     pub zero: ZeroAhead,
 }
 
+/// When a commit began and when its bytes were on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitSpan {
+    /// It took what was pending.
+    pub begun: Monotonic,
+    /// The write and its sync had ended.
+    pub ended: Monotonic,
+}
+
 /// Where a partition stands with its flushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FlushState {
@@ -173,6 +182,8 @@ pub struct Partition {
     pub(super) cached: Cell<bool>,
     /// Whether a checkpoint will look at it.
     pub(super) checkpoint_due: Cell<bool>,
+    /// When the last commit began and ended: for the times of those who waited for it.
+    pub(super) last_commit: Cell<CommitSpan>,
     /// Its files are as a clean stop leaves them: nothing was written since it was made or restored from the
     /// note of one.
     pub(super) untouched: Cell<bool>,
@@ -231,6 +242,7 @@ impl Partition {
             progress: Notify::new(),
             cached: Cell::new(false),
             checkpoint_due: Cell::new(false),
+            last_commit: Cell::default(),
             untouched: Cell::new(false),
             synced_together: Cell::new(false),
         })
@@ -309,6 +321,13 @@ impl Partition {
     #[must_use]
     pub fn epoch_end_offset(&self, requested: LeaderEpoch) -> EpochEndOffset {
         self.state.borrow().log.epoch_end_offset(requested)
+    }
+
+    /// The last commit that has ended. Who has just been told that an offset is durable finds the one that made it so,
+    /// or one that ended since.
+    #[must_use]
+    pub fn last_commit(&self) -> CommitSpan {
+        self.last_commit.get()
     }
 
     /// Wakes those who wait for a high watermark that the log has reached.
