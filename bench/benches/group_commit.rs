@@ -117,22 +117,18 @@ fn in_directory(measure: impl FnOnce(&Path)) {
 }
 
 pub fn measure(suite: &mut Suite) {
-    for (question, bytes) in
-        [("disk, 4 KiB durable in place", 4 << 10), ("disk, 64 KiB durable in place", 64 << 10)]
-    {
-        in_directory(|dir| {
-            let mut disk = bare_disk(dir, bytes);
-            suite.time_many(question, |times| disk.run(times));
-        });
-    }
-    for (question, count, bytes) in [
-        ("commit of 100 B, one partition", 1, 100),
-        ("commit of 64 KiB, one partition", 1, 64 << 10),
-        ("commit of 100 B in 100 partitions, each", 100, 100),
+    for (questions, disk_bytes, batch_bytes) in [
+        (["disk, 4 KiB durable in place", "commit of 100 B, one partition"], 4 << 10, 100),
+        (["disk, 64 KiB durable in place", "commit of 64 KiB, one partition"], 64 << 10, 64 << 10),
     ] {
         in_directory(|dir| {
-            let mut shard = partitions(dir, count, bytes);
-            suite.time_many(question, |times| shard.run(times));
+            let mut disk = bare_disk(dir, disk_bytes);
+            let mut shard = partitions(dir, 1, batch_bytes);
+            suite.time_beside(questions, |times| disk.run(times), |times| shard.run(times));
         });
     }
+    in_directory(|dir| {
+        let mut shard = partitions(dir, 100, 100);
+        suite.time_many("commit of 100 B in 100 partitions, each", |times| shard.run(times));
+    });
 }

@@ -49,21 +49,46 @@ impl Suite {
 
     /// Measures with a loop of its own: `run` takes how often, and returns how long that took.
     pub fn time_many(&mut self, question: &str, mut run: impl FnMut(u64) -> Duration) {
+        let mut each: Vec<f64> = Vec::new();
+        self.run(question, |times| {
+            let took = run(times);
+            each.push(took.as_nanos() as f64 / times as f64);
+            took
+        });
+        self.keep(question, &each);
+    }
+
+    /// The same beside the question that the budget is a multiple of: both in turn within each sample, so that a
+    /// machine that others use, too, is the same for both.
+    pub fn time_beside(
+        &mut self,
+        [reference, question]: [&str; 2],
+        mut run_reference: impl FnMut(u64) -> Duration,
+        mut run: impl FnMut(u64) -> Duration,
+    ) {
+        let (mut references, mut each): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
+        self.run(question, |times| {
+            references.push(run_reference(times).as_nanos() as f64 / times as f64);
+            let took = run(times);
+            each.push(took.as_nanos() as f64 / times as f64);
+            took
+        });
+        self.keep(reference, &references);
+        self.keep(question, &each);
+    }
+
+    fn run(&mut self, question: &str, mut run: impl FnMut(u64) -> Duration) {
+        self.criterion.bench_function(question, |bencher| bencher.iter_custom(&mut run));
+    }
+
+    /// Keeps the median of the samples: the last times measured, those before are criterion's warm-up.
+    fn keep(&mut self, question: &str, each: &[f64]) {
         let known = self.sheet.rows().iter().any(|row| row.question == question);
         assert!(known, "tuning.md has no budget for {question:?}");
-        let mut each: Vec<f64> = Vec::new();
-        self.criterion.bench_function(question, |bencher| {
-            bencher.iter_custom(|times| {
-                let took = run(times);
-                each.push(took.as_nanos() as f64 / times as f64);
-                took
-            });
-        });
-        // The last ones are the samples, those before are criterion's warm-up.
         if self.is_trial || each.len() < SAMPLES {
             return;
         }
-        let samples = &mut each.split_off(each.len() - SAMPLES);
+        let mut samples = each[each.len() - SAMPLES..].to_vec();
         samples.sort_by(f64::total_cmp);
         let median = (samples[SAMPLES / 2 - 1] + samples[SAMPLES / 2]) / 2.0;
         self.sheet.measure(question, median).expect("looked up above");
@@ -77,10 +102,13 @@ impl Suite {
             return;
         }
         self.sheet.machine = machine::line();
-        println!("\n{}", self.sheet.table());
-        let missing = self.sheet.missing();
+        let missing: Vec<String> = self.sheet.missing().into_iter().map(str::to_owned).collect();
+        let is_measured =
+            |line: &&str| !missing.iter().any(|question| line.starts_with(&format!("| {question} |")));
+        println!();
+        self.sheet.table().lines().filter(is_measured).for_each(|line| println!("{line}"));
         if !missing.is_empty() {
-            println!("Not measured: {}. tuning.md stays as it is.", missing.join("; "));
+            println!("\n{} rows were not measured: tuning.md stays as it is.", missing.len());
         } else if std::env::var_os("OTTLA_BENCH_WRITE").is_some() {
             std::fs::write(sheet_path(), self.sheet.text()).expect("tuning.md can be written");
             println!("The table stands in tuning.md.");

@@ -7,3 +7,5 @@ pub mod host;
 pub mod logs;
 pub mod mesh;
 pub mod net;
+#[cfg(not(feature = "sim"))]
+pub mod tune;
