@@ -4,3 +4,4 @@ pub mod client;
 pub mod log_dump;
 pub mod storage;
 pub mod tidy;
+pub mod tune;

@@ -9,6 +9,7 @@ use ottla_bench::BenchArgs;
 use ottla_shards::boot::{self, StartArgs};
 use ottla_tools::log_dump::{self, LogArgs};
 use ottla_tools::storage::{self, StorageArgs};
+use ottla_tools::tune::{self, TuneArgs};
 
 /// Small objects come from many short requests; mimalloc frees across cores at a fifth of the price.
 #[global_allocator]
@@ -32,6 +33,8 @@ enum Command {
     Log(LogArgs),
     /// Put load on a broker and measure it
     Bench(BenchArgs),
+    /// Check this machine, measure its disks, and write the settings that follow
+    Tune(TuneArgs),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
             let output = log_dump::Output { out: std::io::stdout().lock(), err: std::io::stderr().lock() };
             exit(log_dump::run(&args, output))
         }
+        Command::Tune(args) => exit(tune::run(&args, &mut std::io::stdout().lock())),
         Command::Storage(args) => exit(storage::run(&args, &mut std::io::stdout().lock())),
     }
 }
