@@ -39,7 +39,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts shards, each on a CPU of its own where there are enough. `main` is every shard's; shard 0 gets the orders.
+    /// Starts shards, each on a CPU of its own where there are enough. `main` is every shard's; shard 0 gets the
+    /// orders.
     pub fn start<F, Fut>(shards: u16, main: F) -> Worker
     where
         F: Fn(ShardId, Option<Orders>) -> Fut + Send + Clone + 'static,

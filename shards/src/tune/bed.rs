@@ -1,8 +1,8 @@
 //! The file that is measured on, and the loops that write and read it.
 //!
-//! Owner: the one shard of the measurement. On disk: a file whose name is gone; its space comes back with the descriptor.
-//! What must hold: what is called durable was written with `RWF_DSYNC` past the page cache, as the broker does it; every
-//! lane has a part of the file to itself.
+//! Owner: the one shard of the measurement. On disk: a file whose name is gone; its space comes back with the
+//! descriptor. What must hold: what is called durable was written with `RWF_DSYNC` past the page cache, as the broker
+//! does it; every lane has a part of the file to itself.
 
 use std::cell::RefCell;
 use std::io;

@@ -1,8 +1,8 @@
 //! From what was measured and found to settings: what background work may take of the disk, and what must be smaller
 //! than its default because the machine is.
 //!
-//! Pure. What must hold: every key is one that the broker acts on, and every value one that it accepts; a setting stands
-//! there only where the machine asks for it.
+//! Pure. What must hold: every key is one that the broker acts on, and every value one that it accepts; a setting
+//! stands there only where the machine asks for it.
 
 use super::ceiling::Ceiling;
 use super::cpu::Cpus;
@@ -70,7 +70,7 @@ fn background(ceilings: &[Ceiling], shards: u64) -> Option<Setting> {
 #[must_use]
 pub fn properties(settings: &[Setting]) -> String {
     let mut text = String::from(
-        "# Written by `ottla tune` for this machine. Append it to server.properties, or give the settings with --override.\n",
+        "# Written by `ottla tune` for this machine. Append it to server.properties, or give it with --override.\n",
     );
     for Setting { key, value, formula } in settings {
         text.push_str(&format!("\n# {formula}\n{key}={value}\n"));

@@ -43,7 +43,11 @@ fn operation(step: Step) -> &'static str {
 /// A duration in the unit that suits it.
 pub(super) fn time(duration: Duration) -> String {
     let micros = duration.as_secs_f64() * 1e6;
-    if micros < 10_000.0 { format!("{micros:.0} µs") } else { format!("{:.1} ms", micros / 1e3) }
+    match micros {
+        ..1e3 => format!("{micros:.0} µs"),
+        1e3..1e4 => format!("{:.2} ms", micros / 1e3),
+        _ => format!("{:.0} ms", micros / 1e3),
+    }
 }
 
 impl Ceiling {

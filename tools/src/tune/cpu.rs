@@ -96,6 +96,7 @@ pub fn check(root: &Root, at: Surroundings) -> Vec<Finding> {
     findings.extend(limit(cpus));
     findings.extend(governor(root, at));
     findings.push(nodes(root, cpus));
+    findings.extend(load(root, cpus));
     findings
 }
 
@@ -108,6 +109,21 @@ fn allowed(root: &Root, cpus: Cpus) -> Finding {
     } else {
         finding.because("one shard is pinned to each")
     }
+}
+
+/// What others do meanwhile: a shard whose core is busy waits for the kernel's tick to be woken.
+fn load(root: &Root, cpus: Cpus) -> Option<Finding> {
+    let text = root.text("/proc/loadavg")?;
+    let load: f64 = text.split_whitespace().next()?.parse().ok()?;
+    let (name, found) = ("load", format!("{load:.1} of {} cpus", cpus.allowed));
+    if load <= cpus.allowed as f64 / 2.0 {
+        return Some(Finding::fine(name, found));
+    }
+    let why = "others run on these cpus: what is measured now is theirs, too, and a shard waits to be woken";
+    Some(
+        Finding::better(name, found, why)
+            .mend("top; then taskset or a cpuset to keep others off the shards' cpus"),
+    )
 }
 
 fn limit(cpus: Cpus) -> Option<Finding> {

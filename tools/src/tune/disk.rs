@@ -126,9 +126,11 @@ fn device(disk: &Disk, at: Surroundings) -> Vec<Finding> {
         findings.push(Finding::fine("disk", format!("{} on {}", disk.name, parts.join(", "))).because(why));
     }
     findings.extend(write_cache(disk, at));
-    findings.extend(scheduler(disk, at));
+    // What a virtual disk says of itself is nothing to go by.
+    let rotates = !at.virtual_machine && disk.queue("rotational").as_deref() == Some("1");
+    findings.extend(scheduler(disk, at, rotates));
     findings.extend(read_ahead(disk, at));
-    if disk.queue("rotational").as_deref() == Some("1") {
+    if rotates {
         let why = "each commit waits for the platter: producers need linger.ms and large batches";
         findings.push(Finding::better("disk", format!("{} says that it rotates", disk.name), why));
     }
@@ -154,12 +156,11 @@ fn write_cache(disk: &Disk, at: Surroundings) -> Option<Finding> {
     Some(Finding::better(name, kind, why).mend(at.on_disk(&command)))
 }
 
-fn scheduler(disk: &Disk, at: Surroundings) -> Option<Finding> {
+/// A disk that rotates gains from an elevator.
+fn scheduler(disk: &Disk, at: Surroundings, rotates: bool) -> Option<Finding> {
     let text = disk.queue("scheduler")?;
     let current = chosen(&text).to_owned();
-    // A disk that rotates gains from the elevator.
-    let is_rotating = disk.queue("rotational").as_deref() == Some("1");
-    if is_rotating || matches!(current.as_str(), "none" | "noop") {
+    if rotates || matches!(current.as_str(), "none" | "noop") {
         return Some(Finding::fine("I/O scheduler", current));
     }
     let why = "the broker orders its own writes; a second order costs CPU and holds commits back";

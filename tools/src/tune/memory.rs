@@ -6,7 +6,8 @@ use super::root::{Root, bytes, chosen};
 use super::surroundings::Surroundings;
 
 /// What a broker may take for itself at most with the defaults, in bytes: for each shard 32 MiB of newest blocks,
-/// 64 MiB not yet written and 128 MiB of requests; for all of them 128 MiB of the cleaner's keys, and 64 MiB for the rest.
+/// 64 MiB not yet written and 128 MiB of requests; for all of them 128 MiB of the cleaner's keys, and 64 MiB for the
+/// rest.
 #[must_use]
 pub fn wanted(shards: u64) -> u64 {
     const MIB: u64 = 1 << 20;
@@ -54,7 +55,7 @@ fn room(root: &Root, shards: u64) -> Finding {
     let may = format!("{shards} shards take up to {} under the heaviest load", bytes(wanted));
     if available < wanted {
         Finding::better("memory", found, may)
-            .mend("lower queued.max.request.bytes, ottla.tail.cache.bytes and log.cleaner.dedupe.buffer.size, or run fewer shards")
+            .mend("run fewer shards, or lower ottla.tail.cache.bytes and log.cleaner.dedupe.buffer.size")
     } else {
         Finding::fine("memory", found).because(format!("{may}; the page cache has the rest"))
     }

@@ -1,8 +1,9 @@
 //! `ottla tune`: looks at the machine, measures what its disks do durably, and writes the settings that follow.
 //!
-//! Runs in a process of its own; no shard owns it. On disk it writes the properties file that it was asked for, and for
-//! as long as it measures, files in the log directories that have no name. It changes nothing else: what could be better
-//! it says, with the command. Reading `/proc` and `/sys` goes through [`Root`], so that tests look at made-up machines.
+//! Runs in a process of its own; no shard owns it. On disk it writes the properties file that it was asked for, and
+//! for as long as it measures, files in the log directories that have no name. It changes nothing else: what could be
+//! better it says, with the command. Reading `/proc` and `/sys` goes through [`Root`], so that tests look at made-up
+//! machines.
 //!
 //! | module | does |
 //! |---|---|
