@@ -8,3 +8,5 @@ pub mod logs;
 pub mod mesh;
 pub mod metrics;
 pub mod net;
+#[cfg(not(feature = "sim"))]
+pub mod tune;

@@ -5,3 +5,4 @@ pub mod log_dump;
 pub mod storage;
 pub mod tidy;
 pub mod top;
+pub mod tune;

@@ -10,6 +10,7 @@ use ottla_shards::boot::{self, StartArgs};
 use ottla_tools::log_dump::{self, LogArgs};
 use ottla_tools::storage::{self, StorageArgs};
 use ottla_tools::top::{self, TopArgs};
+use ottla_tools::tune::{self, TuneArgs};
 
 /// Small objects come from many short requests; mimalloc frees across cores at a fifth of the price.
 #[global_allocator]
@@ -35,6 +36,8 @@ enum Command {
     Top(TopArgs),
     /// Put load on a broker and measure it
     Bench(BenchArgs),
+    /// Check this machine, measure its disks, and write the settings that follow
+    Tune(TuneArgs),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             exit(log_dump::run(&args, output))
         }
         Command::Top(args) => exit(top::run(&args, &mut std::io::stdout())),
+        Command::Tune(args) => exit(tune::run(&args, &mut std::io::stdout().lock())),
         Command::Storage(args) => exit(storage::run(&args, &mut std::io::stdout().lock())),
     }
 }
