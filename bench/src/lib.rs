@@ -23,13 +23,17 @@ mod consume;
 mod error;
 #[cfg(test)]
 mod fake;
+pub mod html;
+pub mod mapping;
 mod offsets;
 mod payload;
 mod produce;
 mod replies;
 mod report;
+pub mod result;
 mod schedule;
 mod tally;
+pub mod workload;
 
 pub use args::{BenchArgs, BenchCommand, ConsumeArgs, ProduceArgs};
 pub use error::BenchError;

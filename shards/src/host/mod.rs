@@ -37,7 +37,7 @@ mod glommio;
 #[cfg(any(feature = "sim", test))]
 pub mod sim;
 
-pub use buffer::{AlignedBuf, AppendBuf, WriteSlice};
+pub use buffer::{AlignedBuf, AppendBuf, WriteSlice, trim_pool};
 pub use types::{
     DirEntry, DiskSpace, Durability, LocalBoxFuture, LoopTimes, OpenHow, ProcessUsage, Queue, ShardSpec,
     ShardStats, Shutdown, Signal, TimedOut,

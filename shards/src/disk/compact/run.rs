@@ -188,7 +188,7 @@ impl CleanJob {
     async fn clean(self, with: &CleanWith) -> Result<Offset, Stop> {
         let CleanJob { partition, cleanable, turn } = self;
         // The files of the closed segments hold everything only when they are finished.
-        partition.wait_finished().await?;
+        partition.finish_and_settle().await?;
         let input = {
             let state = partition.state.borrow();
             let input = state.log.cleaning_input(cleanable, with.config.map_bounds(), host::wall_ms());

@@ -29,6 +29,7 @@ use ottla::log::{EpochEndOffset, Log, LogConfig, LogOffsets, SegmentIndexes};
 use ottla::time::Monotonic;
 
 use self::layout::Layout;
+use self::settle::Unsettled;
 use super::compact::CleaningState;
 use super::dirs::LogDir;
 use super::error::{DiskError, IoFailure};
@@ -47,6 +48,7 @@ pub(super) mod layout;
 pub mod read;
 mod roll;
 mod search;
+mod settle;
 
 /// A segment's bytes in memory and what its file is like.
 pub(super) struct SegmentTail {
@@ -117,6 +119,8 @@ pub(super) struct State {
     pub relaxed_until: Offset,
     pub index_files: IndexFiles,
     pub unfinished: BTreeMap<Offset, Unfinished>,
+    /// Closed segments that are finished and not durable in everything, in the order in which they were finished.
+    pub unsettled: Vec<Unsettled>,
     /// What the journal has and the segments' files do not, oldest first.
     pub journaled: VecDeque<Journaled>,
     /// The disk was full at the last write.
@@ -210,6 +214,7 @@ impl Partition {
             relaxed_until: offsets.log_end,
             index_files: written,
             unfinished: BTreeMap::new(),
+            unsettled: Vec::new(),
             journaled: VecDeque::new(),
             full: false,
             epochs_dirty: false,
