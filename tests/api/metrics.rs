@@ -204,14 +204,23 @@ fn records_that_are_not_in_memory_are_told_from_those_that_are() {
     let mut client = Client::connect(broker.address(), "metrics").expect("the broker listens");
     // Above the last block, of which a fetch reads the end back into memory.
     let sent = batch(1_000);
-    (0..4).for_each(|_| drop(produce(&mut client, &sent)));
+    for _ in 0..4 {
+        produce(&mut client, &sent);
+    }
     assert_eq!(broker.stop(), 0);
     let (broker, place) = start_again(directory.path());
     let mut client = Client::connect(broker.address(), "metrics").expect("the broker listens");
-    let request = fetch_request(0, 100);
-    let reply: FetchResponse<'_> = client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("it answers");
-    let (error, bytes) = fetched(&reply);
-    assert_eq!((error, bytes), (0, 4 * sent.len()));
+    let mut bytes = 0;
+    while bytes < 4 * sent.len() {
+        let read = i64::try_from(bytes / sent.len()).expect("a few batches");
+        let request = fetch_request(1_000 * read, 100);
+        let reply: FetchResponse<'_> =
+            client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("it answers");
+        let (error, more) = fetched(&reply);
+        assert_eq!((error, more % sent.len()), (0, 0), "whole batches");
+        assert!(more > 0, "after {bytes} bytes");
+        bytes += more;
+    }
     let after = scrape(&place);
     assert_sum(&after, "ottla_fetched_bytes_total", &[], bytes as f64);
     let in_memory = sum(&after, "ottla_fetched_bytes_total", &[("source", "memory")]);
