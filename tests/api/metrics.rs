@@ -14,13 +14,21 @@ use ottla_tools::client::Client;
 use ottla_tools::top::{Sample, page, parse};
 use ottla_wire::ApiKey;
 use ottla_wire::fetch_response::FetchResponse;
+use ottla_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use ottla_wire::metadata_response::MetadataResponse;
 
 use super::{FETCH_VERSION, batch, fetch_request, fetched, produce};
 
 /// A broker of two shards that serves metrics, with a topic `t`, and where they are.
 fn start(data: &Path) -> (Broker, String) {
-    let broker = Broker::start(&Options::new(data).set("metrics.listener", "127.0.0.1:0"));
+    let (broker, place) = start_again(data);
     create_topic(broker.address(), "t", 1, &[]);
+    (broker, place)
+}
+
+/// The same over data that has the topic.
+fn start_again(data: &Path) -> (Broker, String) {
+    let broker = Broker::start(&Options::new(data).set("metrics.listener", "127.0.0.1:0"));
     let output = broker.output();
     let url = output.lines().find_map(|line| line.trim().strip_prefix("metrics")).expect("a line says where");
     let place = url.trim().strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics"));
@@ -138,6 +146,11 @@ fn what_is_counted_is_what_was_done() {
     let request = fetch_request(140, 50);
     let reply: FetchResponse<'_> = client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("it answers");
     assert_eq!(fetched(&reply), (0, 0), "nothing more is there, for which it waited");
+    let unknown = MetadataRequestTopic { name: Some("no such name!".into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![unknown]), ..Default::default() };
+    let reply: MetadataResponse<'_> =
+        client.call(ApiKey::Metadata, super::METADATA_VERSION, &request).expect("it answers");
+    assert_eq!(reply.topics[0].error_code, 17, "INVALID_TOPIC_EXCEPTION");
     let request = fetch_request(999, 0);
     let reply: FetchResponse<'_> = client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("it answers");
     assert_eq!(fetched(&reply).0, 1, "OFFSET_OUT_OF_RANGE");
@@ -146,35 +159,81 @@ fn what_is_counted_is_what_was_done() {
     assert_sum(&after, "ottla_requests_total", &[("api", "Produce")], 20.0);
     assert_sum(&after, "ottla_requests_total", &[("api", "Fetch")], 3.0);
     assert_sum(&after, "ottla_errors_total", &[("api", "Fetch"), ("error", "OFFSET_OUT_OF_RANGE")], 1.0);
-    assert_sum(&after, "ottla_errors_total", &[], 1.0);
+    assert_sum(
+        &after,
+        "ottla_errors_total",
+        &[("api", "Metadata"), ("error", "INVALID_TOPIC_EXCEPTION")],
+        1.0,
+    );
+    assert_sum(&after, "ottla_errors_total", &[], 2.0);
     assert_sum(&after, "ottla_appended_batches_total", &[], 20.0);
     assert_sum(&after, "ottla_appended_records_total", &[], 140.0);
     assert_sum(&after, "ottla_appended_bytes_total", &[], (20 * sent.len()) as f64);
     assert_sum(&after, "ottla_fetched_bytes_total", &[("source", "memory")], (20 * sent.len()) as f64);
     assert_sum(&after, "ottla_fetched_bytes_total", &[], (20 * sent.len()) as f64);
+    check_stages(&after);
+    let commits = |samples: &[Sample]| {
+        let count = |kind| sum(samples, "ottla_commit_seconds_count", &[("kind", kind)]);
+        count("journal") + count("segment")
+    };
+    let more = commits(&after) - commits(&before);
+    assert!((1.0..=20.0).contains(&more), "{more} commits");
+    assert!(sum(&after, "ottla_commit_bytes_total", &[]) >= commits(&after) * 4096.0, "whole blocks");
+    assert!(sum(&after, "ottla_connections", &[]) >= 1.0);
+    assert!(sum(&after, "ottla_received_bytes_total", &[]) > (20 * sent.len()) as f64);
+    assert!(sum(&after, "ottla_sent_bytes_total", &[]) > (20 * sent.len()) as f64);
+    assert!(sum(&after, "process_resident_memory_bytes", &[]) > 1e6);
+    assert_eq!(broker.stop(), 0);
+}
+
+/// The stages of 20 Produce and 3 Fetch requests, one of which has waited for 50 ms.
+fn check_stages(after: &[Sample]) {
     for stage in PRODUCE_STAGES {
-        assert_sum(&after, "ottla_produce_stage_seconds_count", &[("stage", stage)], 20.0);
+        assert_sum(after, "ottla_produce_stage_seconds_count", &[("stage", stage)], 20.0);
     }
     for stage in ["receive", "plan", "read", "reply", "order", "send"] {
-        assert_sum(&after, "ottla_fetch_stage_seconds_count", &[("stage", stage)], 3.0);
+        assert_sum(after, "ottla_fetch_stage_seconds_count", &[("stage", stage)], 3.0);
     }
-    assert_sum(&after, "ottla_fetch_stage_seconds_count", &[("stage", "wait")], 1.0);
-    assert!(sum(&after, "ottla_fetch_stage_seconds_sum", &[("stage", "wait")]) >= 0.045, "the long poll");
+    assert_sum(after, "ottla_fetch_stage_seconds_count", &[("stage", "wait")], 1.0);
+    assert!(sum(after, "ottla_fetch_stage_seconds_sum", &[("stage", "wait")]) >= 0.045, "the long poll");
     // What a request takes is what its stages take.
     for (api, stages) in
         [("Produce", "ottla_produce_stage_seconds_sum"), ("Fetch", "ottla_fetch_stage_seconds_sum")]
     {
         let (whole, parts) =
-            (sum(&after, "ottla_request_seconds_sum", &[("api", api)]), sum(&after, stages, &[]));
+            (sum(after, "ottla_request_seconds_sum", &[("api", api)]), sum(after, stages, &[]));
         assert!((whole - parts).abs() <= whole * 0.01 + 1e-4, "{api}: {whole} s in all, {parts} s in stages");
     }
-    let commits = sum(&after, "ottla_commit_seconds_count", &[]);
-    assert!((1.0..=22.0).contains(&commits), "{commits} commits");
-    assert!(sum(&after, "ottla_commit_bytes_total", &[]) >= commits * 4096.0, "whole blocks");
-    assert_sum(&after, "ottla_connections", &[], 1.0);
-    assert!(sum(&after, "ottla_received_bytes_total", &[]) > (20 * sent.len()) as f64);
-    assert!(sum(&after, "ottla_sent_bytes_total", &[]) > (20 * sent.len()) as f64);
-    assert!(sum(&after, "process_resident_memory_bytes", &[]) > 1e6);
+}
+
+#[test]
+fn records_that_are_not_in_memory_are_told_from_those_that_are() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (broker, _) = start(directory.path());
+    let mut client = Client::connect(broker.address(), "metrics").expect("the broker listens");
+    // Above the last block, of which a fetch reads the end back into memory.
+    let sent = batch(1_000);
+    for _ in 0..4 {
+        produce(&mut client, &sent);
+    }
+    assert_eq!(broker.stop(), 0);
+    let (broker, place) = start_again(directory.path());
+    let mut client = Client::connect(broker.address(), "metrics").expect("the broker listens");
+    let mut bytes = 0;
+    while bytes < 4 * sent.len() {
+        let read = i64::try_from(bytes / sent.len()).expect("a few batches");
+        let request = fetch_request(1_000 * read, 100);
+        let reply: FetchResponse<'_> =
+            client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("it answers");
+        let (error, more) = fetched(&reply);
+        assert_eq!((error, more % sent.len()), (0, 0), "whole batches");
+        assert!(more > 0, "after {bytes} bytes");
+        bytes += more;
+    }
+    let after = scrape(&place);
+    assert_sum(&after, "ottla_fetched_bytes_total", &[], bytes as f64);
+    let in_memory = sum(&after, "ottla_fetched_bytes_total", &[("source", "memory")]);
+    assert!(in_memory < 4096.0, "{in_memory} bytes of the last block");
     assert_eq!(broker.stop(), 0);
 }
 

@@ -11,12 +11,11 @@ use ottla::metrics::{Counter, ShardMetrics, Timing};
 use ottla::request::RequestContext;
 use ottla::request::fetch::{FetchParams, FetchPlan, FetchQuestion, refusal};
 use ottla::time::Monotonic;
-use ottla_wire::ApiKey;
 use ottla_wire::fetch_request::FetchRequest;
 use ottla_wire::fetch_response::FetchResponse;
 
 use crate::drive::Shard;
-use crate::drive::dispatch::{Body, frame_of};
+use crate::drive::dispatch::{Body, count_errors, frame_of};
 use crate::drive::fan_out::{ask_all, by_owner, first_of};
 use crate::drive::messages::{Answer, Query, ReadQuery, Visit, WatchId, WatchQuery};
 use crate::drive::stages::{FetchTimes, last_visit};
@@ -37,10 +36,7 @@ pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
     };
     let plan = match plan {
         Ok(plan) => plan,
-        Err(error) => {
-            metrics.error(ApiKey::Fetch, error);
-            return body.reply(&refusal(error));
-        }
+        Err(error) => return body.reply(&refusal(error)),
     };
     let image = shard.image();
     let mut fetch = FetchPlan::new(&image, question.params, plan.partitions);
@@ -54,9 +50,7 @@ pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
     let candidate = random_u64() as u32;
     let (session_id, include) = shard.sessions.borrow_mut().finish(now(), plan.kind, &told, candidate);
     let (response, records) = fetch.into_reply(context.version, session_id, &include);
-    for partition in response.responses.iter().flat_map(|topic| &topic.partitions) {
-        metrics.error_code(ApiKey::Fetch, partition.error_code);
-    }
+    count_errors(metrics, context.api, &response);
     match spliced(&context, &response, records, metrics) {
         crate::net::Answer::Reply(reply) => crate::net::Answer::Reply(reply.counted_from(since)),
         other => other,

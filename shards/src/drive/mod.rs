@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `dispatch` | from a frame to the code that serves it |
 //! | `produce`, `fetch`, `offsets`, `coordinate`, `metadata` | requests on the connection's shard |
-//! | `stages` | where requests spend their time |
+//! | `stages`, `errors` | where requests spend their time, and what their replies tell of, for the metrics |
 //! | `messages`, `fan_out` | what crosses the mesh, and to whom |
 //! | `owner`, `append`, `read`, `lookup`, `watch` | this shard's partitions |
 //! | `groups` | the group coordinator |
@@ -44,6 +44,7 @@ mod control;
 mod coordinate;
 mod describe;
 mod dispatch;
+mod errors;
 mod fan_out;
 mod fetch;
 mod groups;

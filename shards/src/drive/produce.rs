@@ -10,7 +10,6 @@ use ottla::ids::ProducerId;
 use ottla::metrics::Timing;
 use ottla::request::init_producer_id;
 use ottla::request::produce::{Acks, ProducePlan};
-use ottla_wire::ApiKey;
 use ottla_wire::init_producer_id_request::InitProducerIdRequest;
 use ottla_wire::produce_request::ProduceRequest;
 
@@ -51,13 +50,7 @@ pub async fn produce(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
     match plan.acks {
         Acks::None if plan.has_error() => Answer::Close,
         Acks::None => Answer::Silence,
-        Acks::Leader | Acks::All => {
-            let reply = plan.into_reply();
-            for partition in reply.responses.iter().flat_map(|topic| &topic.partition_responses) {
-                metrics.error_code(ApiKey::Produce, partition.error_code);
-            }
-            body.reply_since(&reply, since)
-        }
+        Acks::Leader | Acks::All => body.reply_since(&plan.into_reply(), since),
     }
 }
 

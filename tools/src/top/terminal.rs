@@ -19,8 +19,15 @@ const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 const HOME: &str = "\x1b[H";
 const CLEAR_LINE_BREAK: &str = "\x1b[K\r\n";
 const CLEAR_BELOW: &str = "\x1b[J";
-/// Keys that end it: q, Q, Escape, and Ctrl-C and Ctrl-D as they come without the terminal's own handling.
-const END_KEYS: &[u8] = b"qQ\x1b\x03\x04";
+/// Keys that end it: q, Q, and Ctrl-C and Ctrl-D as they come without the terminal's own handling.
+const END_KEYS: &[u8] = b"qQ\x03\x04";
+/// Escape alone ends it too; with something behind it, it is another key.
+const ESCAPE: &[u8] = b"\x1b";
+
+/// Whether keys that came together want the end.
+fn is_end(keys: &[u8]) -> bool {
+    keys == ESCAPE || (!keys.starts_with(ESCAPE) && keys.iter().any(|key| END_KEYS.contains(key)))
+}
 
 /// A terminal that was taken, and is given back on drop.
 pub struct Screen {
@@ -78,7 +85,7 @@ impl Screen {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
                 Err(error) => return Err(error),
             };
-            if keys[..pressed].iter().any(|key| END_KEYS.contains(key)) {
+            if is_end(&keys[..pressed]) {
                 return Ok(true);
             }
             if Instant::now() >= deadline {
@@ -99,4 +106,19 @@ fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_end;
+
+    #[test]
+    fn keys_that_end_it() {
+        for keys in [&b"q"[..], b"Q", b"\x03", b"\x04", b"\x1b", b"xq"] {
+            assert!(is_end(keys), "{keys:?}");
+        }
+        for keys in [&b""[..], b"x", b"\x1b[A", b"\x1bq", b"\n"] {
+            assert!(!is_end(keys), "{keys:?}");
+        }
+    }
 }
