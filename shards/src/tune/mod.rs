@@ -132,9 +132,9 @@ mod tests {
 
     #[test]
     fn every_step_is_measured_and_nothing_is_left() {
-        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("it is there");
         let progress = Arc::new(Progress::default());
-        let measured = measure(dir.path(), Duration::from_millis(10), &progress).unwrap();
+        let measured = measure(dir.path(), Duration::from_millis(10), &progress).expect("it is there");
         assert_eq!(measured.iter().map(|part| part.step).collect::<Vec<_>>(), STEPS);
         assert_eq!(progress.steps(), STEPS.len());
         for Measured { step, figure } in measured {
@@ -143,13 +143,13 @@ mod tests {
             assert!(figure.operations >= load.depth, "each lane has ended one: {figure:?}");
             assert!(figure.p50 <= figure.p99 && figure.p50 > Duration::ZERO, "{figure:?}");
         }
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the files have no names");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("it is there").count(), 0, "the files have no names");
     }
 
     #[test]
     fn a_directory_that_is_not_there_is_named() {
         let missing = Path::new("no-such-directory");
-        let error = measure(missing, Duration::ZERO, &Arc::default()).unwrap_err();
+        let error = measure(missing, Duration::ZERO, &Arc::default()).expect_err("it is refused");
         assert!(error.to_string().starts_with("no-such-directory: "), "{error}");
     }
 }

@@ -126,9 +126,10 @@ mod tests {
         assert_eq!(value(&settings, "shards"), Some("2"));
         assert_eq!(value(&settings, "ottla.tail.cache.bytes"), Some("16777216"));
         assert_eq!(value(&settings, "log.cleaner.dedupe.buffer.size"), Some("16777216"));
-        let file = properties::parse(&super::properties(&settings)).unwrap();
+        let file = properties::parse(&super::properties(&settings)).expect("the broker accepts it");
         assert_eq!(file.len(), 4, "comments are comments");
-        let config = BrokerConfig::new(&Layers { file: Some(file), ..Layers::default() }).unwrap();
+        let config = BrokerConfig::new(&Layers { file: Some(file), ..Layers::default() })
+            .expect("the broker accepts it");
         assert_eq!(config.runtime.shards, Some(2));
         assert_eq!(config.runtime.tail_cache_bytes, 16 << 20);
         assert_eq!(config.cleaner.io_bytes_per_second_max, 25e6);

@@ -5,13 +5,15 @@ use super::finding::Finding;
 use super::root::{Root, bytes, chosen};
 use super::surroundings::Surroundings;
 
-/// What a broker may take for itself at most with the defaults, in bytes: for each shard 32 MiB of newest blocks,
-/// 64 MiB not yet written and 128 MiB of requests; for all of them 128 MiB of the cleaner's keys, and 64 MiB for the
-/// rest.
+/// What a broker may take for itself at most with the defaults, in bytes: tuning.md has the sum.
 #[must_use]
 pub fn wanted(shards: u64) -> u64 {
     const MIB: u64 = 1 << 20;
-    shards.saturating_mul((32 + 64 + 128) * MIB).saturating_add((128 + 64) * MIB)
+    // Newest blocks, unwritten ones, requests and replies, index entries, old records on their way.
+    let each = (32 + 64 + 128 + 16 + 4) * MIB;
+    // The cleaner's keys, and everything that does not grow with load.
+    let once = (128 + 64) * MIB;
+    shards.saturating_mul(each).saturating_add(once)
 }
 
 /// The tightest limit of memory on the way up, in bytes; none for no limit.

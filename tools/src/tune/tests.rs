@@ -27,7 +27,7 @@ struct Machine {
 impl Machine {
     fn new() -> Machine {
         let ring = Ring::Works { missing: Vec::new(), deferred: true };
-        let machine = Machine { dir: tempfile::tempdir().unwrap(), ring };
+        let machine = Machine { dir: tempfile::tempdir().expect("it is there"), ring };
         for (path, text) in [
             ("proc/sys/kernel/osrelease", "6.12.4-generic\n"),
             ("proc/sys/kernel/io_uring_disabled", "0\n"),
@@ -62,8 +62,9 @@ impl Machine {
         ] {
             machine.set(path, text);
         }
-        std::fs::create_dir_all(machine.path("sys/dev/block")).unwrap();
-        symlink("../../devices/pci0/nvme0n1/nvme0n1p2", machine.path("sys/dev/block/259:2")).unwrap();
+        std::fs::create_dir_all(machine.path("sys/dev/block")).expect("it is there");
+        symlink("../../devices/pci0/nvme0n1/nvme0n1p2", machine.path("sys/dev/block/259:2"))
+            .expect("it is there");
         machine
     }
 
@@ -72,8 +73,8 @@ impl Machine {
     }
 
     fn set(&self, path: &str, text: &str) {
-        std::fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
-        std::fs::write(self.path(path), text).unwrap();
+        std::fs::create_dir_all(self.path(path).parent().expect("it is there")).expect("it is there");
+        std::fs::write(self.path(path), text).expect("it is there");
     }
 
     /// Everything that is said, with log dirs at `/srv/data`.
@@ -224,7 +225,8 @@ fn mounts_and_file_systems_are_told_apart() {
     machine.set("sys/devices/pci0/nvme0n1/queue/write_cache", "write back");
     machine.set("sys/devices/pci0/nvme0n1/queue/fua", "1");
     assert_says(&machine.complaints()[0], Problem, ["power cut", "mount -o remount,barrier /"]);
-    let cache = machine.findings().into_iter().find(|finding| finding.name == "write cache").unwrap();
+    let cache =
+        machine.findings().into_iter().find(|finding| finding.name == "write cache").expect("it is there");
     assert_says(&cache, Fine, ["with FUA", "one write"]);
     // Another mount below, over the first, decides for the path.
     let below = "30 27 0:50 / /srv rw,noatime - tmpfs none rw\n";
@@ -286,7 +288,8 @@ fn the_first_version_of_control_groups_is_read_too() {
 
 #[test]
 fn an_empty_tree_is_told_of_and_no_panic() {
-    let machine = Machine { dir: tempfile::tempdir().unwrap(), ring: Ring::Refused("no".into()) };
+    let machine =
+        Machine { dir: tempfile::tempdir().expect("it is there"), ring: Ring::Refused("no".into()) };
     let complaints = machine.complaints();
     assert!(complaints.iter().any(|finding| finding.found == "Linux unknown"), "{complaints:#?}");
     assert!(complaints.iter().all(|finding| !finding.why.is_empty()), "{complaints:#?}");
@@ -315,64 +318,80 @@ fn run_with(machine: &Machine, words: &[&str], p50: Duration) -> (Result<u8, Tun
     let root = Root::new(machine.dir.path());
     let mut out = Vec::new();
     let code = Tuner { args: &args, root, ring: machine.ring.clone(), measure: &measure }.run(&mut out);
-    (code, String::from_utf8(out).unwrap())
+    (code, String::from_utf8(out).expect("it is there"))
 }
 
 #[test]
 fn a_run_prints_measures_and_writes_what_the_broker_accepts() {
-    let (machine, data) = (Machine::new(), tempfile::tempdir().unwrap());
+    let (machine, data) = (Machine::new(), tempfile::tempdir().expect("it is there"));
     let output = data.path().join("found.properties");
-    let words = ["--output", output.to_str().unwrap(), "--log-dirs", data.path().to_str().unwrap()];
+    let words = [
+        "--output",
+        output.to_str().expect("it is there"),
+        "--log-dirs",
+        data.path().to_str().expect("it is there"),
+    ];
     let (code, text) = run_with(&machine, &words, Duration::from_micros(90));
-    assert_eq!(code.unwrap(), 0, "{text}");
+    assert_eq!(code.expect("it is there"), 0, "{text}");
     for part in ["✓ io_uring", "✓ durable write: p50 90 µs", "| direct read", "Written to", "0 problems."]
     {
         assert!(text.contains(part), "{part} in {text}");
     }
-    let written = std::fs::read_to_string(&output).unwrap();
+    let written = std::fs::read_to_string(&output).expect("it is there");
     assert!(written.contains("log.cleaner.io.max.bytes.per.second=26214400\n"), "{written}");
     let (code, _) = run_with(&machine, &words, Duration::from_micros(90));
     assert!(matches!(code, Err(TuneError::OutputExists(_))), "it is not overwritten unasked");
     let (code, text) = run_with(&machine, &[&words[..], &["--force"]].concat(), Duration::from_millis(30));
-    assert_eq!(code.unwrap(), 1, "such a disk is a problem");
+    assert_eq!(code.expect("it is there"), 1, "such a disk is a problem");
     assert!(text.contains("✗ durable write: p50 30 ms") && text.contains("1 problems."), "{text}");
 }
 
 #[test]
 fn looking_alone_writes_nothing_and_json_is_json() {
-    let (machine, data) = (Machine::new(), tempfile::tempdir().unwrap());
+    let (machine, data) = (Machine::new(), tempfile::tempdir().expect("it is there"));
     let output = data.path().join("found.properties");
     let config = data.path().join("server.properties");
-    std::fs::write(&config, format!("node.id=1\nlog.dirs={}/not/yet\n", data.path().display())).unwrap();
-    let words = ["--config", config.to_str().unwrap(), "--output", output.to_str().unwrap(), "--json"];
+    std::fs::write(&config, format!("node.id=1\nlog.dirs={}/not/yet\n", data.path().display()))
+        .expect("it is there");
+    let words = [
+        "--config",
+        config.to_str().expect("it is there"),
+        "--output",
+        output.to_str().expect("it is there"),
+        "--json",
+    ];
     let (code, text) = run_with(&machine, &[&words[..], &["--no-measure"]].concat(), Duration::ZERO);
-    assert_eq!(code.unwrap(), 0, "{text}");
+    assert_eq!(code.expect("it is there"), 0, "{text}");
     assert!(!output.exists());
-    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&text).expect("it is there");
     assert_eq!(report["disks"], serde_json::json!([]));
-    let parts =
-        report["findings"].as_array().unwrap().iter().map(|finding| finding["part"].as_str().unwrap());
-    let dir = data.path().canonicalize().unwrap();
+    let parts = report["findings"]
+        .as_array()
+        .expect("it is there")
+        .iter()
+        .map(|finding| finding["part"].as_str().expect("it is there"));
+    let dir = data.path().canonicalize().expect("it is there");
     assert!(
         parts.clone().any(|part| Path::new(part) == dir),
         "a directory to come is judged by the one above"
     );
     let (code, text) = run_with(&machine, &words, Duration::from_micros(500));
-    assert_eq!(code.unwrap(), 0, "{text}");
-    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(report["disks"][0]["measured"].as_array().unwrap().len(), STEPS.len());
-    assert_eq!(report["output"], output.to_str().unwrap());
-    let last = report["findings"].as_array().unwrap().last().unwrap();
+    assert_eq!(code.expect("it is there"), 0, "{text}");
+    let report: serde_json::Value = serde_json::from_str(&text).expect("it is there");
+    assert_eq!(report["disks"][0]["measured"].as_array().expect("it is there").len(), STEPS.len());
+    assert_eq!(report["output"], output.to_str().expect("it is there"));
+    let last = report["findings"].as_array().expect("it is there").last().expect("it is there");
     assert_eq!((&last["name"], &last["level"]), (&"durable write".into(), &"could be better".into()));
 }
 
 #[test]
 fn a_ring_that_is_refused_is_told_and_not_measured() {
-    let (mut machine, data) = (Machine::new(), tempfile::tempdir().unwrap());
+    let (mut machine, data) = (Machine::new(), tempfile::tempdir().expect("it is there"));
     machine.ring = Ring::Refused("io_uring is refused".into());
     let output = data.path().join("found.properties");
-    let (code, text) = run_with(&machine, &["--output", output.to_str().unwrap()], Duration::ZERO);
-    assert_eq!(code.unwrap(), 1);
+    let (code, text) =
+        run_with(&machine, &["--output", output.to_str().expect("it is there")], Duration::ZERO);
+    assert_eq!(code.expect("it is there"), 1);
     assert!(text.contains("✗ io_uring: refused") && !text.contains("direct read"), "{text}");
     assert!(!output.exists());
 }
