@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check models sim canaries crash kill bench compare clients fmt
+.PHONY: help run test check models sim canaries crash kill bench figures compare clients fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,7 +65,10 @@ ROUNDS ?= 200
 kill: ## kill -9 of real brokers at random moments under load, many rounds (ROUNDS=n)
 	OTTLA_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test -p ottla-tests --test crash -- --nocapture
 
-bench: ## measure: start, memory, CPU, throughput beside the real Kafka (after `make clients`)
+bench: ## what each step of a record's path costs against its budget; the table goes into tuning.md (4 minutes)
+	OTTLA_BENCH_WRITE=1 $(CARGO) bench -p ottla-bench --bench budget
+
+figures: ## measure what compare does not: Kafka's own producer, idle connections, starts over a lot of data
 	$(CARGO) build --release -p ottla-command
 	$(CARGO) bench -p ottla-bench --bench figures
 

@@ -9,6 +9,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`args`] | the flags, and what they may be |
+//! | [`budget`] | the budget sheet of tuning.md, for the benches beside this library |
 //! | `schedule` | when which batch is due: arithmetic alone |
 //! | `payload` | the batches that are sent |
 //! | `cluster`, `offsets` | versions, topics, leaders, producer ids, where logs begin and end |
@@ -18,6 +19,7 @@
 use std::io::Write;
 
 pub mod args;
+pub mod budget;
 mod cluster;
 mod consume;
 mod error;

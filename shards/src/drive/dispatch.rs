@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla::request::{RequestContext, api_versions, served};
+use ottla::time::Monotonic;
 use ottla_wire::frame::{Frame, decode_request_header, encode_response};
 use ottla_wire::{ApiKey, Message, Reader};
 
@@ -25,6 +26,8 @@ pub struct Body<'a> {
     pub frame: &'a Bytes,
     /// Where the body begins in it.
     pub at: usize,
+    /// When its bytes were there.
+    pub ready: Monotonic,
 }
 
 impl<'a> Body<'a> {
@@ -41,6 +44,14 @@ impl<'a> Body<'a> {
     /// The reply in the request's version.
     pub fn reply<'m, M: Message<'m>>(&self, message: &M) -> Answer {
         reply_of(&self.context, message)
+    }
+
+    /// The same, where all that it tells was so at `since`: from then on the time counts as the reply's.
+    pub fn reply_since<'m, M: Message<'m>>(&self, message: &M, since: Monotonic) -> Answer {
+        match self.reply(message) {
+            Answer::Reply(reply) => Answer::Reply(reply.counted_from(since)),
+            other => other,
+        }
     }
 }
 
@@ -101,7 +112,8 @@ async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &ConnectionConte
         now: now(),
         now_wall: wall_ms(),
     };
-    let body = Body { context, frame, at };
+    shard.metrics.request(api);
+    let body = Body { context, frame, at, ready: connection.ready() };
     if !served::accepts(api, context.version) {
         return match api {
             ApiKey::ApiVersions => api_versions_unknown(body),
