@@ -12,6 +12,7 @@
 //! | `start` | a script that becomes the broker, in the foreground |
 //! | `stop` | the signal that ends it in order; `TERM` without it |
 //! | `settings` | what `SETTINGS` is; empty without it |
+//! | `needs` | a file of this repository without which the broker is left out; optional |
 //! | `questions` | which questions are put to it; all without it |
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub struct Driver {
     pub stop: String,
     /// Further settings for the script.
     pub settings: String,
+    /// A file of the repository without which it is left out.
+    pub needs: Option<String>,
     /// The questions that are put to it; all where it is empty.
     pub questions: Vec<String>,
 }
@@ -71,12 +74,19 @@ impl Driver {
             start: take("start").ok_or_else(|| missing("start"))?,
             stop: take("stop").unwrap_or_else(|| "TERM".to_owned()),
             settings,
+            needs: take("needs"),
             questions: take("questions").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
         };
         match mapping.first().or(base.first()) {
             Some((key, line)) => Err(format!("{}: line {line}: unknown key {key:?}", path.display())),
             None => Ok(driver),
         }
+    }
+
+    /// What it needs and is not there.
+    #[must_use]
+    pub fn lacks(&self, surroundings: &Surroundings) -> Option<&str> {
+        self.needs.as_deref().filter(|file| !surroundings.root.join(file).exists())
     }
 
     /// Whether a question is put to it.

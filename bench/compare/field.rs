@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::driver::Surroundings;
-use crate::watchdog::Watchdog;
+use super::driver::{Driver, Surroundings};
+use super::watchdog::Watchdog;
 
 /// The playing field of all brokers.
 #[derive(Debug)]
@@ -72,6 +72,18 @@ impl Lengths {
 }
 
 impl Field {
+    /// Where a broker has its files.
+    #[must_use]
+    pub fn directory(&self, driver: &Driver) -> PathBuf {
+        self.data.join(&driver.id)
+    }
+
+    /// Keeps what a broker that failed has printed, where it got so far.
+    pub fn keep_log(&self, driver: &Driver, label: &str) {
+        let log = self.directory(driver).join("broker.log");
+        let _ = std::fs::copy(log, self.kept.join(format!("{label}.log")));
+    }
+
     /// Remembers a command for the report, where it is a new one.
     pub fn note(&self, command: String) {
         let mut commands = self.commands.borrow_mut();

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use ottla_bench::result::{self, CONSUMED, PRODUCED, RunResult};
 
-use crate::field::Field;
-use crate::interim;
-use crate::running::Running;
+use super::field::Field;
+use super::interim;
+use super::running::Running;
 
 /// What is produced, and how.
 #[derive(Clone, Copy, Debug)]

@@ -21,18 +21,18 @@ use std::time::SystemTime;
 use ottla_bench::result::rfc3339;
 use ottla_tests::broker::binary;
 
-mod driver;
-mod field;
-mod figures;
+pub mod driver;
+pub mod field;
+pub mod figures;
 mod first;
 mod interim;
 mod load;
 mod many;
-mod questions;
-mod report;
+pub mod questions;
+pub mod report;
 mod running;
-mod samples;
-mod watchdog;
+pub mod samples;
+pub mod watchdog;
 
 use driver::{Driver, Surroundings};
 use field::{Field, Lengths};
@@ -55,7 +55,14 @@ fn main() -> ExitCode {
 fn compare() -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
     let surroundings = Surroundings { root: root.to_owned(), ottla: binary() };
-    let drivers = drivers(&surroundings)?;
+    let mut drivers = drivers(&surroundings)?;
+    drivers.retain(|driver| match driver.lacks(&surroundings) {
+        Some(file) => {
+            eprintln!("{} is left out: {file} is not there (make clients)", driver.name);
+            false
+        }
+        None => true,
+    });
     let questions = questions()?;
     let rounds = match std::env::var("ROUNDS") {
         Ok(text) => {
@@ -73,12 +80,17 @@ fn compare() -> Result<(), String> {
                 let answer = catch_unwind(AssertUnwindSafe(|| questions::ask(question, &field, driver)));
                 match answer {
                     Ok(answer) => samples.take(driver, round, answer, &field.kept),
-                    Err(_) => samples.failures.push(format!("{question}, {}, round {round}", driver.name)),
+                    Err(_) => {
+                        samples.failures.push(format!("{question}, {}, round {round}", driver.name));
+                        field.keep_log(driver, &format!("{question}-{}-{round}", driver.id));
+                    }
                 }
             }
         }
     }
-    report::write(&field, &drivers, rounds, &samples)
+    let text = report::write(&field, &drivers, rounds, &samples)?;
+    println!("{text}\nkept in {}", field.kept.display());
+    Ok(())
 }
 
 fn drivers(surroundings: &Surroundings) -> Result<Vec<Driver>, String> {

@@ -1,4 +1,4 @@
-//! A record to each of many partitions, in one request.
+//! A record to each of a topic's partitions, in one request.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,9 +10,6 @@ use ottla_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicPro
 use ottla_wire::produce_response::ProduceResponse;
 use ottla_wire::{ApiKey, Records};
 
-/// How many.
-pub const PARTITIONS: i32 = 1_000;
-
 const PRODUCE_VERSION: i16 = 9;
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -20,13 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 ///
 /// # Panics
 /// When one has not taken it in time.
-pub fn write_once(address: SocketAddr, topic: &str) {
+pub fn write_once(address: SocketAddr, topic: &str, partitions: i32) {
     let mut client = Client::connect(address, "compare").expect("the broker listens");
     let deadline = Instant::now() + PATIENCE;
     let mut batch = BatchBuilder::new();
     batch.append(&NewRecord { timestamp: TimestampMs(1), key: None, value: Some(b"once"), headers: &[] });
     let batch = batch.build();
-    let mut missing: Vec<i32> = (0..PARTITIONS).collect();
+    let mut missing: Vec<i32> = (0..partitions).collect();
     while !missing.is_empty() {
         assert!(Instant::now() < deadline, "{} partitions take no record", missing.len());
         let data = missing.iter().map(|index| PartitionProduceData {

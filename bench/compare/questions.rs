@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use ottla_bench::result::{ACK, END_TO_END, PRODUCED, RunResult};
 use ottla_tests::topics::create_topic;
 
-use crate::driver::Driver;
-use crate::field::Field;
-use crate::load::{self, Length, Outcome, Produce};
-use crate::many;
-use crate::running::Running;
+use super::driver::Driver;
+use super::field::Field;
+use super::load::{self, Length, Outcome, Produce};
+use super::many;
+use super::running::Running;
 
 const MEGABYTE: f64 = 1e6;
 /// Kafka's `batch.size`, by default.
 const BATCH_BYTES: u64 = 16_384;
 const LARGE_BATCH_BYTES: u64 = 131_072;
 const KIB: u64 = 1024;
+/// Partitions of the question of many.
+const PARTITIONS: i32 = 1_000;
 /// Partitions of what is fetched.
 const FETCHED_PARTITIONS: i32 = 4;
 
@@ -65,10 +67,10 @@ pub fn ask(question: &str, field: &Field, driver: &Driver) -> Answer {
     answer
 }
 
-/// Makes a topic and waits until its partitions surely take records: Kafka names leaders before they know.
+/// Makes a topic with a record in each partition: Kafka names the leaders of partitions before they take any.
 fn topic(broker: &Running<'_>, name: &str, partitions: i32) {
     create_topic(broker.address(), name, partitions, &[]);
-    std::thread::sleep(broker.field().lengths.settle);
+    many::write_once(broker.address(), name, partitions);
 }
 
 fn small(field: &Field, driver: &Driver, answer: &mut Answer) {
@@ -233,8 +235,8 @@ fn start(field: &Field, driver: &Driver, answer: &mut Answer) {
 fn with_many_partitions(field: &Field, driver: &Driver, answer: &mut Answer) {
     let (mut broker, _) = Running::fresh(field, driver);
     let started = Instant::now();
-    create_topic(broker.address(), "many", many::PARTITIONS, &[]);
-    many::write_once(broker.address(), "many");
+    create_topic(broker.address(), "many", PARTITIONS, &[]);
+    many::write_once(broker.address(), "many", PARTITIONS);
     answer.figure("many.written", started.elapsed().as_secs_f64());
     std::thread::sleep(field.lengths.settle);
     answer.figure("many.memory", broker.resident_bytes() as f64 / MEGABYTE);

@@ -8,10 +8,10 @@ use ottla_bench::html::{self, Cell, Ladder, Page, Rung, Tone};
 use ottla_bench::result::{Machine, RunResult};
 use serde_json::json;
 
-use crate::driver::Driver;
-use crate::field::Field;
-use crate::figures::{BASELINE, FIGURES, Figure, QUESTIONS, Want};
-use crate::samples::Samples;
+use super::driver::Driver;
+use super::field::Field;
+use super::figures::{BASELINE, FIGURES, Figure, QUESTIONS, Want};
+use super::samples::Samples;
 
 /// The driver file whose ratios to the others are shown.
 const OURS: &str = "ottla";
@@ -43,11 +43,11 @@ struct Part {
     rows: Vec<Row>,
 }
 
-/// Prints the table and writes the page and the numbers.
+/// Writes the page and the numbers, and gives the text for the terminal.
 ///
 /// # Errors
 /// One line where something cannot be written.
-pub fn write(field: &Field, drivers: &[Driver], rounds: usize, samples: &Samples) -> Result<(), String> {
+pub fn write(field: &Field, drivers: &[Driver], rounds: usize, samples: &Samples) -> Result<String, String> {
     let parts = parts(drivers, samples);
     let conditions = conditions(field, drivers, rounds);
     let numbers = field.kept.join("compare.json");
@@ -62,9 +62,7 @@ pub fn write(field: &Field, drivers: &[Driver], rounds: usize, samples: &Samples
         .map_err(|error| format!("{}: {error}", numbers.display()))?;
     let page = page(field, drivers, samples, (&parts, &conditions));
     html::write(&page, &field.kept.join("compare.html")).map_err(|error| error.to_string())?;
-    println!("{}", text(&parts, &conditions, samples));
-    println!("kept in {}", field.kept.display());
-    Ok(())
+    Ok(text(&parts, &conditions, samples))
 }
 
 fn parts(drivers: &[Driver], samples: &Samples) -> Vec<Part> {
@@ -136,7 +134,7 @@ fn conditions(field: &Field, drivers: &[Driver], rounds: usize) -> Vec<(String, 
     rows.push(("load's CPUs".to_owned(), field.load_cpus.clone()));
     let lengths = field.lengths;
     let times = format!(
-        "{rounds} rounds, brokers in turn; {} s of load after {} s of warm-up; medians, and medians of the rounds' ratios",
+        "{rounds} rounds, brokers in turn; {} s of load after {} s of warm-up; medians, of ratios those of the rounds",
         lengths.load.as_secs(),
         lengths.warm_up.as_secs(),
     );

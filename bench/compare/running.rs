@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use ottla_tests::kafka::free_port;
 
-use crate::driver::Driver;
-use crate::field::Field;
-use crate::first;
+use super::driver::Driver;
+use super::field::Field;
+use super::first;
 
 /// How long a broker may take to acknowledge, start or end.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -36,7 +36,7 @@ impl<'f> Running<'f> {
     /// start to that.
     #[must_use]
     pub fn fresh(field: &'f Field, driver: &Driver) -> (Self, Duration) {
-        let directory = field.data.join(&driver.id);
+        let directory = field.directory(driver);
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).expect("the directory of the comparison can be written");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));

@@ -8,9 +8,9 @@ use std::path::Path;
 use ottla_bench::result::RunResult;
 use serde_json::{Value, json};
 
-use crate::driver::Driver;
-use crate::load;
-use crate::questions::Answer;
+use super::driver::Driver;
+use super::load;
+use super::questions::Answer;
 
 /// Everything that was seen.
 #[derive(Debug, Default)]

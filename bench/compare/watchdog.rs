@@ -18,7 +18,7 @@ while read -r what group; do
     forget) groups=$(printf %s "$groups" | sed "s/ $group / /") ;;
   esac
 done
-for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 sleep 0.2
 rm -rf -- "$1"
 "#;
