@@ -11,7 +11,6 @@ use std::time::Duration;
 use ottla_bench::result::{self, CONSUMED, PRODUCED, RunResult};
 
 use super::field::Field;
-use super::interim;
 use super::running::Running;
 
 /// What is produced, and how.
@@ -114,10 +113,7 @@ impl Produce {
 
     /// Produces and consumes at once, warmed up by the same.
     #[must_use]
-    pub fn end_to_end(&self, broker: &Running<'_>, label: &str) -> Option<Outcome> {
-        if !interim::HAS_END_TO_END {
-            return None;
-        }
+    pub fn end_to_end(&self, broker: &Running<'_>, label: &str) -> Outcome {
         let lengths = broker.field().lengths;
         let run = |length, label| {
             let mut words = self.words("end-to-end");
@@ -127,7 +123,7 @@ impl Produce {
         run(lengths.warm_up, "warm-up");
         let cpu = broker.cpu();
         let run = run(lengths.load, label);
-        Some(Outcome { run, broker_cpu: broker.cpu() - cpu })
+        Outcome { run, broker_cpu: broker.cpu() - cpu }
     }
 
     fn words(&self, mode: &str) -> Vec<String> {
@@ -171,37 +167,41 @@ impl<'f> Started<'f> {
     fn new(broker: &Running<'f>, words: Vec<String>, (label, is_urgent): (&str, bool)) -> Self {
         let field = broker.field();
         let json = field.data.join(format!("{label}.json"));
-        let words = interim::words(&words);
+        let _ = std::fs::remove_file(&json);
+        let said = std::fs::File::create(json.with_extension("txt"));
+        let said = said.expect("the directory of the comparison can be written");
         let mut command = Command::new("chrt");
         match is_urgent && field.can_be_urgent {
             true => command.args(["--fifo", "1"]).arg(&field.surroundings.ottla),
             false => command.args(["--other", "0"]).arg(&field.surroundings.ottla),
         };
-        command.arg("bench").args(&words);
-        command.args(["--bootstrap-server", &broker.address().to_string()]);
-        let out = std::fs::File::create(&json).expect("the directory of the comparison can be written");
-        let errors = std::fs::File::create(json.with_extension("txt"));
-        command.stdin(Stdio::null()).stdout(out).process_group(0);
-        command.stderr(errors.expect("the directory of the comparison can be written"));
-        let what = format!("ottla bench {}", words.join(" "));
+        let what = format!("ottla bench {} --threads {}", words.join(" "), field.load_cpu_count);
         field.note(what.clone());
-        let child = command.spawn().expect("the generator was built");
+        command.arg("bench").args(&words).args(["--threads", &field.load_cpu_count.to_string(), "--quiet"]);
+        command.args(["--bootstrap-server", &broker.address().to_string(), "--json"]).arg(&json);
+        command.stdin(Stdio::null()).stdout(said.try_clone().expect("a file can be cloned")).stderr(said);
+        let child = command.process_group(0).spawn().expect("chrt is part of util-linux");
         field.watchdog.watch(child.id());
         Self { field, child, json, what }
     }
 
-    /// Waits for its end.
+    /// Waits for its end. A load that was not what was asked for, or of which some failed, says so in its notes.
     ///
     /// # Panics
-    /// When some of the load failed: what it measured then is no figure.
+    /// When it could not be measured at all.
     #[must_use]
     pub fn finish(mut self) -> RunResult {
         let status = self.child.wait().expect("a child can be waited for");
         self.field.watchdog.forget(self.child.id());
-        let said = |extension: &str| std::fs::read_to_string(self.json.with_extension(extension));
-        let said = said("txt").unwrap_or_default() + &said("json").unwrap_or_default();
-        assert!(status.success(), "{}: {status}\n{}", self.what, said.trim_end());
-        interim::read(&self.json)
+        let said = std::fs::read_to_string(self.json.with_extension("txt")).unwrap_or_default();
+        let mut run = result::read(&self.json)
+            .unwrap_or_else(|error| panic!("{}: {status}, {error}\n{}", self.what, said.trim_end()));
+        let errors = run.errors.iter().map(|(reason, records)| format!("{records} records failed: {reason}"));
+        run.notes.extend(errors.collect::<Vec<_>>());
+        if let Some(found) = run.verification.as_ref().filter(|found| !found.is_clean()) {
+            run.notes.push(result::table::verified(found));
+        }
+        run
     }
 }
 

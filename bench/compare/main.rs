@@ -25,7 +25,6 @@ pub mod driver;
 pub mod field;
 pub mod figures;
 mod first;
-mod interim;
 mod load;
 mod many;
 pub mod questions;
