@@ -18,18 +18,26 @@
 use std::io::Write;
 
 pub mod args;
+mod batch;
+mod batcher;
 mod cluster;
 mod consume;
 mod error;
 #[cfg(test)]
 mod fake;
+mod filler;
+mod keys;
 mod offsets;
+mod pace;
 mod payload;
 mod produce;
 mod replies;
 mod report;
 mod schedule;
+mod stamp;
 mod tally;
+mod values;
+mod verify;
 
 pub use args::{BenchArgs, BenchCommand, ConsumeArgs, ProduceArgs};
 pub use error::BenchError;
