@@ -26,6 +26,7 @@ mod error;
 #[cfg(test)]
 mod fake;
 mod filler;
+pub mod html;
 mod keys;
 mod offsets;
 mod pace;
@@ -33,11 +34,13 @@ mod payload;
 mod produce;
 mod replies;
 mod report;
+pub mod result;
 mod schedule;
 mod stamp;
 mod tally;
 mod values;
 mod verify;
+pub mod workload;
 
 pub use args::{BenchArgs, BenchCommand, ConsumeArgs, ProduceArgs};
 pub use error::BenchError;
