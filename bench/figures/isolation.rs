@@ -151,15 +151,9 @@ impl Subject<'_> {
     fn fill(&self) {
         let records = (self.bytes / RECORD_BYTES).to_string();
         let mut load = Command::new(binary());
-        load.args(["bench", "produce", "--topic", "cold", "--connections", "2", "--in-flight", "4"]);
-        load.args([
-            "--batch-records",
-            "256",
-            "--record-size",
-            &RECORD_BYTES.to_string(),
-            "--records",
-            &records,
-        ]);
+        load.args(["bench", "produce", "--topic", "cold", "--clients", "2", "--in-flight", "4"]);
+        load.args(["--batch-size", "256k", "--partitioner", "round-robin", "--num-records", &records]);
+        load.args(["--record-size", &RECORD_BYTES.to_string()]);
         load.args(["--bootstrap-server", &self.address.to_string()]);
         let status = load.stdout(Stdio::null()).status();
         assert!(status.expect("the load runs").success(), "the topic is filled");
@@ -181,7 +175,7 @@ impl Subject<'_> {
         let mut load = Command::new(binary());
         load.args(["bench", "consume", "--topic", "cold", "--bootstrap-server", &self.address.to_string()]);
         if let Some(bytes) = bytes {
-            load.args(["--records", &(bytes / RECORD_BYTES).to_string()]);
+            load.args(["--num-records", &(bytes / RECORD_BYTES).to_string()]);
         }
         let mut load: Child = load.stdout(Stdio::null()).spawn().expect("the load runs");
         assert!(load.wait().expect("the load ends").success(), "the topic is read");

@@ -127,6 +127,10 @@ impl Batcher {
         open.due.push(due);
         open.value_bytes += record.value_bytes() as u64;
         self.buffered += open.writer.len() - before;
+        if open.writer.len() >= self.limits.batch_bytes {
+            queue.full.extend(queue.open.take());
+            node.full += 1;
+        }
     }
 
     /// The batches of the next request to `node`, if something has to leave at `now`.

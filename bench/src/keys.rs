@@ -244,7 +244,8 @@ mod tests {
         for good in ["none", "uniform:1", "uniform:10k", "zipf:1000:1.1", "zipf:5:0", "sequential:7"] {
             assert!(KeySpec::parse(good).is_some(), "{good}");
         }
-        for bad in ["", "uniform", "uniform:0", "zipf:10", "zipf:10:x", "zipf:2M:1", "sequential:1:2", "hot"] {
+        for bad in ["", "uniform", "uniform:0", "zipf:10", "zipf:10:x", "zipf:2M:1", "sequential:1:2", "hot"]
+        {
             assert!(KeySpec::parse(bad).is_none(), "{bad}");
         }
     }

@@ -33,9 +33,6 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// All of them.
-    pub(crate) const ALL: [Fault; 4] = [Fault::Lost, Fault::Duplicate, Fault::Reordered, Fault::Damaged];
-
     /// In one word, as the report has it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -114,6 +111,10 @@ pub(crate) struct Verifier {
     next: Offset,
     /// Whether the first record of a lane has to be its number 0.
     from_start: bool,
+    /// The run whose lanes begin behind the position in any case.
+    own_run: u32,
+    /// Whether offsets and numbers are looked at.
+    orders: bool,
     lanes: BTreeMap<LaneId, Lane>,
     findings: Vec<Finding>,
     decompressor: Decompressor,
@@ -121,15 +122,23 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     /// A check of `partition` from offset `next`. `from_start`: nothing of the partition was before that.
-    pub(crate) fn new(partition: i32, next: Offset, from_start: bool) -> Verifier {
+    /// The lanes of `own_run` begin behind that in any case.
+    pub(crate) fn new(partition: i32, next: Offset, from_start: bool, own_run: u32) -> Verifier {
         Verifier {
             partition,
             next,
             from_start,
+            own_run,
+            orders: true,
             lanes: BTreeMap::new(),
             findings: Vec::new(),
             decompressor: Decompressor::new(),
         }
+    }
+
+    /// Looks at nothing but whether batches are whole: a compacted partition has holes.
+    pub(crate) fn only_bytes(self) -> Verifier {
+        Verifier { orders: false, ..self }
     }
 
     /// The offset behind everything that was checked.
@@ -152,7 +161,12 @@ impl Verifier {
         let count = u64::try_from(header.record_count).unwrap_or(0);
         self.check_hole(header.base_offset);
         if !crc_is_valid(batch.bytes) {
-            self.found(Fault::Damaged, count, header.base_offset, "the batch is not that of its CRC".to_owned());
+            self.found(
+                Fault::Damaged,
+                count,
+                header.base_offset,
+                "the batch is not that of its CRC".to_owned(),
+            );
             self.next = header.next_offset();
             return 0;
         }
@@ -227,7 +241,7 @@ impl Verifier {
             }
             good += 1;
             let stamp = record.value.and_then(Stamp::of);
-            if let Some(stamp) = stamp {
+            if let Some(stamp) = stamp.filter(|_| self.orders) {
                 self.number(&stamp, offset);
             }
             let timestamp = || nanos(record.timestamp(header));
@@ -239,7 +253,7 @@ impl Verifier {
 
     /// Whether the offsets go on without a hole.
     fn check_hole(&mut self, base: Offset) {
-        if base > self.next {
+        if base > self.next && self.orders {
             let records = (base.0 - self.next.0) as u64;
             let detail = format!("offsets {} to {} are not there", self.next.0, base.0 - 1);
             self.found(Fault::Lost, records, self.next, detail);
@@ -247,7 +261,7 @@ impl Verifier {
     }
 
     fn number(&mut self, stamp: &Stamp, offset: Offset) {
-        let first = if self.from_start { 0 } else { stamp.sequence };
+        let first = if self.from_start || stamp.lane.run == self.own_run { 0 } else { stamp.sequence };
         let lane = self.lanes.entry(stamp.lane).or_insert_with(|| Lane { next: first, gaps: Vec::new() });
         let sequence = stamp.sequence;
         if sequence == lane.next {
@@ -354,7 +368,7 @@ mod tests {
     #[test]
     fn what_is_whole_has_no_findings() {
         for codec in Codec::ALL {
-            let mut verifier = Verifier::new(3, Offset(0), true);
+            let mut verifier = Verifier::new(3, Offset(0), true, 1);
             let bytes = [coded(0, 0..10, codec), coded(10, 10..15, codec)].concat();
             assert_eq!(check(&mut verifier, &bytes), 15);
             verifier.conclude(LANE, &sent(15));
@@ -364,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_hole_in_the_offsets_and_one_in_the_numbers_are_losses() {
-        let mut verifier = Verifier::new(3, Offset(0), true);
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
         check(&mut verifier, &[batch(0, 0..2), batch(5, 2..4), batch(7, 6..7)].concat());
         assert_eq!(faults(&mut verifier), [(Fault::Lost, 3, 2)]);
         verifier.conclude(LANE, &sent(9));
@@ -373,7 +387,7 @@ mod tests {
 
     #[test]
     fn what_failed_may_be_missing() {
-        let mut verifier = Verifier::new(3, Offset(0), true);
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
         check(&mut verifier, &[batch(0, 0..2), batch(2, 5..7)].concat());
         let doubtful = vec![Span { from: 2, to: 4 }, Span { from: 7, to: 9 }];
         verifier.conclude(LANE, &Sent { records: 9, doubtful });
@@ -382,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_lane_that_never_came_is_lost_whole() {
-        let mut verifier = Verifier::new(3, Offset(0), true);
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
         verifier.conclude(LANE, &sent(4));
         assert_eq!(faults(&mut verifier), [(Fault::Lost, 4, 0)]);
         verifier.conclude(LANE, &sent(0));
@@ -391,7 +405,7 @@ mod tests {
 
     #[test]
     fn second_comings_and_late_ones_are_told_apart() {
-        let mut verifier = Verifier::new(3, Offset(0), true);
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
         check(&mut verifier, &batch(0, [0, 1, 1, 4, 2, 2, 3, 5]));
         let expected = [
             (Fault::Duplicate, 1, 2),
@@ -406,7 +420,7 @@ mod tests {
 
     #[test]
     fn one_flipped_bit_is_damage_and_no_record() {
-        let mut verifier = Verifier::new(3, Offset(0), true);
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
         let mut bytes = batch(0, 0..5);
         bytes[80] ^= 4;
         assert_eq!(check(&mut verifier, &bytes), 0);
@@ -421,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_start_in_the_middle_takes_the_first_number_as_it_is() {
-        let mut verifier = Verifier::new(3, Offset(12), false);
+        let mut verifier = Verifier::new(3, Offset(12), false, 1);
         assert_eq!(check(&mut verifier, &batch(10, 40..45)), 3, "two are before the position");
         assert_eq!(check(&mut verifier, &batch(10, 40..45)), 0, "and all of them now");
         check(&mut verifier, &batch(15, 46..47));
@@ -430,14 +444,34 @@ mod tests {
     }
 
     #[test]
+    fn the_run_s_own_lanes_begin_behind_the_position() {
+        let mut verifier = Verifier::new(3, Offset(12), false, LANE.run);
+        check(&mut verifier, &batch(12, 2..4));
+        verifier.conclude(LANE, &sent(4));
+        assert_eq!(faults(&mut verifier), [(Fault::Lost, 2, 12)]);
+    }
+
+    #[test]
+    fn in_a_compacted_partition_only_bytes_can_be_wrong() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1).only_bytes();
+        let mut bytes = [batch(3, 7..9), batch(9, 5..6)].concat();
+        assert_eq!(check(&mut verifier, &bytes), 3);
+        verifier.conclude_rest();
+        assert_eq!(faults(&mut verifier), []);
+        bytes = batch(20, 0..1);
+        bytes[70] ^= 1;
+        check(&mut verifier, &bytes);
+        assert_eq!(faults(&mut verifier), [(Fault::Damaged, 1, 20)]);
+    }
+
+    #[test]
     fn values_that_are_not_ours_are_checked_by_their_offsets() {
         let mut builder = BatchBuilder::new().base_offset(Offset(0));
         for value in [&b"short"[..], &[0; 100]] {
-            let record =
-                NewRecord { timestamp: TimestampMs(2), key: None, value: Some(value), headers: &[] };
+            let record = NewRecord { timestamp: TimestampMs(2), key: None, value: Some(value), headers: &[] };
             builder.append(&record);
         }
-        let mut verifier = Verifier::new(0, Offset(0), true);
+        let mut verifier = Verifier::new(0, Offset(0), true, 1);
         let bytes = builder.build();
         let batch = BatchIter::new(&bytes).next().expect("one").expect("whole");
         let mut due = Vec::new();
