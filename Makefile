@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check models sim canaries crash kill bench clients fmt
+.PHONY: help run test check models sim canaries crash kill bench figures compare clients fmt
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,9 +65,17 @@ ROUNDS ?= 200
 kill: ## kill -9 of real brokers at random moments under load, many rounds (ROUNDS=n)
 	OTTLA_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test -p ottla-tests --test crash -- --nocapture
 
-bench: ## measure: start, memory, CPU, throughput beside the real Kafka (after `make clients`)
+bench: ## what each step of a record's path costs against its budget; the table goes into tuning.md (4 minutes)
+	OTTLA_BENCH_WRITE=1 $(CARGO) bench -p ottla-bench --bench budget
+
+figures: ## measure what compare does not: Kafka's own producer, idle connections, starts over a lot of data
 	$(CARGO) build --release -p ottla-command
 	$(CARGO) bench -p ottla-bench --bench figures
+
+# BROKERS='bench/compare/brokers/ottla.yaml my.yaml' takes other driver files, BROKER_CPUS=0,1 and LOAD_CPUS=2,3 other CPUs.
+compare: ## Ottla beside the real Kafka on this machine, after `make clients` (ROUNDS=n, ONLY='small max', QUICK=1)
+	$(CARGO) build --release -p ottla-command
+	OTTLA_BINARY=$(CURDIR)/target/release/ottla $(CARGO) bench -p ottla-bench --bench compare
 
 clients: ## install the clients that the tests use if they find them: kcat, confluent-kafka, Kafka's tools
 	command -v kcat >/dev/null || { apt-get update -qq && apt-get install -y -qq kcat; }

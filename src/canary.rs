@@ -85,6 +85,7 @@ canaries! {
     43 canary_43 NamesUnsynced: "a start relies on names that a killed process did not sync", "";
     44 canary_44 RollAtPointTrusted: "recovery trusts the file of a segment that ends at the recovery point", "";
     45 canary_45 DeletionTakenBack: "retention writes a log start offset from before it waited", "";
+    46 canary_46 RollUnsettled: "the recovery point passes closed segments whose files were not synced", "";
 }
 
 impl Canary {

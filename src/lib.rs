@@ -12,6 +12,7 @@ pub mod group;
 pub mod ids;
 pub mod limits;
 pub mod log;
+pub mod metrics;
 pub mod mix;
 pub mod placement;
 pub mod protocol;

@@ -1,17 +1,15 @@
-//! `make bench`: what a broker costs and how fast it is, beside the real Kafka on the same machine in the same run.
+//! Figures that the side-by-side (`make compare`) does not have: Kafka's own producer as the load, idle connections,
+//! starts over a lot of data.
 //!
 //! Nothing here passes or fails; the table is for tuning.md. Each figure is a median of several runs. Kafka's own
 //! producer-perf-test is the load where both brokers are measured, so that neither is favoured by our client.
-//! Words on the command line choose among `start`, `footprint`, `throughput`, `isolation` and `recovery`.
+//! Words on the command line choose among `footprint`, `throughput` and `recovery`.
 
 use comfy_table::{Table, presets};
 use ottla_tests::broker::{Broker, Options};
 
 mod footprint;
-mod isolation;
-mod live;
 mod recovery;
-mod start;
 mod throughput;
 
 /// One line of the report.
@@ -32,21 +30,13 @@ fn main() {
     let mut figures = Vec::new();
     let chosen: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|word| word == name);
-    if is_chosen("start") {
-        eprintln!("start: spawn to first durable acknowledgement …");
-        figures.extend(start::measure());
-    }
     if is_chosen("footprint") {
-        eprintln!("footprint: idle memory and CPU, partitions, connections …");
+        eprintln!("footprint: idle connections …");
         figures.extend(footprint::measure());
     }
     if is_chosen("throughput") {
         eprintln!("throughput: Kafka's producer-perf-test …");
         figures.extend(throughput::measure());
-    }
-    if is_chosen("isolation") {
-        eprintln!("isolation: a live load beside a consumer of cold records …");
-        figures.extend(isolation::measure());
     }
     if is_chosen("recovery") {
         eprintln!("recovery: starts over a lot of data …");

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 mod axis;
+mod ladder;
 mod plot;
 pub mod runs;
 
 pub use axis::{Axis, duration};
+pub use ladder::{Ladder, Rung};
 pub use plot::{Line, Plot, Stroke};
 
 use crate::result::{FileError, RunResult, file};
@@ -197,6 +199,14 @@ impl Page {
     pub fn plot(&mut self, plot: &Plot) {
         if let Some(svg) = plot.svg() {
             let title = escaped(&plot.title);
+            self.add(format_args!("<figure><figcaption>{title}</figcaption>{svg}</figure>"));
+        }
+    }
+
+    /// Ratios under their title; nothing where there are none.
+    pub fn ladder(&mut self, ladder: &Ladder) {
+        if let Some(svg) = ladder.svg() {
+            let title = escaped(&ladder.title);
             self.add(format_args!("<figure><figcaption>{title}</figcaption>{svg}</figure>"));
         }
     }

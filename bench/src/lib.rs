@@ -16,12 +16,14 @@
 //! | `traffic`, `max`, `connections`, `groups` | the modes |
 //! | `tally`, `watch`, `screen`, `verdict`, `outcome` | the counting, and what people read |
 //! | [`result`], [`html`], [`workload`] | results as values, files and pages; descriptions of loads as files |
+//! | [`budget`] | the budget sheet of tuning.md, for the benches beside this library |
 
 use std::io::Write;
 
 pub mod args;
 mod batch;
 mod batcher;
+pub mod budget;
 mod cluster;
 mod connections;
 mod consumer;
@@ -34,6 +36,7 @@ mod groups;
 pub mod html;
 mod keys;
 mod link;
+pub mod mapping;
 mod max;
 mod offsets;
 mod outcome;

@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-mod mapping;
-
-use mapping::{Entry, Mapping};
+use crate::mapping::{Entry, Mapping};
 
 /// Most bytes of a workload or driver file.
 const FILE_BYTES_MAX: u64 = 1 << 20;

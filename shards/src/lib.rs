@@ -6,4 +6,7 @@ pub mod drive;
 pub mod host;
 pub mod logs;
 pub mod mesh;
+pub mod metrics;
 pub mod net;
+#[cfg(not(feature = "sim"))]
+pub mod tune;

@@ -13,7 +13,7 @@ use super::quorum::{HostPort, Voter, parse_bootstrap_servers, parse_voters};
 use super::settings::{Layers, Origin, Overrides, Reader, Settings};
 use super::table::{self, Resource};
 use super::topic::TopicConfig;
-use super::value::{ConfigError, Value, parse_cpu_list};
+use super::value::{ConfigError, Value, parse_cpu_list, parse_place};
 use crate::ids::NodeId;
 
 /// Everything that is configured about this broker.
@@ -218,6 +218,8 @@ pub struct RuntimeConfig {
     pub cpus: Vec<usize>,
     /// `ottla.tail.cache.bytes` of one shard.
     pub tail_cache_bytes: u64,
+    /// `metrics.listener`, where no host means every address; `None` for nowhere.
+    pub metrics_listener: Option<HostPort>,
     /// `ottla.segment.files.open.max`; `None` for half of the process's limit.
     pub segment_files_open_max: Option<u32>,
 }
@@ -429,6 +431,10 @@ fn runtime(read: Reader<'_>) -> Result<RuntimeConfig, ConfigError> {
         shards: read.number_or_null("shards")?.and_then(|shards| u32::try_from(shards).ok()),
         cpus: parse_cpu_list("cpus", &cpus.join(","))?,
         tail_cache_bytes: u64::try_from(read.long("ottla.tail.cache.bytes")?).expect("the rule forbids less"),
+        metrics_listener: parse_place(
+            "metrics.listener",
+            &read.text_or_null("metrics.listener")?.unwrap_or_default(),
+        )?,
         segment_files_open_max: u32::try_from(read.long("ottla.segment.files.open.max")?).ok(),
     })
 }

@@ -97,6 +97,8 @@ pub enum Rule {
     QuorumVoters,
     /// `host:port` entries.
     BootstrapServers,
+    /// `host:port`, or nothing.
+    HostPort,
     /// Core numbers and ranges of them: `0,2-5`.
     CpuList,
 }

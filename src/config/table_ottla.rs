@@ -1,9 +1,9 @@
 //! Configuration keys (table): the few that Kafka does not have.
 //!
 //! Constants without an owner; every shard reads them. Nothing of it is on disk.
-//! Invariant: none of these names is, or begins like, one of Kafka's.
+//! Invariant: none of these names is one of Kafka's.
 
-use super::key::{ConfigKey, Rule, int, list, long};
+use super::key::{ConfigKey, Rule, int, list, long, string};
 
 /// Ottla's own keys.
 pub static KEYS: &[ConfigKey] = &[
@@ -13,6 +13,9 @@ pub static KEYS: &[ConfigKey] = &[
         .acts("How many shards run; one per core that the process may use when not given."),
     list("cpus").rule(Rule::CpuList).high().acts(
         "The cores that shards are pinned to, such as 0,2-5; all that the process may use when not given.",
+    ),
+    string("metrics.listener").rule(Rule::HostPort).acts(
+        "Where metrics are served as Prometheus reads them, such as localhost:9644; nowhere when not given.",
     ),
     long("ottla.tail.cache.bytes")
         .or("33554432")

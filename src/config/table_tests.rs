@@ -95,7 +95,7 @@ fn validity_words(key: &ConfigKey) -> String {
         Validity::Rule(Rule::ShareOffsetReset) => "class Validator".into(),
         Validity::Rule(Rule::QuorumVoters) => "class ControllerQuorumVotersValidator".into(),
         Validity::Rule(Rule::BootstrapServers) => "class ControllerQuorumBootstrapServersValidator".into(),
-        Validity::Rule(Rule::CpuList) => panic!("Kafka has no such rule"),
+        Validity::Rule(Rule::CpuList | Rule::HostPort) => panic!("Kafka has no such rule"),
     }
 }
 
@@ -118,7 +118,7 @@ fn every_key_of_kafkas_is_here_and_no_other_but_our_own() {
         let found: Vec<&str> = keys(resource).iter().map(|key| key.name).collect();
         assert_eq!(found, names, "{resource:?}");
     }
-    assert_eq!(keys(Resource::Broker).len(), 378 + 3 + 4);
+    assert_eq!(keys(Resource::Broker).len(), 378 + 3 + 5);
     assert_eq!(keys(Resource::Topic).len(), 37);
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::key::{ConfigKey, Rule, Validity, ValueType};
+use super::quorum::HostPort;
 
 /// Why a configuration is refused; the text names key and value and says what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -277,6 +278,7 @@ fn check_rule(name: &str, rule: Rule, value: &Value) -> Result<(), ConfigError> 
         Rule::BootstrapServers => {
             super::quorum::parse_bootstrap_servers(&split_list(&text_of(value))).map(|_| ())
         }
+        Rule::HostPort => parse_place(name, &text_of(value)).map(|_| ()),
         Rule::CpuList => parse_cpu_list(name, &text_of(value)).map(|_| ()),
     }
 }
@@ -356,6 +358,21 @@ pub fn parse_cpu_list(name: &str, text: &str) -> Result<Vec<usize>, ConfigError>
     cores.sort_unstable();
     cores.dedup();
     Ok(cores)
+}
+
+/// Parses `host:port`, where no host means every address; `None` for an empty text.
+///
+/// # Errors
+/// When the text has another form.
+pub fn parse_place(name: &str, text: &str) -> Result<Option<HostPort>, ConfigError> {
+    let text = trim(text);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let place = super::listeners::parse_host_port(text);
+    place
+        .map(Some)
+        .ok_or_else(|| ConfigError::invalid(name, text, "HOST:PORT is allowed, such as localhost:9644"))
 }
 
 #[cfg(test)]

@@ -136,6 +136,16 @@ impl Log {
         retired
     }
 
+    /// Whether a start after a crash would find no snapshot to begin with among the segments that are left. Before the
+    /// files of older ones go the recovery point has to move on then: the producers that they alone tell of are in its
+    /// snapshot afterwards.
+    #[must_use]
+    pub fn needs_checkpoint_to_retire(&self) -> bool {
+        let (first, _) = self.segment_of(Offset::ZERO);
+        let newest = self.snapshots.range(..=self.recovery_point).next_back();
+        newest.is_none_or(|snapshot| *snapshot < first)
+    }
+
     /// Lets DeleteRecords or a leader's log start offset cut off everything before `offset`; -1 stands for the high
     /// watermark. Returns whether the leader epoch checkpoint changed; segments go with the next retention.
     ///

@@ -51,7 +51,10 @@ struct Target<'a> {
 /// Keys whose lines in `configs --describe --all` are not the same, with the reason.
 const DIFFERENT_KEYS: &[(&str, &[&str])] = &[
     ("a record is durable when it is acknowledged", &["flush.messages", "log.flush.interval.messages"]),
-    ("this broker's own", &["cpus", "ottla.segment.files.open.max", "ottla.tail.cache.bytes", "shards"]),
+    (
+        "this broker's own",
+        &["cpus", "metrics.listener", "ottla.segment.files.open.max", "ottla.tail.cache.bytes", "shards"],
+    ),
     (
         "the test's own addresses and directories",
         &["advertised.listeners", "listeners", "log.dir", "log.dirs"],

@@ -33,6 +33,8 @@ fn values_that_are_not_allowed() {
             &["advertised.listeners", "PLAINTEXT://h:99999", "allowed"],
         ),
         ("process.roles=broker", &["process.roles", "Invalid value broker", "broker,controller is allowed"]),
+        ("metrics.listener=9644", &["metrics.listener", "9644", "HOST:PORT is allowed"]),
+        ("metrics.listener=h:99999", &["metrics.listener", "h:99999", "HOST:PORT is allowed"]),
         ("authorizer.class.name=x.Y", &["authorizer.class.name", "x.Y", "allowed"]),
     ] {
         refused(&[FREE, setting], parts);
@@ -80,12 +82,18 @@ fn a_port_that_is_taken() {
     let setting = format!("listeners=PLAINTEXT://127.0.0.1:{port}");
     let place = format!("PLAINTEXT://127.0.0.1:{port}");
     refused(&[&setting], &["listeners", &place, "is taken", "--override listeners="]);
+    let setting = format!("metrics.listener=127.0.0.1:{port}");
+    refused(
+        &[FREE, &setting],
+        &["metrics.listener", &port.to_string(), "is taken", "--override metrics.listener="],
+    );
     refused(&[&format!("listeners=PLAINTEXT://localhost:{port}")], &["listeners", "localhost", "is taken"]);
     refused(&[&format!("listeners=PLAINTEXT://:{port}")], &["listeners", &format!("port {port} is taken")]);
 }
 
 #[test]
 fn an_address_that_is_not_this_machines() {
+    refused(&[FREE, "metrics.listener=192.0.2.1:0"], &["metrics.listener", "192.0.2.1", "cannot be bound"]);
     refused(
         &["listeners=PLAINTEXT://192.0.2.1:0"],
         &["listeners", "PLAINTEXT://192.0.2.1:0", "cannot be bound"],

@@ -4,3 +4,5 @@ pub mod client;
 pub mod log_dump;
 pub mod storage;
 pub mod tidy;
+pub mod top;
+pub mod tune;

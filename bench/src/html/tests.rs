@@ -1,3 +1,5 @@
+//! Pages, parsed back: whole, self-contained, and with everything escaped that was not written here.
+
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::*;
@@ -110,4 +112,23 @@ fn a_day_of_seconds_is_a_page_that_a_browser_takes() {
 fn a_run_without_anything_has_a_page() {
     let page = runs::page(&[RunResult::begin("consume", "nothing")]);
     assert!(all(&parse(&page), "svg").is_empty());
+}
+
+#[test]
+fn ratios_are_drawn_with_what_is_wanted_of_them() {
+    let rung = |name: &str, value: f64, is_met| Rung { name: name.to_owned(), value, wanted: 0.35, is_met };
+    let rungs = vec![
+        rung("<cpu>", 0.2, true),
+        rung("p99", 3.0, false),
+        rung("nothing", f64::NAN, false),
+        rung("none", 0.0, true),
+    ];
+    let mut page = Page::new("ratios");
+    page.ladder(&Ladder { title: "ours & theirs".to_owned(), rungs });
+    page.ladder(&Ladder::default());
+    let text = page.finish();
+    let document = parse(&text);
+    assert_eq!(all(&document, "svg").len(), 1);
+    let classes: Vec<_> = all(&document, "g").iter().filter_map(|rung| rung.attribute("class")).collect();
+    assert_eq!(classes, ["rung met", "rung missed"]);
 }

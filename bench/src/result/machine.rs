@@ -98,7 +98,7 @@ impl Mount {
     /// The last mount of a device in `/proc/self/mountinfo`: identity, parent, device, root, point, options, any
     /// number of further fields, a dash, and the file system's type.
     fn find(mountinfo: &str, device: &str) -> Option<Self> {
-        let mounts = mountinfo.lines().filter_map(|line| {
+        let mut mounts = mountinfo.lines().rev().filter_map(|line| {
             let (left, right) = line.split_once(" - ")?;
             let mut left = left.split(' ').skip(2);
             let found = left.next()?;
@@ -111,7 +111,7 @@ impl Mount {
             };
             (found == device).then(mount)
         });
-        mounts.last()
+        mounts.next()
     }
 }
 

@@ -1,3 +1,5 @@
+//! Documents and tables of a run, and what is said of files that are none.
+
 use std::path::Path;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Workload and driver files, as they should be and as they should not.
+
 use super::*;
 
 /// The shape of the files in OpenMessaging's `workloads`.

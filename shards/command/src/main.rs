@@ -9,6 +9,8 @@ use ottla_bench::BenchArgs;
 use ottla_shards::boot::{self, StartArgs};
 use ottla_tools::log_dump::{self, LogArgs};
 use ottla_tools::storage::{self, StorageArgs};
+use ottla_tools::top::{self, TopArgs};
+use ottla_tools::tune::{self, TuneArgs};
 
 /// Small objects come from many short requests; mimalloc frees across cores at a fifth of the price.
 #[global_allocator]
@@ -30,8 +32,12 @@ enum Command {
     Storage(StorageArgs),
     /// Print what stands in the files of a log (Kafka's kafka-dump-log.sh)
     Log(LogArgs),
+    /// Show what a broker does now, shard by shard, and where its requests spend their time
+    Top(TopArgs),
     /// Put load on a broker and measure it
     Bench(BenchArgs),
+    /// Check this machine, measure its disks, and write the settings that follow
+    Tune(TuneArgs),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +53,8 @@ fn main() -> ExitCode {
             let output = log_dump::Output { out: std::io::stdout().lock(), err: std::io::stderr().lock() };
             exit(log_dump::run(&args, output))
         }
+        Command::Top(args) => exit(top::run(&args, &mut std::io::stdout())),
+        Command::Tune(args) => exit(tune::run(&args, &mut std::io::stdout().lock())),
         Command::Storage(args) => exit(storage::run(&args, &mut std::io::stdout().lock())),
     }
 }

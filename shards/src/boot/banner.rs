@@ -12,6 +12,8 @@ pub struct Banner<'a> {
     pub config: &'a BrokerConfig,
     /// The listeners as clients reach them: `PLAINTEXT://localhost:9092`.
     pub listeners: &'a [String],
+    /// Where the metrics are served, if they are.
+    pub metrics: Option<&'a str>,
     /// The CPUs of the shards; empty where the scheduler places them.
     pub cpus: &'a [usize],
     /// How many shards.
@@ -51,6 +53,9 @@ impl Banner<'_> {
             writeln!(text, "  {name:<13} {value}").expect("a string takes everything");
         };
         line("listening", &self.listeners.join(", "));
+        if let Some(metrics) = self.metrics {
+            line("metrics", metrics);
+        }
         line("shards", &self.shards_text());
         for dir in self.dirs {
             line("log dir", &dir.text());
@@ -130,6 +135,7 @@ mod tests {
         let banner = Banner {
             config: &config,
             listeners: &["PLAINTEXT://localhost:9092".to_owned()],
+            metrics: Some("http://127.0.0.1:9644/metrics"),
             cpus: &[0, 1],
             shards: 2,
             dirs: &[dir],
@@ -139,9 +145,15 @@ mod tests {
             took: Duration::from_millis(12),
         };
         let text = banner.text();
-        for part in
-            ["PLAINTEXT://localhost:9092", "2 on cpus 0, 1", "2.0 GB free", "on disk", "no.such.key", "12 ms"]
-        {
+        for part in [
+            "PLAINTEXT://localhost:9092",
+            "2 on cpus 0, 1",
+            "2.0 GB free",
+            "on disk",
+            "no.such.key",
+            "12 ms",
+            "metrics       http://127.0.0.1:9644/metrics",
+        ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
     }

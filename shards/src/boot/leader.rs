@@ -19,7 +19,7 @@ use ottla::placement::{CLUSTER_METADATA_LEADER_EPOCH, CLUSTER_METADATA_TOPIC_ID,
 use super::Plan;
 use super::banner::{Banner, DirLine};
 use super::identity::{self, Identity, new_id};
-use super::listeners::{self, Bound};
+use super::listeners::{self, Bound, MetricsListener};
 use super::shard::{Begin, Starting};
 use crate::disk::{DiskError, Found, LogDir, LogDirs, OpenWith, Partition};
 use crate::drive::messages::Query;
@@ -33,6 +33,7 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
     let config = Arc::clone(&plan.config);
     let dirs = open_dirs(&config).await;
     let bound = listeners::bind(&config).await.unwrap_or_else(|error| give_up(&error));
+    let metrics = MetricsListener::bind(&config).await;
     let identity = identity::establish(&dirs, config.node_id, plan.cluster_id.as_deref());
     let identity = identity.await.unwrap_or_else(|error| give_up(&error));
     let endpoints = listeners::advertised(&config, &bound);
@@ -56,7 +57,8 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
     starting.shard().set_controller(controller);
     // From here on a directory that fails is told to the controller.
     lifecycle::watch_dirs(starting.shard());
-    print_banner(&plan, &dirs, &identity, &image, &bound).await;
+    print_banner(&plan, &dirs, (&identity, &image), (&bound, metrics.url())).await;
+    metrics.serve(starting);
     let acceptor = accept(starting, &config, bound);
     let signal = stop_signal().await;
     stop(starting, &acceptor, &dirs, signal).await;
@@ -289,7 +291,12 @@ async fn begin_all(
     }
 }
 
-async fn print_banner(plan: &Plan, dirs: &LogDirs, identity: &Identity, image: &Image, bound: &[Bound]) {
+async fn print_banner(
+    plan: &Plan,
+    dirs: &LogDirs,
+    (identity, image): (&Identity, &Image),
+    (bound, metrics): (&[Bound], Option<String>),
+) {
     let lines: Vec<String> = bound
         .iter()
         .flat_map(|bound| {
@@ -304,6 +311,7 @@ async fn print_banner(plan: &Plan, dirs: &LogDirs, identity: &Identity, image: &
     let banner = Banner {
         config: &plan.config,
         listeners: &lines,
+        metrics: metrics.as_deref(),
         cpus: &plan.cpus,
         shards: plan.shards,
         dirs: &dir_lines,

@@ -9,7 +9,12 @@ use ottla::config::BrokerConfig;
 use ottla::config::listeners::{Listener as Setting, SecurityProtocol};
 use ottla::controller::image::Endpoint;
 
+use super::shard::Starting;
+#[cfg(not(feature = "sim"))]
+use crate::host::exit_start;
 use crate::host::{Listener, host_name, now, sleep};
+#[cfg(not(feature = "sim"))]
+use crate::metrics;
 
 /// How long a port may stay taken by a process that was killed.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -64,6 +69,47 @@ async fn bind_patiently(host: &str, port: u16) -> std::io::Result<Listener> {
             outcome => return outcome,
         }
     }
+}
+
+/// The socket of `metrics.listener`. A simulated machine has none.
+pub struct MetricsListener(#[cfg(not(feature = "sim"))] Option<Listener>);
+
+impl MetricsListener {
+    /// Binds it where the setting says so; a place that cannot be bound ends the start.
+    #[cfg(not(feature = "sim"))]
+    pub async fn bind(config: &BrokerConfig) -> MetricsListener {
+        let Some(place) = &config.runtime.metrics_listener else { return MetricsListener(None) };
+        let bound = metrics::bind(place).await;
+        MetricsListener(Some(bound.unwrap_or_else(|error| exit_start(&error))))
+    }
+
+    /// Where it is, for people.
+    #[cfg(not(feature = "sim"))]
+    pub fn url(&self) -> Option<String> {
+        let address = self.0.as_ref()?.addresses().first()?;
+        Some(format!("http://{address}/metrics"))
+    }
+
+    /// Serves the broker's metrics from now on.
+    #[cfg(not(feature = "sim"))]
+    pub fn serve(self, starting: &Starting) {
+        if let Some(listener) = self.0 {
+            metrics::Server::start(starting.shard(), starting.plan().started, listener);
+        }
+    }
+
+    #[cfg(feature = "sim")]
+    pub async fn bind(_: &BrokerConfig) -> MetricsListener {
+        MetricsListener()
+    }
+
+    #[cfg(feature = "sim")]
+    pub fn url(&self) -> Option<String> {
+        None
+    }
+
+    #[cfg(feature = "sim")]
+    pub fn serve(self, _: &Starting) {}
 }
 
 /// What clients are told: the advertised listeners, with the ports that are really bound and, where no host is

@@ -109,6 +109,7 @@ async fn sweep(disk: Weak<ShardDisk>, idle: Duration) {
         while disk.evict_older_than(Some(limit)) {}
         if disk.cache.by_age.borrow().is_empty() {
             disk.cache.sweeping.set(false);
+            host::trim_pool();
             return;
         }
     }

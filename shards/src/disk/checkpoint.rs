@@ -1,8 +1,9 @@
 //! Checkpoints: moving the point from which a start after a crash has to scan.
 //!
 //! One background task per shard, alive only while some partition has changed since its last checkpoint. Per partition
-//! it makes durable, in this order: the records, the index entries, the leader epochs and a producer snapshot at the
-//! end of the records; then, for all partitions of a log dir together, the checkpoint files that rely on them.
+//! it makes durable, in this order: the records, the index entries, the leader epochs, a producer snapshot at the end
+//! of the records, and the files of the segments that were closed; then, for all partitions of a log dir together, the
+//! checkpoint files that rely on them.
 //!
 //! What must hold: a recovery point on disk is never ahead of anything that a start believes because of it.
 
@@ -164,7 +165,7 @@ impl Partition {
             assert_eq!(offset, end, "a snapshot is taken at the log's end");
             self.write_small(&self.file_path(offset, SegmentFileKind::ProducerSnapshot), &bytes).await?;
         }
-        self.sync_names().await?;
+        self.settle().await?;
         let (recovery_point, high_watermark, stale) = {
             let mut state = self.state.borrow_mut();
             state.log.advance_recovery_point(end);

@@ -26,10 +26,12 @@ use std::rc::Rc;
 use ottla::canary::{self, Canary};
 use ottla::ids::{FilePosition, Offset};
 use ottla::log::LogConfig;
+use ottla::metrics::{Counter, Timing};
+use ottla::time::Monotonic;
 
 use super::error::{Context as _, DiskError, IoFailure};
 use super::journal::{Journaled, Turn};
-use super::partition::{FlushState, Partition, State};
+use super::partition::{CommitSpan, FlushState, Partition, State};
 use super::shard_disk::ShardDisk;
 use super::tail::{CHUNK_BYTES_MAX, Flush, FlushWrite};
 use crate::host::{self, Durability, File, Queue};
@@ -93,6 +95,7 @@ pub(super) struct Begun {
     end: Offset,
     /// Somebody waits for it; else it only brings to the segment what the journal has.
     is_commit: bool,
+    at: Monotonic,
 }
 
 /// Why a flush did not end well.
@@ -214,7 +217,7 @@ impl State {
         let base = segment.base;
         let flush = segment.tail.begin_flush()?;
         self.relaxed_until = self.relaxed_until.max(end);
-        Some(Begun { base, flush, end, is_commit })
+        Some(Begun { base, flush, end, is_commit, at: host::now() })
     }
 
     /// Takes the bytes of the flush in flight, which did not take place, as pending again.
@@ -397,12 +400,13 @@ impl Partition {
     }
 
     fn flushed(self: &Rc<Self>, begun: &Begun) {
+        let ended = host::now();
         let (bytes, end, released) = {
             let mut state = self.state.borrow_mut();
             let log_end = state.log.log_end_offset();
             let segment = state.tail_of(begun.base).expect("a segment with a flush in flight has its tail");
             let bytes = begun.flush.end.0 - segment.tail.written_end().0;
-            segment.tail.flush_done(host::now());
+            segment.tail.flush_done(ended);
             assert_eq!(segment.tail.written_end(), begun.flush.end, "the flush wrote what it took");
             assert!(begun.end <= log_end, "what is durable was appended");
             if begun.is_commit {
@@ -421,6 +425,7 @@ impl Partition {
             self.journal.release(sequence);
         }
         self.dir.set_full(false);
+        self.count_flush(begun, ended);
         self.durable.advance(end);
         self.publish_high_watermark();
         self.progress.notify_all();
@@ -430,6 +435,17 @@ impl Partition {
         self.prepare_roll(begun.base);
         self.consider_zeroing(begun.base, bytes);
         self.go_on();
+    }
+
+    fn count_flush(&self, begun: &Begun, ended: Monotonic) {
+        let (timing, counter) = match begun.is_commit {
+            true => (Timing::CommitSegment, Counter::SegmentBytes),
+            false => (Timing::WriteBack, Counter::WriteBackBytes),
+        };
+        let bytes: usize = begun.flush.writes.iter().map(FlushWrite::bytes).sum();
+        self.disk.metrics.span(timing, begun.at, ended);
+        self.disk.metrics.add(counter, bytes as u64);
+        self.last_commit.set(CommitSpan { begun: begun.at, ended });
     }
 
     /// Commits what came in between, and brings a rolled segment's rest to its file.

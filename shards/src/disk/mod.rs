@@ -45,9 +45,9 @@ pub mod watch;
 
 pub use dirs::{Found, LogDir, LogDirs, OffsetsKind, OpenError};
 pub use error::{DiskError, IoFailure};
-pub use partition::Partition;
 pub use partition::append::{AppendFailure, AppendedBatch};
 pub use partition::read::{Read, Slice};
+pub use partition::{CommitSpan, Partition};
 pub use recover::{LoadedPartition, OpenWith, Synced};
 pub use settings::{DiskSettings, JournalUse};
 pub use shard_disk::ShardDisk;

@@ -6,6 +6,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
+
+use ottla::metrics::{Gauge, ShardMetrics, Snapshot};
 
 use super::cache::ChunkCache;
 use super::checkpoint::Checkpoints;
@@ -19,6 +22,7 @@ use super::patient;
 use super::prealloc::ZeroBudget;
 use super::settings::DiskSettings;
 use super::tail::MemoryGauge;
+use crate::host;
 use crate::host::sync::Semaphore;
 
 /// New segments whose names are made durable at a time; the kernel has fewer workers for that.
@@ -48,8 +52,21 @@ pub struct ShardDisk {
     pub(super) loads: Rc<Semaphore>,
     /// Whose new segment's name is being made durable.
     pub(super) naming: Rc<Semaphore>,
+    /// Where the shard counts.
+    pub(super) metrics: Rc<ShardMetrics>,
+    /// What the cleaner has seen and done.
+    pub(super) cleaner: CleanerFigures,
     partitions: RefCell<BTreeMap<u32, Weak<Partition>>>,
     next_number: Cell<u32>,
+}
+
+/// What is told of the cleaner beside its counters.
+#[derive(Default)]
+pub(super) struct CleanerFigures {
+    /// The highest dirty ratio of the last look at all logs.
+    pub dirty_ratio: Cell<f64>,
+    /// How long the last cleaning took.
+    pub last_pass: Cell<Duration>,
 }
 
 impl ShardDisk {
@@ -73,6 +90,8 @@ impl ShardDisk {
             checkpoints: Checkpoints::default(),
             loads: Semaphore::new(settings.loads_in_flight_max),
             naming: Semaphore::new(NAMED_TOGETHER),
+            metrics: host::shard_slot(),
+            cleaner: CleanerFigures::default(),
             partitions: RefCell::default(),
             next_number: Cell::new(0),
             settings,
@@ -114,6 +133,18 @@ impl ShardDisk {
     #[must_use]
     pub fn open_files(&self) -> usize {
         self.fds.len()
+    }
+
+    /// Sets the gauges of the disk.
+    pub fn tell(&self, snapshot: &mut Snapshot) {
+        snapshot.set(Gauge::UnflushedBytes, self.unflushed.taken() as f64);
+        snapshot.set(Gauge::UnflushedLimit, self.settings.unflushed_bytes_max as f64);
+        snapshot.set(Gauge::TailBytes, self.gauge.get() as f64);
+        snapshot.set(Gauge::TailLimit, self.settings.cache_bytes_max as f64);
+        snapshot.set(Gauge::SegmentFilesOpen, self.fds.len() as f64);
+        snapshot.set(Gauge::FlushQueue, self.flushes.len() as f64);
+        snapshot.set(Gauge::CleanerDirtyRatio, self.cleaner.dirty_ratio.get());
+        snapshot.set(Gauge::CleanerLastPass, self.cleaner.last_pass.get().as_secs_f64());
     }
 
     /// A number for a partition, unlike that of any other of this shard's life.

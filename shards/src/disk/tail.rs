@@ -316,7 +316,8 @@ impl Tail {
         let from = block_floor(self.written_end);
         let mut writes: Vec<FlushWrite> = Vec::new();
         let mut room = 0;
-        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.start >= from) {
+        let first = self.chunks.partition_point(|chunk| chunk.start < from);
+        for chunk in self.chunks.range_mut(first..) {
             chunk.frozen = true;
             let bytes = chunk.readable.next_multiple_of(BLOCK_BYTES);
             let slice = chunk.buf.write_slice(0..bytes);

@@ -11,12 +11,13 @@ use ottla::controller::names::CLUSTER_METADATA;
 use ottla::errors::ErrorCode;
 use ottla::ids::{Offset, TimestampMs};
 use ottla::log::NewBatch;
+use ottla::metrics::{Counter, ShardMetrics};
 use ottla::protocol::records::BatchHeader;
 use ottla::protocol::records::validate::{InvalidBatch, validate};
 use ottla::request::produce::ProduceOutcome;
 
 use crate::disk::partition::append::AppendedBatch;
-use crate::disk::{AppendFailure, DiskError, Partition};
+use crate::disk::{AppendFailure, CommitSpan, DiskError, Partition};
 use crate::drive::Shard;
 use crate::drive::hosted::Hosted;
 use crate::host::wall_ms;
@@ -30,13 +31,16 @@ pub struct Appending {
 
 impl Appending {
     /// Waits until the broker may vouch for the batch: it is on disk, unless the topic relaxes that.
-    pub async fn acknowledged(self) -> ProduceOutcome {
+    /// Returns the last commit of the partition with the outcome.
+    pub async fn acknowledged(self) -> (ProduceOutcome, CommitSpan) {
         if self.batch.duplicate.is_some() && canary::is(Canary::RetryAckedEarly) {
-            return self.accepted();
+            return (self.accepted(), CommitSpan::default());
         }
-        match self.partition.wait_acknowledged(self.batch.end).await {
-            Ok(()) => self.accepted(),
-            Err(error) => ProduceOutcome::refused_because(error.code(), error.to_string()),
+        let outcome = self.partition.wait_acknowledged(self.batch.end).await;
+        let commit = self.partition.last_commit();
+        match outcome {
+            Ok(()) => (self.accepted(), commit),
+            Err(error) => (ProduceOutcome::refused_because(error.code(), error.to_string()), commit),
         }
     }
 
@@ -63,7 +67,10 @@ pub async fn append(
     zstd_allowed: bool,
 ) -> Result<Appending, ProduceOutcome> {
     let policy = hosted.policy(wall_ms(), zstd_allowed);
-    let validated = validate(&policy, records, &mut shard.decompressor.borrow_mut()).map_err(invalid)?;
+    let validated = validate(&policy, records, &mut shard.decompressor.borrow_mut()).map_err(|refused| {
+        shard.metrics.add(Counter::RejectedBatches, 1);
+        invalid(refused)
+    })?;
     // Usually the producer's own bytes; a copy only where the topic rewrites them.
     let mut header = BatchHeader::parse(records).expect("a validated batch has a header");
     let rewritten = match &validated.rewritten {
@@ -79,12 +86,25 @@ pub async fn append(
         header = BatchHeader::parse(batch).expect("a rewritten batch has a header");
     }
     let appended = hosted.partition.append(batch, NewBatch::of_client(header)).await;
+    count(&shard.metrics, &appended, records.len());
     match appended {
         Ok(batch) => {
             let partition = Rc::clone(&hosted.partition);
             Ok(Appending { partition, batch, log_append_time: validated.log_append_time })
         }
         Err(failure) => Err(refused(&hosted.partition, failure)),
+    }
+}
+
+fn count(metrics: &ShardMetrics, appended: &Result<AppendedBatch, AppendFailure>, bytes: usize) {
+    match appended {
+        Ok(AppendedBatch { duplicate: Some(_), .. }) => metrics.add(Counter::DuplicateBatches, 1),
+        Ok(batch) => {
+            metrics.add(Counter::AppendedBatches, 1);
+            metrics.add(Counter::AppendedRecords, (batch.end.0 - batch.base_offset.0).cast_unsigned());
+            metrics.add(Counter::AppendedBytes, bytes as u64);
+        }
+        Err(_) => metrics.add(Counter::RejectedBatches, 1),
     }
 }
 

@@ -28,7 +28,8 @@ use ottla_wire::{ApiKey, Message, MetadataRecord, Reader};
 
 use crate::disk::{DiskError, Partition};
 use crate::drive::append::append_own;
-use crate::drive::dispatch::frame_of;
+use crate::drive::dispatch::{count_errors, frame_of};
+use crate::drive::errors::TellsErrors;
 use crate::drive::fan_out::ask_all;
 use crate::drive::messages::{ControlQuery, Query};
 use crate::drive::metadata_snapshot::{self, SnapshotError};
@@ -248,7 +249,7 @@ fn decode<'a, M: Message<'a>>(body: &'a [u8], version: i16) -> Option<M> {
 
 /// Commits a decision and encodes its reply. A decision that cannot be made durable closes the connection: the client
 /// must not take it for made.
-async fn answer<M: Message<'static>>(
+async fn answer<M: Message<'static> + TellsErrors>(
     shard: &Rc<Shard>,
     context: &RequestContext<'_>,
     decision: Decision<M>,
@@ -257,6 +258,7 @@ async fn answer<M: Message<'static>>(
         tracing::error!(api = %context.api, %error, "a change of the metadata could not be made durable");
         return None;
     }
+    count_errors(&shard.metrics, context.api, &decision.reply);
     frame_of(context, &decision.reply).ok().map(|frame| Bytes::from(frame.head))
 }
 

@@ -8,10 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla::metrics::ShardMetrics;
 use ottla::request::{RequestContext, api_versions, served};
+use ottla::time::Monotonic;
 use ottla_wire::frame::{Frame, decode_request_header, encode_response};
 use ottla_wire::{ApiKey, Message, Reader};
 
+use crate::drive::errors::TellsErrors;
 use crate::drive::{Shard, coordinate, describe, fetch, metadata, offsets, produce};
 use crate::host::{LocalBoxFuture, now, wall_ms};
 use crate::net::{Answer, ConnectionContext, Handler, Reply};
@@ -25,6 +28,10 @@ pub struct Body<'a> {
     pub frame: &'a Bytes,
     /// Where the body begins in it.
     pub at: usize,
+    /// When its bytes were there.
+    pub ready: Monotonic,
+    /// Where the connection's shard counts.
+    pub metrics: &'a ShardMetrics,
 }
 
 impl<'a> Body<'a> {
@@ -39,9 +46,23 @@ impl<'a> Body<'a> {
     }
 
     /// The reply in the request's version.
-    pub fn reply<'m, M: Message<'m>>(&self, message: &M) -> Answer {
+    pub fn reply<'m, M: Message<'m> + TellsErrors>(&self, message: &M) -> Answer {
+        count_errors(self.metrics, self.context.api, message);
         reply_of(&self.context, message)
     }
+
+    /// The same, where all that it tells was so at `since`: from then on the time counts as the reply's.
+    pub fn reply_since<'m, M: Message<'m> + TellsErrors>(&self, message: &M, since: Monotonic) -> Answer {
+        match self.reply(message) {
+            Answer::Reply(reply) => Answer::Reply(reply.counted_from(since)),
+            other => other,
+        }
+    }
+}
+
+/// Counts the errors of a reply.
+pub fn count_errors(metrics: &ShardMetrics, api: ApiKey, reply: &impl TellsErrors) {
+    reply.each_error(|code| metrics.error_code(api, code));
 }
 
 /// Encodes a reply. One that has no form in the request's version is our own bug: it is told, and costs the connection
@@ -101,7 +122,8 @@ async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &ConnectionConte
         now: now(),
         now_wall: wall_ms(),
     };
-    let body = Body { context, frame, at };
+    shard.metrics.request(api);
+    let body = Body { context, frame, at, ready: connection.ready(), metrics: &shard.metrics };
     if !served::accepts(api, context.version) {
         return match api {
             ApiKey::ApiVersions => api_versions_unknown(body),
@@ -114,7 +136,9 @@ async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &ConnectionConte
 /// The answer to an ApiVersions request of a version to come: version 0, which every client reads (KIP-511).
 fn api_versions_unknown(body: Body<'_>) -> Answer {
     let context = RequestContext { version: 0, ..body.context };
-    reply_of(&context, &api_versions::unsupported_version())
+    let reply = api_versions::unsupported_version();
+    count_errors(body.metrics, context.api, &reply);
+    reply_of(&context, &reply)
 }
 
 /// Serves one request of an API and version that are served.

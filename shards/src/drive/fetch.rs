@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use ottla::ids::{Offset, TopicIdPartition};
+use ottla::metrics::{Counter, ShardMetrics, Timing};
 use ottla::request::RequestContext;
 use ottla::request::fetch::{FetchParams, FetchPlan, FetchQuestion, refusal};
 use ottla::time::Monotonic;
@@ -14,15 +15,17 @@ use ottla_wire::fetch_request::FetchRequest;
 use ottla_wire::fetch_response::FetchResponse;
 
 use crate::drive::Shard;
-use crate::drive::dispatch::{Body, frame_of};
+use crate::drive::dispatch::{Body, count_errors, frame_of};
 use crate::drive::fan_out::{ask_all, by_owner, first_of};
-use crate::drive::messages::{Answer, Query, ReadQuery, WatchId, WatchQuery};
+use crate::drive::messages::{Answer, Query, ReadQuery, Visit, WatchId, WatchQuery};
+use crate::drive::stages::{FetchTimes, last_visit};
 use crate::host::{LocalBoxFuture, now, random_u64};
 use crate::net::{Piece, Reply};
 
 /// Serves one Fetch request.
 pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
-    let context = body.context;
+    let (context, metrics) = (body.context, &shard.metrics);
+    metrics.span(Timing::FetchReceive, body.ready, context.now);
     let question = match body.decode::<FetchRequest<'_>>() {
         Ok(request) => FetchQuestion::new(&context, &request),
         Err(answer) => return answer,
@@ -38,38 +41,60 @@ pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
     let image = shard.image();
     let mut fetch = FetchPlan::new(&image, question.params, plan.partitions);
     let deadline = context.now.after_ms(i64::from(question.params.max_wait_ms));
-    read_until_due(shard, &mut fetch, deadline).await;
+    let asked = now();
+    metrics.span(Timing::FetchPlan, context.now, asked);
+    let since = read_until_due(shard, &mut fetch, asked, deadline).await;
     fetch.limit();
 
     let told = fetch.told();
     let candidate = random_u64() as u32;
     let (session_id, include) = shard.sessions.borrow_mut().finish(now(), plan.kind, &told, candidate);
     let (response, records) = fetch.into_reply(context.version, session_id, &include);
-    spliced(&context, &response, records)
-}
-
-/// Reads until the reply is due or its time has come.
-async fn read_until_due(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>, deadline: Monotonic) {
-    loop {
-        let seen = read(shard, fetch).await;
-        if fetch.is_due() || now() >= deadline || seen.is_empty() || shard.stopping.get() {
-            return;
-        }
-        wait(shard, seen, deadline).await;
+    count_errors(metrics, context.api, &response);
+    match spliced(&context, &response, records, metrics) {
+        crate::net::Answer::Reply(reply) => crate::net::Answer::Reply(reply.counted_from(since)),
+        other => other,
     }
 }
 
-/// Asks every owner once and returns each partition with the high watermark that it had.
-async fn read(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>) -> Vec<(TopicIdPartition, Offset)> {
+/// Reads until the reply is due or its time has come; returns when that was. The first round begins at `asked`.
+async fn read_until_due(
+    shard: &Rc<Shard>,
+    fetch: &mut FetchPlan<Vec<Piece>>,
+    asked: Monotonic,
+    deadline: Monotonic,
+) -> Monotonic {
+    let (mut asked, mut times) = (asked, FetchTimes::default());
+    loop {
+        let (seen, visit) = read(shard, fetch).await;
+        let read_at = now();
+        times.read(asked, visit, read_at);
+        if fetch.is_due() || read_at >= deadline || seen.is_empty() || shard.stopping.get() {
+            times.observe(&shard.metrics);
+            return read_at;
+        }
+        wait(shard, seen, deadline).await;
+        asked = now();
+        times.waited(read_at, asked);
+    }
+}
+
+/// Asks every owner once and returns each partition with the high watermark that it had, and the last visit to another
+/// shard.
+async fn read(
+    shard: &Rc<Shard>,
+    fetch: &mut FetchPlan<Vec<Piece>>,
+) -> (Vec<(TopicIdPartition, Offset)>, Option<Visit>) {
     let FetchParams { read_committed, zstd_allowed, max_bytes, .. } = fetch.params;
     let parts = fetch.parts();
     let partitions: Vec<_> = parts.iter().map(|part| (part.slot, part.partition)).collect();
     let queries = by_owner(parts, shard.shards, |part| part.partition).into_iter().map(|(owner, parts)| {
         (owner, Query::Read(ReadQuery { read_committed, zstd_allowed, max_bytes, parts }))
     });
-    let mut seen = Vec::with_capacity(partitions.len());
+    let (mut seen, mut last) = (Vec::with_capacity(partitions.len()), None);
     for answer in ask_all(shard, queries.collect()).await {
-        let Answer::Read(outcomes) = answer else { unreachable!("a read is answered by a read") };
+        let Answer::Read(outcomes, visit) = answer else { unreachable!("a read is answered by a read") };
+        last = last_visit(last, visit);
         for (slot, outcome) in outcomes {
             let place =
                 partitions.binary_search_by_key(&slot, |(slot, _)| *slot).expect("a slot that was asked");
@@ -77,7 +102,7 @@ async fn read(shard: &Rc<Shard>, fetch: &mut FetchPlan<Vec<Piece>>) -> Vec<(Topi
             fetch.answer(slot, outcome);
         }
     }
-    seen
+    (seen, last)
 }
 
 /// Waits until one of the partitions has moved past what was seen, or the deadline.
@@ -104,6 +129,7 @@ fn spliced(
     context: &RequestContext<'_>,
     response: &FetchResponse<'static>,
     records: Vec<Vec<Piece>>,
+    metrics: &ShardMetrics,
 ) -> crate::net::Answer {
     let frame = match frame_of(context, response) {
         Ok(frame) => frame,
@@ -112,14 +138,16 @@ fn spliced(
     assert_eq!(frame.splices.len(), records.len(), "each splice point has its records");
     let head = Bytes::from(frame.head);
     let mut pieces = Vec::with_capacity(2 * records.len() + 1);
-    let mut from = 0;
+    let (mut from, mut in_memory) = (0, 0);
     for (splice, records) in frame.splices.iter().zip(records) {
         let bytes: usize = records.iter().map(Piece::len).sum();
         assert_eq!(bytes, splice.bytes as usize, "the length that was announced is what is sent");
         pieces.push(Piece::Bytes(head.slice(from..splice.at)));
+        in_memory += records.iter().filter(|piece| piece.is_memory()).map(Piece::len).sum::<usize>();
         pieces.extend(records);
         from = splice.at;
     }
     pieces.push(Piece::Bytes(head.slice(from..)));
+    metrics.add(Counter::FetchedMemory, in_memory as u64);
     crate::net::Answer::Reply(Reply::new(pieces))
 }

@@ -12,6 +12,7 @@ use ottla::group::{GroupReply, GroupRequest};
 use ottla::ids::{Offset, TopicIdPartition};
 use ottla::log::EpochEndOffset;
 use ottla::log::timestamp::FoundOffset;
+use ottla::metrics::Snapshot;
 use ottla::request::delete_records::DeleteRecordsPart;
 use ottla::request::describe_log_dirs::LogDirUsage;
 use ottla::request::fetch::{FetchOutcome, FetchPart};
@@ -21,6 +22,7 @@ use ottla::request::produce::{ProduceOutcome, ProducePart};
 use ottla::time::Monotonic;
 
 use crate::boot::Begin;
+use crate::disk::CommitSpan;
 use crate::net::{Accepted, Piece};
 
 /// A question from one shard to the owner of something.
@@ -66,6 +68,8 @@ pub enum Query {
     Connection(Box<Accepted>),
     /// Begin to be a shard: the first query that one gets.
     Begin(Box<Begin>),
+    /// Tell what the shard has counted.
+    Metrics,
     /// Answer what is in flight and take nothing more.
     Quiesce,
     /// Close every log.
@@ -77,10 +81,10 @@ pub enum Query {
 /// The answer to a [`Query`], of the same name.
 #[derive(Debug)]
 pub enum Answer {
-    /// Each part's slot and outcome.
-    Appended(Vec<(u32, ProduceOutcome)>),
-    /// Each part's slot and outcome.
-    Read(Vec<(u32, FetchOutcome<Vec<Piece>>)>),
+    /// Each part's slot and outcome, and when the owner did what.
+    Appended(Vec<(u32, ProduceOutcome)>, AppendTimes),
+    /// Each part's slot and outcome, and when a question of another shard was here.
+    Read(Vec<(u32, FetchOutcome<Vec<Piece>>)>, Option<Visit>),
     /// Each part's slot and outcome.
     Offsets(Vec<(u32, Result<FoundOffset, ErrorCode>)>),
     /// Each part's slot and outcome.
@@ -95,6 +99,8 @@ pub enum Answer {
     Control(Option<Bytes>),
     /// The first id and their number, or why there are none.
     ProducerIds(Result<(i64, i64), ErrorCode>),
+    /// What the shard has counted.
+    Metrics(Box<Snapshot>),
     /// Done, and there is nothing to say about it.
     Done,
 }
@@ -105,8 +111,30 @@ pub struct AppendQuery {
     /// Whether the answer waits until the records are acknowledged; without it (`acks=0`) the answer says only
     /// whether they were accepted.
     pub wait: bool,
+    /// When the connection's shard has asked.
+    pub asked: Monotonic,
     /// The parts, in the request's order.
     pub parts: Vec<ProducePart>,
+}
+
+/// When a question of another shard was with the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// It was taken up.
+    pub taken: Monotonic,
+    /// The answer was handed back.
+    pub answered: Monotonic,
+}
+
+/// When the owner did what for the parts of a Produce request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendTimes {
+    /// All parts were appended or refused.
+    pub appended: Monotonic,
+    /// The commit that was waited for last; none where nothing was waited for.
+    pub commit: Option<CommitSpan>,
+    /// Of a question of another shard; the asker's own is served at once and nobody looks at the clock.
+    pub visit: Option<Visit>,
 }
 
 /// Parts of one Fetch request for one owner shard.

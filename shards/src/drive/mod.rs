@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `dispatch` | from a frame to the code that serves it |
 //! | `produce`, `fetch`, `offsets`, `coordinate`, `metadata` | requests on the connection's shard |
+//! | `stages`, `errors` | where requests spend their time, and what their replies tell of, for the metrics |
 //! | `messages`, `fan_out` | what crosses the mesh, and to whom |
 //! | `owner`, `append`, `read`, `lookup`, `watch` | this shard's partitions |
 //! | `groups` | the group coordinator |
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use ottla::config::BrokerConfig;
 use ottla::controller::image::Image;
 use ottla::ids::{ShardId, TopicIdPartition};
+use ottla::metrics::ShardMetrics;
 pub use ottla::placement::CONTROLLER_SHARD;
 use ottla::protocol::compression::Decompressor;
 use ottla::request::fetch_session::FetchSessions;
@@ -42,6 +44,7 @@ mod control;
 mod coordinate;
 mod describe;
 mod dispatch;
+mod errors;
 mod fan_out;
 mod fetch;
 mod groups;
@@ -57,6 +60,7 @@ mod owner;
 mod produce;
 mod read;
 mod replay;
+mod stages;
 mod watch;
 
 pub use control::Controller;
@@ -98,6 +102,8 @@ pub struct Shard {
     controller: OnceCell<Controller>,
     /// Partitions of the image that could not be opened or created.
     offline: Offline,
+    /// Where the shard counts.
+    pub metrics: Rc<ShardMetrics>,
     stopping: Cell<bool>,
     stop: Notify,
 }
@@ -146,6 +152,7 @@ impl Shard {
             decompressor: RefCell::default(),
             controller: OnceCell::new(),
             offline: Offline::default(),
+            metrics: crate::host::shard_slot(),
             stopping: Cell::new(false),
             stop: Notify::new(),
         })
@@ -167,6 +174,12 @@ impl Shard {
     #[must_use]
     pub fn hosted(&self, id: TopicIdPartition) -> Option<Rc<Hosted>> {
         self.hosted.borrow().get(&id).cloned()
+    }
+
+    /// How many partitions this shard has open.
+    #[must_use]
+    pub fn partitions_led(&self) -> usize {
+        self.hosted.borrow().len()
     }
 
     /// The controller.

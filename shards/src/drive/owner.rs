@@ -13,15 +13,24 @@ use ottla::request::fetch::{FetchOutcome, FetchPart};
 use ottla::request::offset_for_leader_epoch::EpochPart;
 use ottla::request::produce::{ProduceOutcome, ProducePart};
 
-use crate::drive::messages::{Answer, AppendQuery, Query, ReadQuery};
+use crate::disk::CommitSpan;
+use crate::drive::messages::{Answer, AppendQuery, AppendTimes, Query, ReadQuery, Visit};
 use crate::drive::{Shard, append, control, lifecycle, lookup, read, watch};
+use crate::host::now;
 use crate::net::Piece;
 
 /// Performs one query.
 pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
     match query {
-        Query::Append(query) => Answer::Appended(append_parts(&shard, query).await),
-        Query::Read(query) => Answer::Read(read_parts(&shard, query).await),
+        Query::Append(query) => {
+            let (outcomes, times) = append_parts(&shard, asker, query).await;
+            Answer::Appended(outcomes, times)
+        }
+        Query::Read(query) => {
+            let taken = (asker != shard.id).then(now);
+            let outcomes = read_parts(&shard, query).await;
+            Answer::Read(outcomes, taken.map(|taken| Visit { taken, answered: now() }))
+        }
         Query::Watch(query) => {
             watch::watch(&shard, asker, query).await;
             Answer::Done
@@ -67,6 +76,7 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
             shard.connections().adopt(*accepted);
             Answer::Done
         }
+        Query::Metrics => Answer::Metrics(Box::new(crate::metrics::collect(&shard))),
         Query::Quiesce => {
             lifecycle::quiesce(&shard).await;
             Answer::Done
@@ -80,7 +90,12 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
 }
 
 /// Appends every part, then waits until what the producer waits for has come true for all of them.
-async fn append_parts(shard: &Rc<Shard>, query: AppendQuery) -> Vec<(u32, ProduceOutcome)> {
+async fn append_parts(
+    shard: &Rc<Shard>,
+    asker: ShardId,
+    query: AppendQuery,
+) -> (Vec<(u32, ProduceOutcome)>, AppendTimes) {
+    let taken = (asker != shard.id).then(now);
     let mut begun = Vec::with_capacity(query.parts.len());
     for ProducePart { slot, partition, records, zstd_allowed } in query.parts {
         let outcome = match shard.find(partition) {
@@ -89,16 +104,26 @@ async fn append_parts(shard: &Rc<Shard>, query: AppendQuery) -> Vec<(u32, Produc
         };
         begun.push((slot, outcome));
     }
+    let (appended_at, mut last) = (now(), CommitSpan::default());
     let mut outcomes = Vec::with_capacity(begun.len());
     for (slot, appended) in begun {
         let outcome = match appended {
-            Ok(appended) if query.wait => appended.acknowledged().await,
+            Ok(appended) if query.wait => {
+                let (outcome, commit) = appended.acknowledged().await;
+                if commit.ended > last.ended {
+                    last = commit;
+                }
+                outcome
+            }
             Ok(appended) => appended.accepted(),
             Err(refused) => refused,
         };
         outcomes.push((slot, outcome));
     }
-    outcomes
+    // An older one is not what was waited for: a batch that was there before, or a topic that does not wait.
+    let commit = (last.ended >= appended_at).then_some(last);
+    let visit = taken.map(|taken| Visit { taken, answered: now() });
+    (outcomes, AppendTimes { appended: appended_at, commit, visit })
 }
 
 /// Reads every part, as long as there is room for more.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use ottla::errors::ErrorCode;
 use ottla::ids::ProducerId;
+use ottla::metrics::Timing;
 use ottla::request::init_producer_id;
 use ottla::request::produce::{Acks, ProducePlan};
 use ottla_wire::init_producer_id_request::InitProducerIdRequest;
@@ -15,31 +16,41 @@ use ottla_wire::produce_request::ProduceRequest;
 use crate::drive::dispatch::Body;
 use crate::drive::fan_out::{ask_all, by_owner};
 use crate::drive::messages::{self, AppendQuery, Query};
-use crate::drive::{CONTROLLER_SHARD, Shard};
+use crate::drive::{CONTROLLER_SHARD, Shard, stages};
+use crate::host::now;
 use crate::net::Answer;
 
 /// Serves one Produce request.
 pub async fn produce(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
+    let (metrics, taken) = (&shard.metrics, body.context.now);
+    metrics.span(Timing::ProduceReceive, body.ready, taken);
     let (mut plan, parts) = match body.decode::<ProduceRequest<'_>>() {
         Ok(request) => ProducePlan::new(&body.context, &shard.image(), body.frame, &request),
         Err(answer) => return answer,
     };
-    let wait = plan.acks != Acks::None;
+    let (wait, asked) = (plan.acks != Acks::None, now());
+    metrics.span(Timing::ProduceDecode, taken, asked);
     let queries = by_owner(parts, shard.shards, |part| part.partition)
         .into_iter()
-        .map(|(owner, parts)| (owner, Query::Append(AppendQuery { wait, parts })));
+        .map(|(owner, parts)| (owner, Query::Append(AppendQuery { wait, asked, parts })));
+    let mut last = None;
     for answer in ask_all(shard, queries.collect()).await {
-        let messages::Answer::Appended(outcomes) = answer else {
+        let messages::Answer::Appended(outcomes, times) = answer else {
             unreachable!("an append is answered by one")
         };
+        last = Some(stages::later(last, times));
         for (slot, outcome) in outcomes {
             plan.answer(slot, outcome);
         }
     }
+    let since = last.map_or(asked, |times| {
+        let here = if times.visit.is_some() { now() } else { asked };
+        stages::produced(metrics, asked, times, here)
+    });
     match plan.acks {
         Acks::None if plan.has_error() => Answer::Close,
         Acks::None => Answer::Silence,
-        Acks::Leader | Acks::All => body.reply(&plan.into_reply()),
+        Acks::Leader | Acks::All => body.reply_since(&plan.into_reply(), since),
     }
 }
 

@@ -16,8 +16,9 @@ use bytes::Bytes;
 use ottla::limits::BLOCK_BYTES;
 
 /// Block sizes that the pool keeps, in bytes, ascending, with how many of each one shard keeps for reuse.
+/// A shard under load takes and gives back about as much as is in flight; an idle one [trims](trim_pool) its pool.
 const CLASSES: [(usize, usize); 5] =
-    [(4 << 10, 64), (16 << 10, 16), (64 << 10, 8), (256 << 10, 4), (1 << 20, 2)];
+    [(4 << 10, 256), (16 << 10, 64), (64 << 10, 32), (256 << 10, 16), (1 << 20, 8)];
 
 const _: () = assert!(CLASSES[0].0 == BLOCK_BYTES);
 
@@ -114,7 +115,7 @@ impl Drop for Block {
     }
 }
 
-/// Frees what this thread's pool keeps; for measuring, and for the end of a shard.
+/// Frees what this thread's pool keeps: when a shard has nothing in memory any more.
 pub fn trim_pool() {
     let kept =
         POOL.with(|pool| std::mem::replace(&mut *pool.borrow_mut(), [const { Vec::new() }; CLASSES.len()]));
@@ -214,16 +215,18 @@ impl std::fmt::Debug for AlignedBuf {
 pub struct AppendBuf {
     block: Arc<Block>,
     len: usize,
+    /// Bytes from `len` up to here are zero.
+    zeros_end: usize,
 }
 
 impl AppendBuf {
-    /// An empty buffer of at least `capacity` bytes, all zero.
+    /// An empty buffer of at least `capacity` bytes.
     #[must_use]
     pub fn new(capacity: usize) -> AppendBuf {
         let mut block = Block::take(capacity.max(1));
-        block.zero();
+        let zeros_end = if block.used { 0 } else { block.bytes };
         block.used = true;
-        AppendBuf { block: Arc::new(block), len: 0 }
+        AppendBuf { block: Arc::new(block), len: 0, zeros_end }
     }
 
     /// Bytes appended so far.
@@ -252,17 +255,12 @@ impl AppendBuf {
 
     /// Appends `bytes`, which must fit.
     pub fn append(&mut self, bytes: &[u8]) {
-        self.append_with(bytes.len(), |room| room.copy_from_slice(bytes));
-    }
-
-    /// Appends `bytes` bytes that `fill` writes; they are zero before. They must fit.
-    pub fn append_with(&mut self, bytes: usize, fill: impl FnOnce(&mut [u8])) {
-        assert!(bytes <= self.remaining(), "an append fits in what remains");
+        assert!(bytes.len() <= self.remaining(), "an append fits in what remains");
         // SAFETY: bytes at and above `len` are written by this one writer alone (`&mut self`), and no slice of them
         // exists: `bytes` refuses ranges above `len`, and a `WriteSlice` is read by the kernel only.
-        let room = unsafe { self.block.slice_mut(self.len..self.len + bytes) };
-        fill(room);
-        self.len += bytes;
+        let room = unsafe { self.block.slice_mut(self.len..self.len + bytes.len()) };
+        room.copy_from_slice(bytes);
+        self.len += bytes.len();
     }
 
     /// The appended bytes of `range` (positions in this buffer), shared without a copy.
@@ -280,11 +278,17 @@ impl AppendBuf {
         unsafe { self.block.slice(0..self.len) }
     }
 
-    /// Bytes `range` of the buffer as something to write; the range may end above the appended part.
+    /// Bytes `range` of the buffer as something to write; the range may end above the appended part, in zeros.
     #[must_use]
-    pub fn write_slice(&self, range: Range<usize>) -> WriteSlice {
+    pub fn write_slice(&mut self, range: Range<usize>) -> WriteSlice {
         assert!(range.start <= range.end, "a range does not run backwards");
         assert!(range.end <= self.block.bytes, "a range ends inside its buffer");
+        let known = self.len.max(self.zeros_end);
+        if known < range.end {
+            // SAFETY: as in `append`; no write in flight reaches above `known`.
+            unsafe { self.block.slice_mut(known..range.end) }.fill(0);
+            self.zeros_end = range.end;
+        }
         // SAFETY: the offset lies inside the allocation.
         let start = unsafe { self.block.start.add(range.start) };
         WriteSlice { start, len: range.len(), _owner: Owner::Block(Arc::clone(&self.block)) }
@@ -417,13 +421,13 @@ mod tests {
     #[test]
     fn the_pool_keeps_a_bounded_number() {
         trim_pool();
-        let many: Vec<AlignedBuf> = (0..10).map(|_| AlignedBuf::new(1 << 20)).collect();
+        let many: Vec<AlignedBuf> = (0..20).map(|_| AlignedBuf::new(1 << 20)).collect();
         drop(many);
-        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), 2));
+        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), 8));
         let large = AlignedBuf::new((1 << 20) + 1);
         assert_eq!(large.capacity(), (1 << 20) + BLOCK_BYTES);
         drop(large);
-        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), 2));
+        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), 8));
         trim_pool();
     }
 
@@ -432,16 +436,30 @@ mod tests {
         let mut tail = AppendBuf::new(8192);
         tail.append(b"hello");
         let seen = tail.bytes(0..5);
-        tail.append_with(3, |room| {
-            assert_eq!(room, [0, 0, 0]);
-            room.copy_from_slice(b"you");
-        });
+        tail.append(b"you");
         let write = tail.write_slice(0..4096);
         assert!(write.is_aligned());
         assert!(!tail.write_slice(5..8).is_aligned());
         drop(tail);
         assert_eq!(&seen[..], b"hello");
         assert_eq!(write.len(), 4096);
+    }
+
+    #[test]
+    fn what_is_written_behind_the_appended_bytes_is_zero() {
+        trim_pool();
+        let mut before = AlignedBuf::new(4096);
+        before.fill(0xAB);
+        drop(before);
+        let mut tail = AppendBuf::new(4096);
+        tail.append(b"hello");
+        let written = tail.write_slice(0..1024);
+        // SAFETY: the block is alive, and nobody writes to it.
+        let written = unsafe { std::slice::from_raw_parts(written.start.as_ptr(), written.len) };
+        assert_eq!((&written[..5], &written[5..]), (&b"hello"[..], &[0; 1019][..]));
+        tail.append(&[1; 1000]);
+        assert_eq!((tail.write_slice(0..1005).len(), tail.zeros_end), (1005, 1024));
+        assert_eq!((tail.write_slice(0..4096).len(), tail.zeros_end), (4096, 4096));
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use ottla::ids::{ShardId, TimestampMs};
+use ottla::metrics::Times;
 
 /// A boxed future that stays on its shard.
 pub type LocalBoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -105,6 +107,24 @@ pub enum Shutdown {
     Write,
     /// Nothing more in either direction.
     Both,
+}
+
+/// How long a shard's loop takes for its turns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoopTimes {
+    /// The turns, sleep not counted.
+    pub turns: Times,
+    /// The longest of the last while.
+    pub longest: Duration,
+}
+
+/// What the process has used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProcessUsage {
+    /// CPU time of all threads, user and system.
+    pub cpu: Duration,
+    /// Resident memory in bytes.
+    pub resident_bytes: u64,
 }
 
 /// What a shard has done so far; the counters wrap.

@@ -59,6 +59,11 @@ impl<T> Outlet<T> {
         place + self.list.len() as u64 <= self.sent
     }
 
+    /// Values that the receiver has not taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.ring.buffer().capacity() - self.ring.slots() + self.list.len()
+    }
+
     /// Moves what fits from the list into the ring; returns whether anything did. While something is left, the
     /// receiver knows that room is wanted.
     pub(super) fn flush(&mut self) -> bool {
@@ -108,6 +113,7 @@ mod tests {
     #[test]
     fn values_that_do_not_fit_wait_in_order_and_room_is_asked_for() {
         let (mut outlet, mut inlet) = lane(2);
+        assert_eq!(outlet.waiting(), 0);
         let places: Vec<u64> = (0..5).map(|value| outlet.send(value)).collect();
         assert_eq!(places, [1, 2, 3, 4, 5]);
         assert!(outlet.has_entered(2));

@@ -124,6 +124,8 @@ pub struct Mesh<Q, R> {
     entered: Notify,
     /// Where the next turn begins to serve, so that all peers get theirs.
     turn: Cell<usize>,
+    /// Requests to other shards so far.
+    asked: Cell<u64>,
 }
 
 impl<Q: 'static, R: 'static> Seat<Q, R> {
@@ -139,6 +141,7 @@ impl<Q: 'static, R: 'static> Seat<Q, R> {
             handler: OnceCell::new(),
             entered: Notify::new(),
             turn: Cell::new(0),
+            asked: Cell::new(0),
         })
     }
 
@@ -160,6 +163,22 @@ impl<Q: 'static, R: 'static> Mesh<Q, R> {
     #[must_use]
     pub fn shards(&self) -> usize {
         self.peers.len()
+    }
+
+    /// Requests that were put to other shards so far.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.asked.get()
+    }
+
+    /// Requests and replies to other shards that these have not taken.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        let waiting = |(_, peer): (ShardId, &RefCell<Peer<Q, R>>)| {
+            let peer = peer.borrow();
+            peer.requests_out.waiting() + peer.replies_out.waiting()
+        };
+        self.others().map(waiting).sum()
     }
 
     /// Begins to serve the requests of the other shards, and those that come; once per mesh.
@@ -212,6 +231,7 @@ impl<Q: 'static, R: 'static> Mesh<Q, R> {
             self.serve_one(self.me, request);
             return None;
         }
+        self.asked.set(self.asked.get() + 1);
         let place = self.peer(to).borrow_mut().requests_out.send(request);
         self.ring(to);
         Some(place)

@@ -14,10 +14,13 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use ottla::connection::{Activity, Answer, FrameError, Frames, IdleClock, Next, Pipeline, Ticket, Verdict};
+use ottla::metrics::Counter;
+use ottla::time::Monotonic;
 
 use super::ahead::Readers;
 use super::connections::{Connections, RECEIVE_BYTES};
 use super::context::ConnectionContext;
+use super::journey::Journey;
 use super::listener::ConnectionGuard;
 use super::reply::{Piece, Reply};
 use super::send::{Outgoing, SendQueue, Stop};
@@ -167,9 +170,9 @@ impl Connection {
         }
     }
 
-    fn moved(&self) {
+    fn moved(&self, now: Monotonic) {
         let mut clock = self.clock.get();
-        clock.on_moved(host::now());
+        clock.on_moved(now);
         self.clock.set(clock);
     }
 
@@ -180,28 +183,32 @@ impl Connection {
     }
 
     /// Hands one frame to the handler, polls its future once, and lets it go on as a task if it is not ready.
-    fn start(self: &Rc<Self>, frame: Bytes, memory: Permit, finisher: Option<Permit>) {
+    fn start(self: &Rc<Self>, frame: Bytes, ready: Monotonic, permits: (Permit, Option<Permit>)) {
         let ticket = self.pipeline.borrow_mut().start();
+        let journey = Journey::new(&frame, ready);
+        self.context.set_ready(ready);
         let mut future = self.shard.handler.handle(frame, &self.context);
         match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(answer) => self.answer(ticket, answer),
+            Poll::Ready(answer) => self.answer(ticket, answer, journey),
             Poll::Pending => {
                 let connection = Rc::clone(self);
                 host::spawn_detached(async move {
                     let answer = future.await;
-                    drop((memory, finisher));
-                    connection.answer(ticket, answer);
+                    drop(permits);
+                    connection.answer(ticket, answer, journey);
                 });
             }
         }
     }
 
-    fn answer(self: &Rc<Self>, ticket: Ticket, answer: Answer<Reply>) {
+    fn answer(self: &Rc<Self>, ticket: Ticket, answer: Answer<Reply>, mut journey: Journey) {
+        let now = host::now();
         let answer = match answer {
             Answer::Reply(reply) => {
                 let memory = self.shard.charge(&reply);
                 self.unsent.set(self.unsent.get() + memory.amount());
-                Answer::Reply(Outgoing { reply, memory })
+                journey.answered(&self.shard.metrics, reply.since(), now);
+                Answer::Reply(Outgoing { reply, memory, journey })
             }
             Answer::Silence => Answer::Silence,
             Answer::Close => Answer::Close,
@@ -210,7 +217,7 @@ impl Connection {
         pipeline.answer(ticket, answer);
         let ready = pipeline.is_ready();
         drop(pipeline);
-        self.moved();
+        self.moved(now);
         if ready && !self.writing.get() && !self.listed.replace(true) {
             self.shard.flush_soon(self);
         }
@@ -256,9 +263,13 @@ impl Connection {
     fn fill(&self) {
         let mut pipeline = self.pipeline.borrow_mut();
         let mut sending = self.sending.borrow_mut();
+        let turn = host::turn_began();
         while sending.takes_more() {
             match pipeline.leave() {
-                Some(Next::Reply(outgoing)) => sending.push(outgoing),
+                Some(Next::Reply(mut outgoing)) => {
+                    outgoing.journey.in_order(&self.shard.metrics, turn);
+                    sending.push(outgoing);
+                }
                 Some(Next::Close) => self.closing.set(true),
                 None => return,
             }
@@ -268,11 +279,11 @@ impl Connection {
     fn send_memory(&self) -> io::Result<Stop> {
         let mut sending = self.sending.borrow_mut();
         let before = sending.memory();
-        let (moved, stop) = sending.send_memory(&self.stream)?;
+        let (moved, stop) = sending.send_memory(&self.stream, &self.shard.metrics)?;
         self.unsent.set(self.unsent.get() - (before - sending.memory()));
         drop(sending);
-        if moved {
-            self.moved();
+        if let Some(now) = moved {
+            self.moved(now);
         }
         Ok(stop)
     }
@@ -318,17 +329,19 @@ impl Connection {
         let next = self.sending.borrow().file_step(FILE_STEP_BYTES);
         let Some(Piece::File { fd, position, bytes, readable_end }) = next else { return Ok(()) };
         let sent = position..position + u64::from(bytes);
-        self.stream.send_file(&fd, position, u64::from(bytes)).await?;
-        let end = sent.end;
+        let cold = self.stream.send_file(&fd, position, u64::from(bytes)).await?;
+        let (end, now, metrics) = (sent.end, host::now(), &self.shard.metrics);
+        metrics.add(Counter::FetchedDisk, cold.min(u64::from(bytes)));
+        metrics.add(Counter::FetchedPageCache, u64::from(bytes).saturating_sub(cold));
         if self.readers.borrow_mut().sent(fd.identity(), sent) {
             host::read_ahead(&fd, end, readable_end);
         }
         let mut sending = self.sending.borrow_mut();
         let before = sending.memory();
-        sending.advance(bytes as usize);
+        sending.advance(bytes as usize, metrics, now);
         self.unsent.set(self.unsent.get() - (before - sending.memory()));
         drop(sending);
-        self.moved();
+        self.moved(now);
         Ok(())
     }
 }
@@ -344,6 +357,11 @@ struct Reader {
     /// Held while this connection is the shard's finisher.
     finisher: Option<Permit>,
     timer: Option<Sleep>,
+    /// When the bytes were there that were received last: what waited for this shard counts from the turn of the loop
+    /// that saw it, what is received in one go with it from the receive before.
+    ready: Monotonic,
+    /// When that was received.
+    received: Monotonic,
 }
 
 /// What a wait is for.
@@ -367,7 +385,16 @@ impl Reader {
     fn new(connection: Rc<Connection>) -> Reader {
         let frames = Frames::new(connection.shard.config.request_bytes_max);
         let held = connection.shard.memory.force(0);
-        Reader { connection, frames, leftover: Bytes::new(), held, finisher: None, timer: None }
+        Reader {
+            connection,
+            frames,
+            leftover: Bytes::new(),
+            held,
+            finisher: None,
+            timer: None,
+            ready: Monotonic::ZERO,
+            received: Monotonic::ZERO,
+        }
     }
 
     /// Reads and starts requests until the connection ends.
@@ -465,7 +492,10 @@ impl Reader {
         let outcome = self.receive_into(&mut scratch[..rest]);
         let more = match outcome {
             Ok(Some((into_frame, into_rest))) => {
-                self.connection.moved();
+                self.ready = host::turn_began().max(self.received);
+                self.received = host::now();
+                shard.metrics.add(Counter::ReceivedBytes, (into_frame + into_rest) as u64);
+                self.connection.moved(self.received);
                 let started = self.start_received(&scratch[..into_rest]);
                 started.map(|()| into_rest == rest && into_frame + into_rest > 0)
             }
@@ -518,7 +548,7 @@ impl Reader {
     fn start(&mut self, frame: Bytes) {
         let mut memory = self.held.split(frame.len());
         memory.merge(self.connection.shard.memory.force(REQUEST_OVERHEAD_BYTES));
-        self.connection.start(frame, memory, self.finisher.take());
+        self.connection.start(frame, self.ready, (memory, self.finisher.take()));
     }
 
     /// Gives back what reading has taken; nothing more is read.

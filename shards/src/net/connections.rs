@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use ottla::metrics::{Counter, Gauge, ShardMetrics, Snapshot};
+
 use super::connection::{Connection, End};
 use super::context::ConnectionContext;
 use super::listener::{Accepted, Complaint};
@@ -57,6 +59,7 @@ pub struct Connections {
     /// Where receives go that continue no frame; taken while one is looked at.
     pub(super) scratch: Cell<Vec<u8>>,
     pub(super) complaint: Complaint,
+    pub(super) metrics: Rc<ShardMetrics>,
     live: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next_id: Cell<u64>,
     /// Connections with replies that became ready since the last flush.
@@ -87,6 +90,7 @@ impl Connections {
             handler: Box::new(handler),
             scratch: Cell::new(Vec::new()),
             complaint: Complaint::default(),
+            metrics: host::shard_slot(),
             live: RefCell::default(),
             next_id: Cell::new(0),
             to_flush: RefCell::default(),
@@ -117,6 +121,7 @@ impl Connections {
         self.next_id.set(id + 1);
         let context = ConnectionContext::new(id, listener, stream.peer(), local);
         let connection = Rc::new(Connection::new(stream, context, Rc::clone(self), guard));
+        self.metrics.add(Counter::ConnectionsAccepted, 1);
         self.live.borrow_mut().insert(id, Rc::clone(&connection));
         host::spawn_detached(connection.run());
     }
@@ -131,6 +136,13 @@ impl Connections {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.live.borrow().is_empty()
+    }
+
+    /// Sets the gauges of the connections.
+    pub fn tell(&self, snapshot: &mut Snapshot) {
+        snapshot.set(Gauge::Connections, self.len() as f64);
+        snapshot.set(Gauge::RequestMemory, self.memory.taken() as f64);
+        snapshot.set(Gauge::RequestMemoryLimit, self.memory.total() as f64);
     }
 
     /// Bytes of the budget that are taken.

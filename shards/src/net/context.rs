@@ -18,6 +18,7 @@ pub struct ConnectionContext {
     closed: Cell<bool>,
     ended: Notify,
     muted_until: Cell<Monotonic>,
+    ready: Cell<Monotonic>,
     session: RefCell<Option<Rc<dyn Any>>>,
 }
 
@@ -31,6 +32,7 @@ impl ConnectionContext {
             closed: Cell::new(false),
             ended: Notify::new(),
             muted_until: Cell::new(Monotonic::ZERO),
+            ready: Cell::new(Monotonic::ZERO),
             session: RefCell::new(None),
         }
     }
@@ -85,6 +87,17 @@ impl ConnectionContext {
 
     pub(super) fn muted_until(&self) -> Monotonic {
         self.muted_until.get()
+    }
+
+    /// When the bytes of the request that is being handed out were there. Of meaning before the handler's first wait
+    /// alone.
+    #[must_use]
+    pub fn ready(&self) -> Monotonic {
+        self.ready.get()
+    }
+
+    pub(super) fn set_ready(&self, ready: Monotonic) {
+        self.ready.set(ready);
     }
 
     /// What the handler keeps for this connection: the client's name, its principal. Made by `make` when it is first

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use ottla::metrics::{Counter, ShardMetrics};
 use ottla::time::Monotonic;
 
 use crate::host::sync::Notify;
@@ -129,14 +130,14 @@ impl Acceptor {
     /// Accepts from `listener`, which the handlers know as `number`, and hands each connection to `place`, until
     /// [`Acceptor::stop`]. The listener closes at the end.
     pub async fn run(self: Rc<Self>, listener: Listener, number: usize, place: impl Fn(Accepted)) {
+        let metrics = host::shard_slot::<ShardMetrics>();
         while !self.stopped.get() {
             let Some(outcome) = self.accept_or_stop(&listener).await else { return };
             match outcome {
-                Ok(seed) => {
-                    if let Some(guard) = self.admit(seed.peer().ip()) {
-                        place(Accepted { seed, listener: number, guard });
-                    }
-                }
+                Ok(seed) => match self.admit(seed.peer().ip()) {
+                    Some(guard) => place(Accepted { seed, listener: number, guard }),
+                    None => metrics.add(Counter::ConnectionsRefused, 1),
+                },
                 Err(error) => {
                     self.shortages.once_in_a_while(|left_out| {
                         tracing::warn!(%error, left_out, "connections cannot be accepted for now");

@@ -19,6 +19,7 @@ mod ahead;
 mod connection;
 mod connections;
 mod context;
+mod journey;
 mod listener;
 mod reply;
 mod send;

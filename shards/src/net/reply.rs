@@ -1,6 +1,7 @@
 //! Replies as lists of pieces: memory that is sent as it is, and ranges of files that are never copied here.
 
 use bytes::Bytes;
+use ottla::time::Monotonic;
 
 use crate::host::SharedFd;
 
@@ -32,6 +33,12 @@ impl Piece {
         }
     }
 
+    /// Whether the bytes are in memory.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        matches!(self, Piece::Bytes(_))
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -43,6 +50,8 @@ impl Piece {
 #[derive(Clone, Debug)]
 pub struct Reply {
     pieces: Vec<Piece>,
+    /// When all that it tells was so.
+    since: Option<Monotonic>,
 }
 
 impl Reply {
@@ -59,13 +68,24 @@ impl Reply {
         };
         let length = i32::from_be_bytes(length.expect("a reply begins with its length in memory"));
         assert_eq!(usize::try_from(length), Ok(total - 4), "a reply's length is that of its pieces");
-        Reply { pieces }
+        Reply { pieces, since: None }
     }
 
     /// A reply that is whole in memory; see [`Reply::new`].
     #[must_use]
     pub fn of_bytes(bytes: Bytes) -> Reply {
         Reply::new(vec![Piece::Bytes(bytes)])
+    }
+
+    /// Says when all that the reply tells was so: from then on the time counts as the reply's own.
+    #[must_use]
+    pub fn counted_from(mut self, since: Monotonic) -> Reply {
+        self.since = Some(since);
+        self
+    }
+
+    pub(super) fn since(&self) -> Option<Monotonic> {
+        self.since
     }
 
     /// Bytes of the reply that are held in memory.

@@ -3,9 +3,13 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
+use ottla::metrics::{Counter, ShardMetrics};
+use ottla::time::Monotonic;
+
+use super::journey::Journey;
 use super::reply::{Piece, Reply};
-use crate::host::Stream;
 use crate::host::sync::Permit;
+use crate::host::{self, Stream};
 
 /// Pieces that one system call gathers.
 const GATHERED_MAX: usize = 64;
@@ -27,6 +31,7 @@ pub(super) enum Stop {
 pub(super) struct Outgoing {
     pub(super) reply: Reply,
     pub(super) memory: Permit,
+    pub(super) journey: Journey,
 }
 
 /// What is to be sent, in order.
@@ -35,8 +40,8 @@ pub(super) struct SendQueue {
     pieces: VecDeque<Piece>,
     /// Bytes of the first piece that are sent.
     sent: usize,
-    /// The memory of each reply, with how many of `pieces` are left when the reply is sent.
-    permits: VecDeque<(usize, Permit)>,
+    /// Each reply's memory and journey, with how many of `pieces` are left when the reply is sent.
+    replies: VecDeque<(usize, Permit, Journey)>,
 }
 
 impl SendQueue {
@@ -57,16 +62,20 @@ impl SendQueue {
         let before = self.pieces.len();
         self.pieces.extend(pieces);
         let added = self.pieces.len() - before;
-        for (left, _) in &mut self.permits {
+        for (left, ..) in &mut self.replies {
             *left += added;
         }
-        self.permits.push_back((0, outgoing.memory));
+        self.replies.push_back((0, outgoing.memory, outgoing.journey));
     }
 
-    /// Sends memory until all is sent, the kernel takes no more, or a file range is next. Returns whether any byte
-    /// moved, and what stopped it.
-    pub(super) fn send_memory(&mut self, stream: &Stream) -> io::Result<(bool, Stop)> {
-        let mut moved = false;
+    /// Sends memory until all is sent, the kernel takes no more, or a file range is next. Returns when a byte moved
+    /// last, and what stopped it.
+    pub(super) fn send_memory(
+        &mut self,
+        stream: &Stream,
+        metrics: &ShardMetrics,
+    ) -> io::Result<(Option<Monotonic>, Stop)> {
+        let mut moved = None;
         loop {
             let in_memory = |piece: &&Piece| matches!(piece, Piece::Bytes(_));
             let gathered: Vec<&Piece> = self.pieces.iter().take_while(in_memory).take(GATHERED_MAX).collect();
@@ -85,8 +94,9 @@ impl SendQueue {
                 })
                 .collect();
             let Some(bytes) = stream.try_send(&slices, more)? else { return Ok((moved, Stop::Full)) };
-            moved = true;
-            self.advance(bytes);
+            let now = host::now();
+            moved = Some(now);
+            self.advance(bytes, metrics, now);
         }
     }
 
@@ -103,18 +113,19 @@ impl SendQueue {
 
     /// What the replies in the queue count for.
     pub(super) fn memory(&self) -> usize {
-        self.permits.iter().map(|(_, permit)| permit.amount()).sum()
+        self.replies.iter().map(|(_, permit, _)| permit.amount()).sum()
     }
 
-    /// `bytes` more bytes are sent.
-    pub(super) fn advance(&mut self, bytes: usize) {
+    /// `bytes` more bytes are sent, as of `now`.
+    pub(super) fn advance(&mut self, bytes: usize, metrics: &ShardMetrics, now: Monotonic) {
+        metrics.add(Counter::SentBytes, bytes as u64);
         self.sent += bytes;
         while let Some(first) = self.pieces.front().filter(|first| first.len() <= self.sent) {
             self.sent -= first.len();
             self.pieces.pop_front();
         }
-        while self.permits.front().is_some_and(|(left, _)| *left >= self.pieces.len()) {
-            self.permits.pop_front();
+        while let Some((_, _, journey)) = self.replies.pop_front_if(|(left, ..)| *left >= self.pieces.len()) {
+            journey.sent(metrics, now);
         }
     }
 }
@@ -123,8 +134,14 @@ impl SendQueue {
 mod tests {
     use bytes::Bytes;
 
+    use ottla::metrics::Timing;
+
     use super::*;
     use crate::host::sync::Semaphore;
+
+    fn journey() -> Journey {
+        Journey::new(&[0, 0], Monotonic(1))
+    }
 
     fn reply(pieces: &[&'static [u8]]) -> Reply {
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
@@ -141,19 +158,21 @@ mod tests {
         for pieces in [&[&b"abc"[..], b""][..], &[b"defgh"]] {
             let reply = reply(pieces);
             let memory = budget.force(reply.memory());
-            queue.push(Outgoing { reply, memory });
+            queue.push(Outgoing { reply, memory, journey: journey() });
         }
         assert_eq!(budget.taken(), 7 + 9);
-        queue.advance(6);
-        assert_eq!(budget.taken(), 7 + 9);
-        queue.advance(1);
-        assert_eq!(budget.taken(), 9);
-        assert!(!queue.is_empty());
-        queue.advance(8);
-        assert_eq!(budget.taken(), 9);
-        queue.advance(1);
-        assert_eq!(budget.taken(), 0);
-        assert!(queue.is_empty());
+        let metrics = ShardMetrics::default();
+        let mut sent = |bytes, at| {
+            queue.advance(bytes, &metrics, Monotonic(at));
+            let snapshot = metrics.snapshot(0);
+            let times = *snapshot.times(Timing::ProduceTotal);
+            (budget.taken(), times.count(), times.sum_nanos, queue.is_empty())
+        };
+        assert_eq!(sent(6, 10), (7 + 9, 0, 0, false));
+        assert_eq!(sent(1, 11), (9, 1, 10, false));
+        assert_eq!(sent(8, 12), (9, 1, 10, false));
+        assert_eq!(sent(1, 21), (0, 2, 30, true));
+        assert_eq!(metrics.get(Counter::SentBytes), 16);
     }
 
     #[test]
@@ -162,7 +181,7 @@ mod tests {
         let mut queue = SendQueue::default();
         let mut replies = 0;
         while queue.takes_more() {
-            queue.push(Outgoing { reply: reply(&[b"x"]), memory: budget.force(0) });
+            queue.push(Outgoing { reply: reply(&[b"x"]), memory: budget.force(0), journey: journey() });
             replies += 1;
         }
         assert_eq!(replies, GATHERED_MAX / 2);

@@ -239,6 +239,17 @@ fn request_memory_is_shared_by_the_shards() {
 }
 
 #[test]
+fn metrics_are_served_where_the_setting_says() {
+    let place = |text: &str| config(&format!("metrics.listener={text}")).runtime.metrics_listener;
+    let some = |host: &str, port| Some(HostPort { host: host.to_owned(), port });
+    assert_eq!(config("").runtime.metrics_listener, None);
+    assert_eq!(place(""), None);
+    assert_eq!(place("localhost:9644"), some("localhost", 9644));
+    assert_eq!(place(":0"), some("", 0));
+    assert_eq!(place("[::1]:1"), some("::1", 1));
+}
+
+#[test]
 fn special_values_become_none() {
     let config = config(
         "socket.send.buffer.bytes=-1\nlog.retention.bytes=-1\nottla.segment.files.open.max=-1\n\

@@ -42,6 +42,13 @@ impl Cleanable {
         self.dirty_bytes > 0 && (dirtier || self.overdue_ms > 0)
     }
 
+    /// The part of the log's closed bytes that was never cleaned; 0 of an empty log.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        let total = self.clean_bytes as f64 + self.dirty_bytes as f64;
+        if total > 0.0 { self.dirty_bytes as f64 / total } else { 0.0 }
+    }
+
     /// Orders logs by their dirty ratio: the greatest is cleaned first.
     #[must_use]
     pub fn compare(&self, other: &Cleanable) -> Ordering {

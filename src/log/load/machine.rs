@@ -601,6 +601,8 @@ impl LogLoader {
     }
 
     fn finish_log(self, active: ActiveSegment, start: Offset) -> Loaded {
+        // What a crash has left behind the point may never have become durable, and nothing would make it so.
+        let trusted_end = self.trusted_end();
         let (input, end) = (self.input, self.next_offset);
         let mut log = Log::new(input.config, start, input.jitter_seed, self.now);
         let first = self.closed.front().map_or(active.base_offset(), |segment| segment.base_offset);
@@ -630,7 +632,7 @@ impl LogLoader {
         let (kept, gone): (Vec<_>, Vec<_>) = input
             .snapshots
             .into_iter()
-            .partition(|offset| *offset >= first && *offset <= end && !bad.contains(offset));
+            .partition(|offset| (first..=end.min(trusted_end)).contains(offset) && !bad.contains(offset));
         log.snapshots = kept.into_iter().collect();
         Loaded {
             epochs_changed: input.epochs.as_ref() != Some(&log.epochs),

@@ -295,6 +295,9 @@ impl Model {
         let Retention::Done(retired) = self.log.enforce_retention(NOW, WALL) else {
             panic!("bytes need no timestamp");
         };
+        if self.log.needs_checkpoint_to_retire() {
+            self.disk.checkpoint(&mut self.log);
+        }
         self.disk.retire(&self.log, &retired);
         let gone: u64 = retired.segments.iter().map(|segment| segment.bytes).sum();
         assert_eq!(self.log.bytes() + gone, before);

@@ -11,6 +11,7 @@ use ottla::config::broker::CleanerConfig;
 use ottla::ids::{FilePosition, Offset, TimestampMs};
 use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::log::cleaner::{CleanError, CleanStep, Cleanable, Cleaning, CleaningInput, DirtyLook};
+use ottla::metrics::Counter;
 use ottla::protocol::compression::Decompressor;
 use ottla::protocol::records::{BatchHeader, peek_batch_bytes};
 
@@ -78,6 +79,7 @@ impl ShardDisk {
     /// The dirtiest of `partitions` that is to be cleaned now, if any is.
     pub async fn next_to_clean(self: &Rc<Self>, partitions: Vec<Rc<Partition>>) -> Option<CleanJob> {
         let mut dirtiest: Option<CleanJob> = None;
+        let mut ratio: f64 = 0.0;
         for partition in partitions {
             let Some(turn) = partition.cleaning.turn.try_acquire(1) else { continue };
             let look = match partition.look_for_dirt().await {
@@ -87,19 +89,24 @@ impl ShardDisk {
                     continue;
                 }
             };
-            let Some(cleanable) = look else { continue };
+            let Some((cleanable, is_due)) = look else { continue };
+            ratio = ratio.max(cleanable.ratio());
+            if !is_due {
+                continue;
+            }
             if dirtiest.as_ref().is_none_or(|other| cleanable.compare(&other.cleanable).is_gt()) {
                 dirtiest = Some(CleanJob { partition, cleanable, turn });
             }
             host::yield_now().await;
         }
+        self.cleaner.dirty_ratio.set(ratio);
         dirtiest
     }
 }
 
 impl Partition {
-    /// What of the log is to be cleaned now; `None` where nothing is.
-    async fn look_for_dirt(self: &Rc<Self>) -> Result<Option<Cleanable>, DiskError> {
+    /// What of the log could be cleaned now, and whether it is to be; `None` for a log that is not compacted.
+    async fn look_for_dirt(self: &Rc<Self>) -> Result<Option<(Cleanable, bool)>, DiskError> {
         self.check()?;
         if !self.state.borrow().log.config().compact || self.cleaning.uncleanable.get() {
             return Ok(None);
@@ -118,7 +125,7 @@ impl Partition {
                         self.dir.set_offset(OffsetsKind::FirstDirty, &self.name, cleanable.first_dirty);
                     }
                     let ratio = self.state.borrow().log.config().min_cleanable_millionths;
-                    return Ok(cleanable.is_due(ratio).then_some(cleanable));
+                    return Ok(Some((cleanable, cleanable.is_due(ratio))));
                 }
             }
         }
@@ -144,8 +151,11 @@ impl CleanJob {
 
     /// Cleans the partition.
     pub async fn run(self, with: &CleanWith) -> Cleaned {
-        let partition = Rc::clone(&self.partition);
+        let (partition, began) = (Rc::clone(&self.partition), host::now());
         let result = self.clean(with).await;
+        partition.disk.cleaner.last_pass.set(host::now().since(began));
+        let counter = if result.is_ok() { Counter::CleanerPasses } else { Counter::CleanerFailures };
+        partition.disk.metrics.add(counter, 1);
         match result {
             Ok(end) => Cleaned::UpTo(end),
             Err(Stop::Damage(error)) => {
@@ -178,7 +188,7 @@ impl CleanJob {
     async fn clean(self, with: &CleanWith) -> Result<Offset, Stop> {
         let CleanJob { partition, cleanable, turn } = self;
         // The files of the closed segments hold everything only when they are finished.
-        partition.wait_finished().await?;
+        partition.finish_and_settle().await?;
         let input = {
             let state = partition.state.borrow();
             let input = state.log.cleaning_input(cleanable, with.config.map_bounds(), host::wall_ms());
@@ -361,6 +371,9 @@ impl Pass {
 
     fn report(&self, cleanable: Cleanable) {
         let (stats, name) = (self.cleaning().stats(), &self.partition.name);
+        let metrics = &self.partition.disk.metrics;
+        metrics.add(Counter::CleanerReadBytes, stats.bytes_read);
+        metrics.add(Counter::CleanerWrittenBytes, stats.bytes_written);
         tracing::info!(
             "{name}: compacted, dirty from {} to {}: {} bytes and {} records became {} and {}, {} keys{}",
             cleanable.first_dirty,

@@ -7,10 +7,12 @@ use ottla::ids::{FilePosition, Offset};
 use ottla::limits::{BLOCK_BYTES, JOURNAL_FRAME_BYTES_MAX};
 use ottla::log::journal::frame::{FRAME_HEADER_BYTES, FrameWriter, RING_START, entry_bytes};
 use ottla::log::journal::{EntryHead, FrameStamp, Reserved};
+use ottla::metrics::{Counter, Timing};
+use ottla::time::Monotonic;
 
 use super::{FRAME_BYTES, Journal, Journaled, Members, SMALL_BYTES_MAX, Stage};
 use crate::disk::error::{Context as _, IoFailure};
-use crate::disk::partition::{FlushState, Partition, State};
+use crate::disk::partition::{CommitSpan, FlushState, Partition, State};
 use crate::disk::shard_disk::ShardDisk;
 use crate::host::sync::Permit;
 use crate::host::{self, AlignedBuf, Durability, File, WriteSlice};
@@ -47,6 +49,7 @@ struct Commit {
     reserved: Reserved,
     buffer: AlignedBuf,
     file: File,
+    at: Monotonic,
 }
 
 /// What a partition says when its turn comes.
@@ -68,10 +71,17 @@ impl ShardDisk {
         let Some(commit) = journal.begin_commit(self) else { return false };
         let (disk, journal) = (Rc::clone(self), Rc::clone(journal));
         host::spawn_detached(async move {
-            let Commit { parts, entries, reserved, buffer, file } = commit;
+            let Commit { parts, entries, reserved, buffer, file, at } = commit;
+            let bytes = buffer.len() as u64;
             let result = journal.write(&file, buffer, reserved).await;
             journal.frames_in_flight.set(journal.frames_in_flight.get() - 1);
             journal.committing.set(journal.committing.get() - parts.len());
+            if result.is_ok() {
+                let span = CommitSpan { begun: at, ended: host::now() };
+                disk.metrics.span(Timing::CommitJournal, span.begun, span.ended);
+                disk.metrics.add(Counter::JournalBytes, bytes);
+                parts.iter().for_each(|part| part.partition.last_commit.set(span));
+            }
             journal.end_commit(&disk, parts, (reserved.sequence, entries), result);
             // Those who were just told append again in this turn, and come along.
             host::yield_now().await;
@@ -131,13 +141,14 @@ impl Journal {
             return None;
         };
         let partitions = parts.iter().map(|(partition, _)| Rc::downgrade(partition)).collect();
-        self.members.borrow_mut().push_back(Members { at: host::now(), partitions });
+        let at = host::now();
+        self.members.borrow_mut().push_back(Members { at, partitions });
         let parts: Vec<Part> =
             parts.into_iter().map(|(partition, pieces)| Part::begin(partition, pieces)).collect();
         self.frames_in_flight.set(self.frames_in_flight.get() + 1);
         self.committing.set(self.committing.get() + parts.len());
         let buffer = encode(&parts, bytes, epoch, reserved);
-        Some(Commit { parts, entries, reserved, buffer, file })
+        Some(Commit { parts, entries, reserved, buffer, file, at })
     }
 
     async fn write(&self, file: &File, buffer: AlignedBuf, reserved: Reserved) -> Result<(), IoFailure> {

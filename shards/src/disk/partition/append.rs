@@ -16,6 +16,7 @@ use ottla::ids::{LeaderEpoch, Offset, TimestampMs};
 use ottla::limits::{BATCH_HEADER_BYTES, BLOCK_BYTES};
 use ottla::log::append::Prepared;
 use ottla::log::{AppendError, NewBatch};
+use ottla::metrics::Counter;
 use ottla::protocol::records::edit;
 use thiserror::Error;
 
@@ -172,6 +173,7 @@ impl Partition {
             duplicate: None,
         };
         if let Some(roll) = appended.roll {
+            self.disk.metrics.add(Counter::SegmentsRolled, 1);
             state.begin_segment(*roll, &self.disk.gauge);
         }
         state.store(batch, appended.base_offset, appended.leader_epoch);

@@ -72,6 +72,7 @@ impl Partition {
         self.untouched.get()
             && state.log.log_end_offset() == state.log.recovery_point()
             && state.unfinished.is_empty()
+            && state.unsettled.is_empty()
             && (!state.epochs_dirty || state.log.log_end_offset() == Offset::ZERO)
     }
 

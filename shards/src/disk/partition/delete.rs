@@ -4,7 +4,8 @@
 //! that readers that were given it finish. What is left over by a crash the next start removes.
 //!
 //! What must hold: before the last segment that holds records goes, the file of the next one exists durably: its name
-//! is all that remembers the log's end.
+//! is all that remembers the log's end; and the recovery point on disk lies behind everything that goes, with a durable
+//! snapshot of its producers.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use ottla::canary::{self, Canary};
 use ottla::ids::Offset;
 use ottla::log::files::{DirStage, FileStage, SegmentFile, SegmentFileKind};
 use ottla::log::retention::{Retention, Retired};
+use ottla::metrics::Counter;
 
 use super::Partition;
 use crate::disk::dirs::{OffsetsKind, remove_whole};
@@ -50,13 +52,15 @@ impl Partition {
         let (seen, active) = {
             let mut state = self.state.borrow_mut();
             if let Some(roll) = roll {
+                self.disk.metrics.add(Counter::SegmentsRolled, 1);
                 state.begin_segment(*roll, &self.disk.gauge);
             }
             state.epochs_dirty |= epochs_changed;
             (state.log.log_start_offset(), state.log.active_segment().base_offset())
         };
         self.finish_closed_segments();
-        self.wait_finished().await?;
+        self.finish_and_settle().await?;
+        self.keep_producers().await?;
         let turn = self.housekeeping_turn().await?;
         let created = self.create_segment(active).await;
         created.inspect_err(|failure| self.housekeeping_failed(failure))?;
@@ -81,7 +85,17 @@ impl Partition {
         }
         drop(turn);
         self.disk.remove_later(files, delay);
+        self.disk.metrics.add(Counter::SegmentsDeleted, segments.len() as u64);
         Ok(segments.len())
+    }
+
+    /// Sees to it that a start after a crash knows the producers of the segments that go: where the recovery point lies
+    /// before the first that stays, the snapshot that the start would begin with went with the others.
+    async fn keep_producers(self: &Rc<Self>) -> Result<(), DiskError> {
+        if self.state.borrow().log.needs_checkpoint_to_retire() {
+            self.checkpoint().await?;
+        }
+        self.dir.write_offsets(OffsetsKind::RecoveryPoint).await
     }
 
     fn forget_segment(&self, base: Offset) {

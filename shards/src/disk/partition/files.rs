@@ -118,10 +118,13 @@ impl Partition {
         ];
         for (kind, bytes, position) in parts {
             // Of a finished segment the first two files are there even when they are empty, as Kafka has them.
-            let create = how == IndexWrite::Finished && kind != SegmentFileKind::TransactionIndex;
+            let is_last = matches!(how, IndexWrite::Rolled | IndexWrite::Finished);
+            let create = is_last && kind != SegmentFileKind::TransactionIndex;
             let anything = match how {
                 IndexWrite::Spilled => !bytes.is_empty(),
-                IndexWrite::Synced | IndexWrite::Finished => position > 0 || !bytes.is_empty(),
+                IndexWrite::Synced | IndexWrite::Rolled | IndexWrite::Finished => {
+                    position > 0 || !bytes.is_empty()
+                }
             };
             if anything || create {
                 self.write_index(&self.file_path(base, kind), bytes, position, how).await?;
@@ -146,13 +149,19 @@ impl Partition {
             file.write_at(slices, position as u64, Durability::None).await.at("write", path)?;
         }
         match how {
-            IndexWrite::Spilled => Ok(()),
+            IndexWrite::Spilled | IndexWrite::Rolled => Ok(()),
             IndexWrite::Synced | IndexWrite::Finished => self.sync_file(&file, path).await,
         }
     }
 
     /// Writes a small file whole, synced; its name is durable after the next sync of the directory.
     pub(in crate::disk) async fn write_small(&self, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
+        let file = self.write_unsynced(path, bytes).await?;
+        self.sync_file(&file, path).await
+    }
+
+    /// Writes a small file whole.
+    pub(in crate::disk) async fn write_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<File, IoFailure> {
         let how = OpenHow { write: true, create: true, ..OpenHow::default() };
         let file = patient::open(path, how).await?;
         file.set_len(0).await.at("cut", path)?;
@@ -160,7 +169,7 @@ impl Partition {
             let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
             file.write_at(slices, 0, Durability::None).await.at("write", path)?;
         }
-        self.sync_file(&file, path).await
+        Ok(file)
     }
 
     /// Replaces a small file: after the end of this process it is the old or the new one.
@@ -226,7 +235,9 @@ pub(in crate::disk) enum IndexWrite {
     Spilled,
     /// Durable, with everything that was spilled before.
     Synced,
-    /// Durable, and the last of a segment or of this run: the files are there from now on.
+    /// The last of a segment, durable when it is settled: the files are there from now on.
+    Rolled,
+    /// The same at the end of a run, and durable.
     Finished,
 }
 

@@ -29,6 +29,7 @@ use ottla::log::{EpochEndOffset, Log, LogConfig, LogOffsets, SegmentIndexes};
 use ottla::time::Monotonic;
 
 use self::layout::Layout;
+use self::settle::Unsettled;
 use super::compact::CleaningState;
 use super::dirs::LogDir;
 use super::error::{DiskError, IoFailure};
@@ -47,6 +48,7 @@ pub(super) mod layout;
 pub mod read;
 mod roll;
 mod search;
+mod settle;
 
 /// A segment's bytes in memory and what its file is like.
 pub(super) struct SegmentTail {
@@ -60,6 +62,15 @@ pub(super) struct SegmentTail {
     pub naming: bool,
     /// How much of the file is zeroed ahead.
     pub zero: ZeroAhead,
+}
+
+/// When a commit began and when its bytes were on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitSpan {
+    /// It took what was pending.
+    pub begun: Monotonic,
+    /// The write and its sync had ended.
+    pub ended: Monotonic,
 }
 
 /// Where a partition stands with its flushes.
@@ -108,6 +119,8 @@ pub(super) struct State {
     pub relaxed_until: Offset,
     pub index_files: IndexFiles,
     pub unfinished: BTreeMap<Offset, Unfinished>,
+    /// Closed segments that are finished and not durable in everything, in the order in which they were finished.
+    pub unsettled: Vec<Unsettled>,
     /// What the journal has and the segments' files do not, oldest first.
     pub journaled: VecDeque<Journaled>,
     /// The disk was full at the last write.
@@ -169,6 +182,8 @@ pub struct Partition {
     pub(super) cached: Cell<bool>,
     /// Whether a checkpoint will look at it.
     pub(super) checkpoint_due: Cell<bool>,
+    /// When the last commit began and ended: for the times of those who waited for it.
+    pub(super) last_commit: Cell<CommitSpan>,
     /// Its files are as a clean stop leaves them: nothing was written since it was made or restored from the
     /// note of one.
     pub(super) untouched: Cell<bool>,
@@ -199,6 +214,7 @@ impl Partition {
             relaxed_until: offsets.log_end,
             index_files: written,
             unfinished: BTreeMap::new(),
+            unsettled: Vec::new(),
             journaled: VecDeque::new(),
             full: false,
             epochs_dirty: false,
@@ -226,6 +242,7 @@ impl Partition {
             progress: Notify::new(),
             cached: Cell::new(false),
             checkpoint_due: Cell::new(false),
+            last_commit: Cell::default(),
             untouched: Cell::new(false),
             synced_together: Cell::new(false),
         })
@@ -304,6 +321,13 @@ impl Partition {
     #[must_use]
     pub fn epoch_end_offset(&self, requested: LeaderEpoch) -> EpochEndOffset {
         self.state.borrow().log.epoch_end_offset(requested)
+    }
+
+    /// The last commit that has ended. Who has just been told that an offset is durable finds the one that made it so,
+    /// or one that ended since.
+    #[must_use]
+    pub fn last_commit(&self) -> CommitSpan {
+        self.last_commit.get()
     }
 
     /// Wakes those who wait for a high watermark that the log has reached.

@@ -5,7 +5,7 @@
 //! its indexes stay in memory, and the recovery point stays before its end.
 //!
 //! What must hold: nothing is finished before the last byte of the segment is on disk; after it is finished its file
-//! holds exactly its batches, its indexes are whole, and all of that is durable with its names.
+//! holds exactly its batches and its indexes are whole. Durable all that is once it is [settled](super::settle).
 
 use std::rc::Rc;
 
@@ -15,6 +15,7 @@ use ottla::log::Roll;
 use ottla::log::files::SegmentFileKind;
 
 use super::files::{IndexBytes, IndexWrite};
+use super::settle::Unsettled;
 use super::{Partition, SegmentTail, State, Unfinished};
 use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::fds::Use;
@@ -146,11 +147,10 @@ impl Partition {
             let path = self.segment_path(base);
             let file = self.block_file(base).await?;
             file.set_len(bytes).await.at("cut", &path)?;
-            self.write_indexes(base, &entries, IndexWrite::Finished).await?;
-            self.sync_file(&file, &path).await?;
+            self.write_indexes(base, &entries, IndexWrite::Rolled).await?;
         }
         let snapshot_path = self.file_path(new_base, SegmentFileKind::ProducerSnapshot);
-        self.write_small(&snapshot_path, &snapshot).await?;
+        self.write_unsynced(&snapshot_path, &snapshot).await?;
         self.create_segment(new_base).await?;
         if bytes == 0 {
             // An empty segment is no part of the log once another one follows.
@@ -158,7 +158,7 @@ impl Partition {
                 self.remove_if_there(&self.file_path(base, kind)).await?;
             }
         }
-        self.sync_names().await?;
+        self.state.borrow_mut().unsettled.push(Unsettled { base, next: new_base });
         self.disk.fds.forget(self.fd_key(base, Use::Blocks));
         self.disk.fds.forget(self.fd_key(base, Use::Cached));
         Ok(())

@@ -31,6 +31,7 @@ use super::cold::ColdReads;
 use super::op::Hold;
 use super::ring::{Ring, new_eventfd};
 use super::timer::{Timers, now};
+use super::turns::Turns;
 use crate::host::slots::Slots;
 
 /// How long the driver looks for work before it sleeps, when looking has paid lately.
@@ -72,6 +73,7 @@ pub(super) struct Driver {
     pub(super) blocking: super::blocking::Waiters,
     pub(super) slots: Slots,
     pub(super) cold: ColdReads,
+    pub(super) turns: Turns,
     spin: Spin,
     probe: Probe,
     listeners: RefCell<Vec<Weak<Listener>>>,
@@ -101,6 +103,7 @@ impl Driver {
             blocking: super::blocking::Waiters::default(),
             slots: Slots::default(),
             cold: ColdReads::default(),
+            turns: Turns::default(),
             spin: Spin::new(spins),
             probe: Probe::default(),
             listeners: RefCell::default(),
@@ -159,18 +162,18 @@ impl Driver {
         self.background_tasks.set(count.expect("every background task that ends has begun"));
     }
 
-    /// One look at everything that can make a task ready; returns whether anything did.
-    fn turn(&self) -> bool {
+    /// One look at everything that can make a task ready; returns when it was and whether anything did.
+    fn turn(&self) -> (Monotonic, bool) {
         let mut any = self.ring.turn();
+        let now = now();
         if self.wake.take_rung() {
             any = true;
             self.ring_doorbells();
         }
         if let Some(first) = self.timers.first() {
-            let now = now();
             any |= first <= now && self.timers.fire(now);
         }
-        any
+        (now, any)
     }
 
     fn ring_doorbells(&self) {
@@ -192,8 +195,9 @@ impl Driver {
         let mut seen_polls = 0;
         let mut slept = false;
         while !self.stopped.get() {
-            let any = self.turn();
+            let (now, any) = self.turn();
             let ran = self.polls.replace_seen(&mut seen_polls);
+            self.turns.turned(now, ran);
             if any {
                 self.spin.caught();
             }
@@ -230,6 +234,7 @@ impl Driver {
         }
         let limit = self.timers.first().map_or(SLEEP_MAX, |first| first.since(now()).min(SLEEP_MAX));
         self.sleeps.set(self.sleeps.get().wrapping_add(1));
+        self.turns.sleeps();
         self.ring.wait(limit);
         self.wake.unpark();
     }

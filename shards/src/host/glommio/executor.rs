@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use ottla::ids::ShardId;
+use ottla::time::Monotonic;
 
 use super::driver::{self, Driver};
 use super::punctual::be_punctual;
 use super::timer::now;
-use crate::host::types::{Queue, ShardSpec, ShardStats};
+use crate::host::types::{LoopTimes, Queue, ShardSpec, ShardStats};
 
 /// How long the task queues run before glommio looks at its own I/O, of which there is next to none; see the driver.
 const PREEMPT_TIMER: Duration = Duration::from_secs(1);
@@ -296,6 +297,18 @@ pub fn shard_slot<T: Default + 'static>() -> Rc<T> {
 pub fn shard_stats() -> ShardStats {
     let (task_polls, sleeps) = driver::current().counts();
     ShardStats { task_polls, sleeps }
+}
+
+/// When the shard's loop has last looked at the kernel: what is ready now has become ready before, or since by a task.
+#[must_use]
+pub fn turn_began() -> Monotonic {
+    driver::current().turns.began()
+}
+
+/// How long the current shard's loop takes for its turns.
+#[must_use]
+pub fn loop_times() -> LoopTimes {
+    driver::current().turns.times(now())
 }
 
 /// A spawned task's result. Dropping the handle lets the task run on.

@@ -23,6 +23,7 @@ mod signal;
 mod socket;
 mod timer;
 mod touched;
+mod turns;
 
 #[cfg(test)]
 mod tests;
@@ -35,13 +36,16 @@ pub use dir::{
     remove_dir_all, remove_file, rename, sync_dir, sync_file_system,
 };
 pub use executor::{
-    JoinHandle, StartError, available_cpus, run_local, run_shards, shard_id, shard_slot, shard_stats, spawn,
-    spawn_detached, spawn_in, yield_now,
+    JoinHandle, StartError, available_cpus, loop_times, run_local, run_shards, shard_id, shard_slot,
+    shard_stats, spawn, spawn_detached, spawn_in, turn_began, yield_now,
 };
 pub use file::{File, SharedFd, hold_until_the_end, release_held};
 pub use listener::Listener;
-pub use probe::{ProbeError, probe, raise_descriptor_limit, refuse_huge_pages};
-pub use process::{exit_start, host_name, say};
+pub use probe::{
+    ProbeError, has_deferred_completions, missing_operations, probe, raise_descriptor_limit,
+    refuse_huge_pages,
+};
+pub use process::{exit_start, host_name, process_usage, say};
 pub use signal::{catch_signals, stop_signal};
 pub use socket::{Ready, Stream, StreamSeed};
 pub use timer::{Sleep, Timeout, now, random_bytes, random_u64, sleep, sleep_until, timeout, wall_ms};

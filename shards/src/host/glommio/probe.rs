@@ -2,7 +2,7 @@
 
 use std::io;
 
-use io_uring::IoUring;
+use io_uring::{IoUring, Probe, opcode};
 
 use super::executor::available_cpus;
 use crate::host::types::ShardSpec;
@@ -90,6 +90,38 @@ pub fn probe(specs: &[ShardSpec]) -> Result<(), ProbeError> {
     }
 }
 
+/// The ring's operations that a broker cannot do without and this kernel lacks, by their names in `io_uring.h`.
+///
+/// # Errors
+/// The system's, where there is no ring or it does not tell.
+pub fn missing_operations() -> io::Result<Vec<&'static str>> {
+    let needed = [
+        ("IORING_OP_WRITEV", opcode::Writev::CODE),
+        ("IORING_OP_READ", opcode::Read::CODE),
+        ("IORING_OP_FSYNC", opcode::Fsync::CODE),
+        ("IORING_OP_FALLOCATE", opcode::Fallocate::CODE),
+        ("IORING_OP_OPENAT", opcode::OpenAt::CODE),
+        ("IORING_OP_STATX", opcode::Statx::CODE),
+        ("IORING_OP_RENAMEAT", opcode::RenameAt::CODE),
+        ("IORING_OP_UNLINKAT", opcode::UnlinkAt::CODE),
+        ("IORING_OP_MKDIRAT", opcode::MkDirAt::CODE),
+        ("IORING_OP_POLL_ADD", opcode::PollAdd::CODE),
+        ("IORING_OP_ASYNC_CANCEL", opcode::AsyncCancel::CODE),
+    ];
+    let (ring, mut probe) = (IoUring::new(2)?, Probe::new());
+    ring.submitter().register_probe(&mut probe)?;
+    Ok(needed.into_iter().filter(|(_, code)| !probe.is_supported(*code)).map(|(name, _)| name).collect())
+}
+
+/// Whether the kernel has the kind of ring that costs least: completions only when the shard asks for them (Linux 6.1).
+#[must_use]
+pub fn has_deferred_completions() -> bool {
+    let mut builder = IoUring::builder();
+    builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+    let ring: io::Result<IoUring> = builder.build(2);
+    ring.is_ok()
+}
+
 fn refusal(error: io::Error, disabled: Option<u8>) -> ProbeError {
     match (error.raw_os_error(), disabled) {
         (Some(libc::ENOSYS), _) => ProbeError::NoIoUring,
@@ -144,6 +176,7 @@ mod tests {
         probe(&[spec(Some(first)), spec(None)]).expect("tests run where brokers do");
         let error = probe(&[spec(Some(100_000))]).expect_err("no machine has so many");
         assert!(error.to_string().starts_with("cpus: this process may not use cpu 100000, only "), "{error}");
+        assert_eq!(missing_operations().expect("a ring"), [""; 0]);
     }
 
     #[test]

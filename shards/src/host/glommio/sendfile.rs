@@ -73,27 +73,30 @@ fn has_come(fd: &SharedFd, at: u64) -> bool {
 
 impl Stream {
     /// Sends bytes `position .. position + bytes` of a file that was opened without `direct`. The core is given away
-    /// between steps of 256 KiB and while bytes come from the disk or the peer does not read.
+    /// between steps of 256 KiB and while bytes come from the disk or the peer does not read. Returns how many of them
+    /// were not in the page cache.
     ///
     /// # Errors
     /// `UnexpectedEof` when the file is shorter; the socket's and the file's own errors. Part of the range may have
     /// been sent.
-    pub async fn send_file(&self, fd: &SharedFd, position: u64, bytes: u64) -> io::Result<()> {
+    pub async fn send_file(&self, fd: &SharedFd, position: u64, bytes: u64) -> io::Result<u64> {
         let end = position.checked_add(bytes).ok_or(io::ErrorKind::InvalidInput)?;
-        let mut at = position;
+        let (mut at, mut cold) = (position, 0);
         while at < end {
             let step = (end - at).min(STEP_BYTES);
             if residency(fd, at, step) == Residency::All {
                 self.send_step(fd, at, step).await?;
                 at += step;
             } else {
-                at = self.send_piece(fd, at, end).await?;
+                let sent = self.send_piece(fd, at, end).await?;
+                cold += sent - at;
+                at = sent;
             }
             if at < end {
                 super::yield_now().await;
             }
         }
-        Ok(())
+        Ok(cold)
     }
 
     /// One resident step.

@@ -18,11 +18,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use ottla::ids::ShardId;
+use ottla::time::Monotonic;
 
 use super::engine::{Engine, Event, engine, engine_of, here, this_process};
 use super::process::{self, End, Process};
 use crate::host::slots::Slots;
-use crate::host::types::{LocalBoxFuture, Queue, ShardSpec, ShardStats};
+use crate::host::types::{LocalBoxFuture, LoopTimes, Queue, ShardSpec, ShardStats};
 
 /// Why a shard did not start; in a world every shard does.
 #[derive(Debug, thiserror::Error)]
@@ -390,6 +391,18 @@ pub fn shard_slot<T: Default + 'static>() -> Rc<T> {
 pub fn shard_stats() -> ShardStats {
     let shard = here();
     ShardStats { task_polls: shard.polls.get(), sleeps: shard.sleeps.get() }
+}
+
+/// When the loop has last looked for what can make a task ready: a world does nothing else.
+#[must_use]
+pub fn turn_began() -> Monotonic {
+    super::timer::now()
+}
+
+/// The turns of the shard's loop, which take no time here.
+#[must_use]
+pub fn loop_times() -> LoopTimes {
+    LoopTimes::default()
 }
 
 /// Where a task leaves its result.

@@ -50,15 +50,15 @@ pub use self::{
     disk::{CrashModel, Disk},
     disk_op::InFlightWrite,
     executor::{
-        JoinHandle, StartError, run_local, run_shards, shard_id, shard_slot, shard_stats, spawn,
-        spawn_detached, spawn_in, yield_now,
+        JoinHandle, StartError, loop_times, run_local, run_shards, shard_id, shard_slot, shard_stats, spawn,
+        spawn_detached, spawn_in, turn_began, yield_now,
     },
     file::{File, SharedFd, hold_until_the_end, read_ahead, release_held},
     listener::Listener,
     network::{ConnectionInfo, NetworkFaults},
     process::{
         NodeId, ProbeError, ProcessId, ProcessState, available_cpus, catch_signals, exit_start, host_name,
-        probe, raise_descriptor_limit, refuse_huge_pages, say, stop_signal,
+        probe, process_usage, raise_descriptor_limit, refuse_huge_pages, say, stop_signal,
     },
     socket::{Ready, Stream, StreamSeed},
     timer::{Sleep, Timeout, now, random_bytes, random_u64, sleep, sleep_until, timeout, wall_ms},

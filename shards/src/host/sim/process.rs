@@ -23,7 +23,7 @@ use super::engine::{Engine, Event, current, engine, this_process};
 use super::executor::Shard;
 use super::random::Random;
 use super::{disk_op, network};
-use crate::host::types::{ShardSpec, Signal};
+use crate::host::types::{ProcessUsage, ShardSpec, Signal};
 
 /// A machine of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -349,6 +349,12 @@ impl Display for ProbeError {
 }
 
 impl std::error::Error for ProbeError {}
+
+/// What a simulated process uses of the machine that simulates it is nobody's business.
+#[must_use]
+pub fn process_usage() -> ProcessUsage {
+    ProcessUsage::default()
+}
 
 /// The CPUs that the process was started with.
 #[must_use]

@@ -244,22 +244,24 @@ impl Stream {
     }
 
     /// Sends bytes `position .. position + bytes` of a file that was opened without `direct`. The core is given away
-    /// between steps and while bytes come from the disk or the peer does not read.
+    /// between steps and while bytes come from the disk or the peer does not read. Returns how many of them were read
+    /// from the disk for it.
     ///
     /// # Errors
     /// `UnexpectedEof` when the file is shorter; the socket's and the file's own errors. Part of the range may have
     /// been sent.
-    pub async fn send_file(&self, fd: &SharedFd, position: u64, bytes: u64) -> io::Result<()> {
+    pub async fn send_file(&self, fd: &SharedFd, position: u64, bytes: u64) -> io::Result<u64> {
         let end = position.checked_add(bytes).ok_or(io::ErrorKind::InvalidInput)?;
         let file = File::from_shared(fd.clone())?;
         assert!(!file.is_direct(), "a file is sent from the page cache");
-        let mut at = position;
+        let (mut at, mut cold) = (position, 0);
         while at < end {
             let step = usize::try_from((end - at).min(STEP_BYTES)).expect("one step");
             let is_cold = engine().draw(|random| random.chance(COLD_PER_MILLION));
             if is_cold {
                 let read = file.read_at(at, step).await?;
                 self.send_step(&read, step).await?;
+                cold += step as u64;
             } else {
                 let mut read = vec![0; step];
                 let got = read_now(&engine(), fd, at, &mut read)?;
@@ -270,7 +272,7 @@ impl Stream {
                 yield_now().await;
             }
         }
-        Ok(())
+        Ok(cold)
     }
 
     async fn send_step(&self, read: &[u8], wanted: usize) -> io::Result<()> {

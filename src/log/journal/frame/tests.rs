@@ -93,10 +93,11 @@ fn frames() -> impl Strategy<Value = Vec<(Vec<Owned>, usize)>> {
     proptest::collection::vec((proptest::collection::vec(an_entry(), 1..4), 0_usize..4), 1..40)
 }
 
-/// Writes frames round and round, giving up the oldest as each says; returns the file and the needed frames.
+/// Writes frames round and round, giving up the oldest as each says; returns those that the last one asks for.
 fn write_laps(file: &mut [u8], epoch: u64, frames: &[(Vec<Owned>, usize)]) -> Vec<(Reserved, Vec<Owned>)> {
     let mut ring = Ring::new(BLOCKS);
     let mut needed: Vec<(Reserved, Vec<Owned>)> = Vec::new();
+    let mut asked_for = Vec::new();
     for (entries, give_up) in frames {
         let give_up = (*give_up).min(needed.len());
         for (reserved, entries) in needed.drain(..give_up) {
@@ -106,8 +107,9 @@ fn write_laps(file: &mut [u8], epoch: u64, frames: &[(Vec<Owned>, usize)]) -> Ve
         let Some(reserved) = ring.reserve(blocks_of(entries), count) else { continue };
         put(file, &frame_of(entries, stamp_of(reserved, epoch)), reserved);
         needed.push((reserved, entries.clone()));
+        asked_for.clone_from(&needed);
     }
-    needed
+    asked_for
 }
 
 proptest! {

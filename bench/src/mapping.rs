@@ -1,13 +1,14 @@
-//! A YAML file that is one mapping of plain keys to plain values, with the line of each.
+//! A YAML file that is one mapping of plain keys to plain values, with the line of each: workloads, drivers.
 //!
 //! What must hold: whatever else YAML can say (lists, nested mappings, aliases, several documents, a key twice) is
 //! refused with its line and never skipped.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-/// A value.
+/// The value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
+    /// As YAML has it, quotes and indentation gone.
     pub value: String,
     /// Where its key stands, from 1.
     pub line: usize,
@@ -16,19 +17,24 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Whether it says that there is no value.
+    #[must_use]
     pub fn is_null(&self) -> bool {
         self.is_plain && matches!(self.value.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 }
 
-/// What is left of a file, in its order.
-#[derive(Debug, Default)]
-pub(super) struct Mapping(Vec<(String, Entry)>);
+/// The keys of a file that nobody took yet, in its order.
+#[derive(Clone, Debug, Default)]
+pub struct Mapping(Vec<(String, Entry)>);
 
 /// A line and what is wrong there.
-type Refusal = (usize, String);
+pub type Refusal = (usize, String);
 
 impl Mapping {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The line and what is wrong there.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let mut events = Events(Parser::new_from_str(text));
         let mut mapping = Self::default();
@@ -67,6 +73,7 @@ impl Mapping {
     }
 
     /// The first key that is left, and its line.
+    #[must_use]
     pub fn first(&self) -> Option<(&str, usize)> {
         self.0.first().map(|(key, entry)| (key.as_str(), entry.line))
     }
