@@ -52,8 +52,9 @@ pub fn measure() -> Vec<Figure> {
 
 fn produce(broker: &Broker, records: &str) -> Command {
     let mut load = Command::new(binary());
-    load.args(["bench", "produce", "--topic", "many", "--connections", "2", "--in-flight", "8"]);
-    load.args(["--batch-records", "64", "--record-size", &RECORD_BYTES.to_string(), "--records", records]);
+    load.args(["bench", "produce", "--topic", "many", "--clients", "2", "--in-flight", "8"]);
+    load.args(["--batch-size", "64k", "--partitioner", "round-robin"]);
+    load.args(["--record-size", &RECORD_BYTES.to_string(), "--num-records", records]);
     load.args(["--bootstrap-server", &broker.address().to_string()]);
     load.stdout(Stdio::null()).stderr(Stdio::null());
     load

@@ -11,8 +11,10 @@ use ottla::ids::{ProducerEpoch, ProducerId};
 use ottla_tools::client::Client;
 use ottla_wire::api_versions_request::ApiVersionsRequest;
 use ottla_wire::api_versions_response::ApiVersionsResponse;
-use ottla_wire::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use ottla_wire::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use ottla_wire::create_topics_response::CreateTopicsResponse;
+use ottla_wire::find_coordinator_request::FindCoordinatorRequest;
+use ottla_wire::find_coordinator_response::FindCoordinatorResponse;
 use ottla_wire::init_producer_id_request::InitProducerIdRequest;
 use ottla_wire::init_producer_id_response::InitProducerIdResponse;
 use ottla_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
@@ -51,6 +53,17 @@ pub(crate) struct Topic {
     pub id: Uuid,
     /// The partitions that each broker leads.
     pub leaders: BTreeMap<i32, Vec<i32>>,
+}
+
+/// A topic that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewTopic<'c> {
+    /// How many.
+    pub partitions: i32,
+    /// How many of each; -1 for the broker's own default.
+    pub replication_factor: i16,
+    /// Settings by their names.
+    pub config: &'c [(String, String)],
 }
 
 impl Topic {
@@ -135,12 +148,12 @@ impl Cluster {
         })
     }
 
-    /// The topic `name`, after making it with `partitions` partitions where it is missing.
-    pub(crate) fn find_or_create(&mut self, name: &str, partitions: i32) -> Result<Topic, BenchError> {
+    /// The topic `name`, after making it where it is missing.
+    pub(crate) fn find_or_create(&mut self, name: &str, new: &NewTopic<'_>) -> Result<Topic, BenchError> {
         if let Some(topic) = self.find_topic(name)? {
             return Ok(topic);
         }
-        self.create(name, partitions)?;
+        self.create(name, new)?;
         let topic = patiently(|| self.find_topic(name))?.ok_or_else(|| BenchError::Topic {
             name: name.to_owned(),
             what: "was created and does not appear".to_owned(),
@@ -173,15 +186,50 @@ impl Cluster {
         given.ok_or_else(|| BenchError::refused(api, ErrorCode::CoordinatorLoadInProgress.code(), None))
     }
 
-    fn create(&mut self, name: &str, partitions: i32) -> Result<(), BenchError> {
+    /// The broker that all of this was asked of.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The address of the broker that coordinates `group`.
+    pub(crate) fn coordinator(&mut self, group: &str) -> Result<String, BenchError> {
+        let api = ApiKey::FindCoordinator;
+        let version = self.version(api)?;
+        // From version 4 on a request has a list of groups (KIP-699).
+        let request = match version >= 4 {
+            true => FindCoordinatorRequest { coordinator_keys: vec![group.into()], ..Default::default() },
+            false => FindCoordinatorRequest { key: group.into(), ..Default::default() },
+        };
+        let found = patiently(|| {
+            let reply: FindCoordinatorResponse<'_> = self.call(api, version, &request)?;
+            let (code, found) = match reply.coordinators.first() {
+                Some(found) => (found.error_code, address(&found.host, found.port)),
+                None => (reply.error_code, address(&reply.host, reply.port)),
+            };
+            match ErrorCode::from_code(code) {
+                Some(ErrorCode::None) => Ok(Some(found)),
+                Some(ErrorCode::CoordinatorNotAvailable | ErrorCode::CoordinatorLoadInProgress) => Ok(None),
+                _ => Err(BenchError::refused(api, code, None)),
+            }
+        })?;
+        found.ok_or_else(|| BenchError::refused(api, ErrorCode::CoordinatorNotAvailable.code(), None))
+    }
+
+    fn create(&mut self, name: &str, new: &NewTopic<'_>) -> Result<(), BenchError> {
         let api = ApiKey::CreateTopics;
         let version = self.version(api)?;
         // Before version 4 a request cannot leave the replication factor to the broker (KIP-464).
-        let replication_factor = if version >= 4 { -1 } else { 1 };
+        let replication_factor =
+            if version >= 4 { new.replication_factor } else { new.replication_factor.max(1) };
+        let config = |(name, value): &'_ (String, String)| CreatableTopicConfig {
+            name: name.clone().into(),
+            value: Some(value.clone().into()),
+        };
         let topic = CreatableTopic {
             name: name.into(),
-            num_partitions: partitions,
+            num_partitions: new.partitions,
             replication_factor,
+            configs: new.config.iter().map(config).collect(),
             ..CreatableTopic::default()
         };
         let request =
@@ -283,22 +331,6 @@ fn address(host: &str, port: i32) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Which brokers the connections of a load go to: connection by connection, in turn.
-///
-/// # Errors
-/// Fewer connections than brokers would leave partitions without load.
-pub(crate) fn spread(topic: &Topic, connections: usize) -> Result<Vec<i32>, BenchError> {
-    let nodes: Vec<i32> = topic.leaders.keys().copied().collect();
-    if connections < nodes.len() {
-        return Err(BenchError::Argument {
-            flag: "--connections",
-            value: connections.to_string(),
-            allowed: format!("the partitions of {} are led by {} brokers", topic.name, nodes.len()),
-        });
-    }
-    Ok(nodes.into_iter().cycle().take(connections).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,11 +353,12 @@ mod tests {
     fn a_missing_topic_is_made_and_awaited_until_it_has_leaders() {
         let broker = FakeBroker::start(Script { leaderless_replies: 2, ..Script::default() });
         let mut cluster = Cluster::open(broker.address()).expect("a broker");
+        let new = |partitions| NewTopic { partitions, replication_factor: -1, config: &[] };
         assert_eq!(cluster.find_topic("t").expect("an answer"), None);
-        let topic = cluster.find_or_create("t", 3).expect("a topic");
+        let topic = cluster.find_or_create("t", &new(3)).expect("a topic");
         assert_eq!((topic.partition_count(), topic.leaders.get(&1)), (3, Some(&vec![0, 1, 2])));
         assert!(!topic.id.is_zero());
-        assert_eq!(cluster.find_or_create("t", 9).expect("the same").partition_count(), 3);
+        assert_eq!(cluster.find_or_create("t", &new(9)).expect("the same").partition_count(), 3);
         assert_eq!(broker.seen().topics_created, 1);
     }
 
@@ -345,13 +378,11 @@ mod tests {
     }
 
     #[test]
-    fn connections_go_to_every_leader() {
+    fn a_topic_is_named_or_has_its_id() {
         let leaders = BTreeMap::from([(1, vec![0, 2]), (5, vec![1])]);
-        let topic = Topic { name: "t".to_owned(), id: Uuid::ZERO, leaders };
-        assert_eq!(spread(&topic, 5).expect("enough"), [1, 5, 1, 5, 1]);
-        let error = spread(&topic, 1).expect_err("too few").to_string();
-        assert_eq!(error, "--connections 1: the partitions of t are led by 2 brokers");
-        assert_eq!(topic.named(12), ("t", Uuid::ZERO));
+        let topic = Topic { name: "t".to_owned(), id: Uuid([1; 16]), leaders };
+        assert_eq!((topic.named(12), topic.named(13)), (("t", Uuid::ZERO), ("", Uuid([1; 16]))));
+        assert_eq!(topic.partition_count(), 3);
         assert_eq!(address("::1", 9092), "[::1]:9092");
     }
 }

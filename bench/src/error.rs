@@ -7,6 +7,9 @@ use ottla_tools::client::ClientError;
 use ottla_wire::ApiKey;
 use thiserror::Error;
 
+use crate::result::FileError;
+use crate::workload::WorkloadError;
+
 /// Why a load could not begin.
 #[derive(Debug, Error)]
 pub enum BenchError {
@@ -14,7 +17,7 @@ pub enum BenchError {
     #[error("{flag} {value}: {allowed}")]
     Argument {
         /// The flag with its dashes.
-        flag: &'static str,
+        flag: String,
         /// What was given.
         value: String,
         /// What would be right.
@@ -64,6 +67,15 @@ pub enum BenchError {
         /// What is wrong with it.
         what: String,
     },
+    /// The executors of the load do not run.
+    #[error("{0}")]
+    Shards(String),
+    /// A result could not be written, or one that is to be drawn not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A workload file is refused.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
     /// The report could not be printed.
     #[error(transparent)]
     Io(#[from] io::Error),

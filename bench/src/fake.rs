@@ -30,13 +30,15 @@ use ottla_wire::metadata_request::MetadataRequest;
 use ottla_wire::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use ottla_wire::produce_request::ProduceRequest;
+use ottla_wire::produce_request::{PartitionProduceData, ProduceRequest};
 use ottla_wire::produce_response::{PartitionProduceResponse, ProduceResponse, TopicProduceResponse};
 use ottla_wire::{ApiKey, Message, Reader, Records, Uuid};
 
 /// The only topic's id, and the only broker's.
 const TOPIC_ID: Uuid = Uuid([7; 16]);
 const NODE: i32 = 1;
+/// The only fetch session's id.
+const SESSION_ID: i32 = 77;
 /// A generator that waits for what never comes fails its test rather than to hang it.
 const PATIENCE: Duration = Duration::from_secs(20);
 const APIS: [ApiKey; 7] = [
@@ -66,6 +68,14 @@ pub(crate) struct Script {
     pub close_at: Option<usize>,
     /// Fetches return batches with one flipped bit.
     pub corrupt: bool,
+    /// Of the batches that are kept, counted from 0, this one is acknowledged and forgotten.
+    pub lose: Option<usize>,
+    /// This one is kept twice.
+    pub repeat: Option<usize>,
+    /// This one is kept before the one that came before it, if both are one partition's.
+    pub swap: Option<usize>,
+    /// Fetch sessions are forgotten after so many requests.
+    pub session_requests: Option<i32>,
     /// Batches per partition in the answer to a fetch, the last of them cut in half where there are more.
     pub fetch_batches: usize,
 }
@@ -80,6 +90,10 @@ impl Default for Script {
             refuse: None,
             close_at: None,
             corrupt: false,
+            lose: None,
+            repeat: None,
+            swap: None,
+            session_requests: None,
             fetch_batches: 2,
         }
     }
@@ -97,6 +111,17 @@ pub(crate) struct Seen {
     pub in_flight_max: usize,
     /// Per partition the records' count and the batches with their offsets.
     pub partitions: Vec<(i64, Vec<Vec<u8>>)>,
+    /// Produce requests with more than one partition.
+    pub wide_requests: usize,
+    /// Records of the largest batch.
+    pub batch_records_max: i32,
+    /// Partitions that fetches have named.
+    pub fetch_partitions: usize,
+    /// Fetches with a session that was there.
+    pub session_fetches: usize,
+    batches: usize,
+    /// The positions that the one fetch session knows, and its next epoch.
+    session: Option<(i32, BTreeMap<i32, i64>)>,
     sequences: BTreeMap<(i64, i32), i32>,
     leaderless_left: u32,
     offset_requests: u32,
@@ -105,6 +130,44 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// Gives the batches of a partition their offsets.
+    fn renumber(&mut self, partition: i32) {
+        let (end, batches) = &mut self.partitions[partition as usize];
+        *end = 0;
+        for batch in batches {
+            edit::set_base_offset(batch, Offset(*end));
+            *end += i64::from(BatchHeader::parse(batch).expect("kept whole").record_count);
+        }
+    }
+
+    /// What a fetch reads: what it names, or what its session knows.
+    fn positions(
+        &mut self,
+        request: &FetchRequest<'_>,
+        asked: Vec<(i32, i64)>,
+        session_requests: Option<i32>,
+    ) -> Result<Vec<(i32, i64)>, ErrorCode> {
+        match request.session_epoch {
+            -1 => Ok(asked),
+            0 => {
+                self.session = Some((1, asked.iter().copied().collect()));
+                Ok(asked)
+            }
+            epoch => {
+                self.session =
+                    self.session.take().filter(|_| session_requests.is_none_or(|most| epoch <= most));
+                let (next, known) = self.session.as_mut().ok_or(ErrorCode::FetchSessionIdNotFound)?;
+                if (request.session_id, epoch) != (SESSION_ID, *next) {
+                    return Err(ErrorCode::InvalidFetchSessionEpoch);
+                }
+                *next += 1;
+                known.extend(asked);
+                self.session_fetches += 1;
+                Ok(known.iter().map(|(partition, offset)| (*partition, *offset)).collect())
+            }
+        }
+    }
+
     /// Records of all partitions.
     pub(crate) fn records(&self) -> i64 {
         self.partitions.iter().map(|(records, _)| records).sum()
@@ -300,8 +363,7 @@ impl Connection {
     /// Appends, and answers once as many requests are there as the script holds back.
     fn produce(&mut self, head: Head, request: &ProduceRequest<'_>) -> io::Result<()> {
         let topic = request.topic_data.first().expect("one topic");
-        let data = topic.partition_data.first().expect("one partition");
-        assert_eq!((request.topic_data.len(), topic.partition_data.len()), (1, 1), "a request has one batch");
+        assert_eq!(request.topic_data.len(), 1, "a load has one topic");
         let number = {
             let mut seen = self.seen();
             let named = if head.1 >= 13 {
@@ -311,6 +373,7 @@ impl Connection {
             };
             assert!(named, "the topic is named as version {} has it", head.1);
             seen.acks.push(request.acks);
+            seen.wide_requests += usize::from(topic.partition_data.len() > 1);
             seen.produce_requests += 1;
             seen.produce_requests - 1
         };
@@ -318,24 +381,24 @@ impl Connection {
         if script.close_at == Some(number) {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        let error = match &script.refuse {
-            Some((numbers, error)) if numbers.contains(&number) => *error,
-            _ => self.append(data.index, data.records.as_ref()),
+        let answer = |data: &PartitionProduceData<'_>| {
+            let error = match &script.refuse {
+                Some((numbers, error)) if numbers.contains(&number) => *error,
+                _ => self.append(data.index, data.records.as_ref()),
+            };
+            PartitionProduceResponse {
+                index: data.index,
+                error_code: error.code(),
+                base_offset: 0,
+                ..PartitionProduceResponse::default()
+            }
         };
+        let partition_responses = topic.partition_data.iter().map(answer).collect();
         if request.acks == 0 {
             return Ok(());
         }
-        let partition = PartitionProduceResponse {
-            index: data.index,
-            error_code: error.code(),
-            base_offset: 0,
-            ..PartitionProduceResponse::default()
-        };
-        let topic = TopicProduceResponse {
-            name: topic.name.clone(),
-            topic_id: topic.topic_id,
-            partition_responses: vec![partition],
-        };
+        let topic =
+            TopicProduceResponse { name: topic.name.clone(), topic_id: topic.topic_id, partition_responses };
         let reply = ProduceResponse { responses: vec![topic], ..ProduceResponse::default() };
         let (api, version, correlation_id) = head;
         let frame = encode_response(api, version, correlation_id, &reply).expect("a reply");
@@ -385,11 +448,22 @@ impl Connection {
             }
             *next += header.record_count;
         }
-        let (end, batches) = &mut seen.partitions[partition as usize];
-        let mut batch = bytes.to_vec();
-        edit::set_base_offset(&mut batch, Offset(*end));
-        *end += i64::from(header.record_count);
-        batches.push(batch);
+        seen.batch_records_max = seen.batch_records_max.max(header.record_count);
+        let number = seen.batches;
+        seen.batches += 1;
+        let script = &self.shared.script;
+        let copies = match number {
+            _ if script.lose == Some(number) => 0,
+            _ if script.repeat == Some(number) => 2,
+            _ => 1,
+        };
+        let (_, batches) = &mut seen.partitions[partition as usize];
+        batches.extend((0..copies).map(|_| bytes.to_vec()));
+        let last = batches.len().saturating_sub(1);
+        if script.swap == Some(number) && last > 0 {
+            batches.swap(last - 1, last);
+        }
+        seen.renumber(partition);
         ErrorCode::None
     }
 
@@ -426,19 +500,29 @@ impl Connection {
     }
 
     fn fetch(&self, request: &FetchRequest<'_>) -> FetchResponse<'static> {
-        let seen = self.seen();
-        let topic = request.topics.first().expect("one topic");
-        let partitions = topic.partitions.iter().map(|asked| PartitionData {
-            partition_index: asked.partition,
-            records: Some(Records::Inline(self.read(&seen, asked.partition, asked.fetch_offset).into())),
+        let mut seen = self.seen();
+        let topic = request.topics.first();
+        let asked: Vec<(i32, i64)> = topic
+            .map(|topic| topic.partitions.iter().map(|asked| (asked.partition, asked.fetch_offset)).collect())
+            .unwrap_or_default();
+        seen.fetch_partitions += asked.len();
+        let positions = match seen.positions(request, asked, self.shared.script.session_requests) {
+            Ok(positions) => positions,
+            Err(error) => return FetchResponse { error_code: error.code(), ..FetchResponse::default() },
+        };
+        let session_id = if request.session_epoch == -1 { 0 } else { SESSION_ID };
+        let partitions = positions.into_iter().map(|(partition_index, offset)| PartitionData {
+            partition_index,
+            records: Some(Records::Inline(self.read(&seen, partition_index, offset).into())),
             ..PartitionData::default()
         });
+        let topic = seen.name.clone().unwrap_or_default();
         let answer = FetchableTopicResponse {
-            topic: topic.topic.to_string().into(),
-            topic_id: topic.topic_id,
+            topic: topic.into(),
+            topic_id: TOPIC_ID,
             partitions: partitions.collect(),
         };
-        FetchResponse { responses: vec![answer], ..FetchResponse::default() }
+        FetchResponse { session_id, responses: vec![answer], ..FetchResponse::default() }
     }
 
     fn read(&self, seen: &Seen, partition: i32, from: i64) -> Vec<u8> {

@@ -1,44 +1,64 @@
 //! `ottla bench`: a load generator for any broker that speaks Kafka's protocol.
 //!
-//! It runs in a process of its own, with plain blocking sockets and one or two threads per connection; no shard owns
-//! it and it keeps nothing on disk. What must hold: a record counts as produced once the broker said so (with
-//! `acks=0`: once the socket took it); a record that failed is an error and never a latency; with a rate, latency is
-//! counted from the moment at which a record was due, so that a stalled broker cannot hide the records that it kept
-//! waiting (coordinated omission).
+//! It runs in a process of its own, on executors of the shards' kind: one per core of load, with many connections on
+//! each. Nothing is on disk but the files that it is told to write. What must hold: a record counts as produced once
+//! the broker said so (with `acks=0`: once it was handed to the socket); a record that failed is an error and never a
+//! latency; latency is counted from the moment at which a record was due, so that a stalled broker cannot hide the
+//! records that it kept waiting (coordinated omission); what is read is verified.
 //!
 //! | module | does |
 //! |---|---|
-//! | [`args`] | the flags, and what they may be |
+//! | [`args`] | the flags, and the plans that they make |
+//! | `pace`, `keys`, `stamp`, `filler`, `batch`, `batcher` | what is due when, and what is sent: arithmetic alone |
+//! | `cluster`, `offsets`, `places` | versions, topics, leaders, producer ids, where logs begin and end |
+//! | `engine`, `link` | the executors and their connections |
+//! | `producer`, `peer`, `consumer`, `verify` | those who produce and consume, and what they find |
+//! | `traffic`, `max`, `connections`, `groups` | the modes |
+//! | `tally`, `watch`, `screen`, `verdict`, `outcome` | the counting, and what people read |
+//! | [`result`], [`html`], [`workload`] | results as values, files and pages; descriptions of loads as files |
 //! | [`budget`] | the budget sheet of tuning.md, for the benches beside this library |
-//! | `schedule` | when which batch is due: arithmetic alone |
-//! | `payload` | the batches that are sent |
-//! | `cluster`, `offsets` | versions, topics, leaders, producer ids, where logs begin and end |
-//! | `produce`, `consume` | the threads and their sockets |
-//! | `tally`, `report` | the counting, and what people read |
 
 use std::io::Write;
 
 pub mod args;
+mod batch;
+mod batcher;
 pub mod budget;
 mod cluster;
-mod consume;
+mod connections;
+mod consumer;
+mod engine;
 mod error;
 #[cfg(test)]
 mod fake;
+mod filler;
+mod groups;
 pub mod html;
+mod keys;
+mod link;
 pub mod mapping;
+mod max;
 mod offsets;
-mod payload;
-mod produce;
-mod replies;
-mod report;
+mod outcome;
+mod pace;
+mod peer;
+mod places;
+mod producer;
 pub mod result;
-mod schedule;
+mod screen;
+mod stamp;
 mod tally;
+mod traffic;
+mod values;
+mod verdict;
+mod verify;
+mod watch;
 pub mod workload;
 
-pub use args::{BenchArgs, BenchCommand, ConsumeArgs, ProduceArgs};
+pub use args::{BenchArgs, BenchCommand};
 pub use error::BenchError;
+
+use args::plan::Mode;
 
 /// Runs a load, prints its report to `out`, and gives the exit code: 0, or 1 where some of the load failed.
 ///
@@ -48,7 +68,18 @@ pub use error::BenchError;
 /// [`BenchError`] where the load could not begin: a bad flag, no broker, no topic.
 pub fn run(args: &BenchArgs, out: &mut dyn Write) -> Result<u8, BenchError> {
     match &args.command {
-        BenchCommand::Produce(args) => produce::run(&args.plan()?, out),
-        BenchCommand::Consume(args) => consume::run(&args.plan()?, out),
+        BenchCommand::Produce(args) => traffic::run(&args.plan(Mode::Produce)?, out),
+        BenchCommand::Consume(args) => traffic::run(&args.plan()?, out),
+        BenchCommand::EndToEnd(args) => traffic::run(&args.plan(Mode::EndToEnd)?, out),
+        BenchCommand::Mixed(args) => traffic::run(&args.plan()?, out),
+        BenchCommand::Soak(args) => traffic::run(&args.plan()?, out),
+        BenchCommand::Max(args) => max::run(&args.plan()?, out),
+        BenchCommand::Connections(args) => connections::run(&args.plan()?, out),
+        BenchCommand::Groups(args) => groups::run(&args.plan()?, out),
+        BenchCommand::Workload(args) => traffic::run(&args.plan()?, out),
+        BenchCommand::Report(args) => {
+            html::overlay(&args.results, &args.output)?;
+            Ok(0)
+        }
     }
 }

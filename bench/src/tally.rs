@@ -1,17 +1,15 @@
-//! What a load counts: records, bytes, latencies, errors.
+//! What a load counts: records, bytes, latencies, errors, how late the generator itself was.
 //!
-//! Each connection counts into a [`Meter`] of its own, and the main thread collects all of them once a second. What
+//! Each shard counts into a [`Meter`] of its own, and the watching thread collects all of them once a second. What
 //! must hold: a record is counted once, as answered or as failed; what was collected is gone from the meter.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::report::Progress;
+use crate::result;
 
 /// Latencies below this are told apart no further, in nanoseconds.
 const LATENCY_NANOS_MIN: u64 = 1_000;
@@ -19,46 +17,121 @@ const LATENCY_NANOS_MIN: u64 = 1_000;
 const LATENCY_NANOS_MAX: u64 = 3_600_000_000_000;
 /// Significant decimal digits of a latency.
 const LATENCY_DIGITS: u8 = 3;
-/// How often the meters are collected and the progress is shown.
-const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Records that were acknowledged.
+    Ack,
+    /// Those of them that were due while a cold reader was at work.
+    AckBesideCold,
+    /// Records that a consumer saw.
+    EndToEnd,
+    /// Fetches that were answered.
+    Fetch,
+    /// Fetches of a cold reader that were answered.
+    Cold,
+    /// Connections that were opened, asked two questions and closed.
+    Connect,
+    /// Members that came from a JoinGroup to their assignment.
+    Join,
+    /// From the cause of a rebalance until all members had their assignments.
+    Rebalance,
+}
+
+impl Kind {
+    /// What its latencies are called in results.
+    pub(crate) fn latency_name(self) -> &'static str {
+        match self {
+            Kind::Ack => result::ACK,
+            Kind::AckBesideCold => "ack_beside_cold_reader",
+            Kind::EndToEnd => result::END_TO_END,
+            Kind::Fetch => "fetch",
+            Kind::Cold => "cold_fetch",
+            Kind::Connect => "connect",
+            Kind::Join => "join",
+            Kind::Rebalance => "rebalance",
+        }
+    }
+
+    /// What its records are called in results; `None` where it counts no records.
+    pub(crate) fn flow_name(self) -> Option<&'static str> {
+        match self {
+            Kind::Ack | Kind::AckBesideCold => Some(result::PRODUCED),
+            Kind::EndToEnd | Kind::Fetch => Some(result::CONSUMED),
+            Kind::Cold => Some("cold_read"),
+            Kind::Connect | Kind::Join | Kind::Rebalance => None,
+        }
+    }
+}
+
+/// An empty histogram of latencies in nanoseconds, as all of them are.
+pub(crate) fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(LATENCY_NANOS_MIN, LATENCY_NANOS_MAX, LATENCY_DIGITS)
+        .expect("the bounds and the digits are within what a histogram takes")
+}
+
+/// What was counted of one kind.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts {
+    /// Latencies in nanoseconds: one per record, fetch, connection or rebalance.
+    pub latency: Histogram<u64>,
+    /// Records, or connections and rebalances.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Counts {
+    fn new() -> Self {
+        Self { latency: new_histogram(), records: 0, bytes: 0 }
+    }
+
+    /// Counts one latency.
+    pub(crate) fn took(&mut self, nanos: u64) {
+        self.latency.saturating_record(nanos);
+    }
+}
 
 /// What was counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    /// Latencies in nanoseconds, one per record that was produced or per fetch that was answered.
-    pub latency: Histogram<u64>,
-    /// Records that were answered.
-    pub records: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// What failed, by reason.
+    /// By kind.
+    pub kinds: BTreeMap<Kind, Counts>,
+    /// What failed, by reason, in records or requests.
     pub errors: BTreeMap<String, u64>,
+    /// How late records were made though nothing but the generator stood in the way, in nanoseconds.
+    pub lag: Histogram<u64>,
+    /// Records that waited until the broker had room for them.
+    pub held_back: u64,
+    /// Requests that produced.
+    pub requests: u64,
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        let latency = Histogram::new_with_bounds(LATENCY_NANOS_MIN, LATENCY_NANOS_MAX, LATENCY_DIGITS)
-            .expect("the bounds and the digits are within what a histogram takes");
-        Self { latency, records: 0, bytes: 0, errors: BTreeMap::new() }
+        let (kinds, errors) = (BTreeMap::new(), BTreeMap::new());
+        Self { kinds, errors, lag: new_histogram(), held_back: 0, requests: 0 }
     }
 
-    /// Counts records whose batch was answered after `latency`, each with that latency.
-    pub(crate) fn produced(&mut self, records: u32, bytes: u64, latency: Duration) {
-        self.records += u64::from(records);
-        self.bytes += bytes;
-        self.latency.saturating_record_n(nanos(latency), u64::from(records));
+    /// What was counted of `kind`.
+    pub(crate) fn of(&mut self, kind: Kind) -> &mut Counts {
+        self.kinds.entry(kind).or_insert_with(Counts::new)
     }
 
-    /// Counts one fetch and the records that it brought.
-    pub(crate) fn fetched(&mut self, records: u64, bytes: u64, latency: Duration) {
-        self.records += records;
-        self.bytes += bytes;
-        self.latency.saturating_record(nanos(latency));
+    /// Records of `kind`; 0 where none came.
+    pub(crate) fn records(&self, kind: Kind) -> u64 {
+        self.kinds.get(&kind).map_or(0, |counts| counts.records)
+    }
+
+    /// The latencies of `kind`, if any came.
+    pub(crate) fn latency(&self, kind: Kind) -> Option<&Histogram<u64>> {
+        self.kinds.get(&kind).map(|counts| &counts.latency).filter(|latency| !latency.is_empty())
     }
 
     /// Counts `count` failures.
-    pub(crate) fn failed(&mut self, reason: String, count: u64) {
-        *self.errors.entry(reason).or_default() += count;
+    pub(crate) fn failed(&mut self, reason: impl Into<String>, count: u64) {
+        *self.errors.entry(reason.into()).or_default() += count;
     }
 
     /// All failures.
@@ -68,27 +141,38 @@ impl Tally {
 
     /// Adds what another tally counted.
     pub(crate) fn add(&mut self, other: &Tally) {
-        self.latency.add(&other.latency).expect("all histograms have the same bounds");
-        self.records += other.records;
-        self.bytes += other.bytes;
+        for (kind, counts) in &other.kinds {
+            let sum = self.of(*kind);
+            sum.latency.add(&counts.latency).expect("all histograms have the same bounds");
+            sum.records += counts.records;
+            sum.bytes += counts.bytes;
+        }
         for (reason, count) in &other.errors {
             self.failed(reason.clone(), *count);
         }
+        self.lag.add(&other.lag).expect("all histograms have the same bounds");
+        self.held_back += other.held_back;
+        self.requests += other.requests;
     }
 
-    fn clear(&mut self) {
-        self.latency.reset();
-        self.records = 0;
-        self.bytes = 0;
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        for counts in self.kinds.values_mut() {
+            counts.latency.reset();
+            (counts.records, counts.bytes) = (0, 0);
+        }
         self.errors.clear();
+        self.lag.reset();
+        (self.held_back, self.requests) = (0, 0);
     }
 }
 
-fn nanos(latency: Duration) -> u64 {
-    u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX)
+/// A time as the histograms count it.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The tally of one connection since it was last collected.
+/// The tally of one shard since it was last collected.
 #[derive(Debug)]
 pub(crate) struct Meter(Mutex<Tally>);
 
@@ -103,37 +187,8 @@ impl Meter {
     }
 
     /// Swaps what was counted with `empty`.
-    fn collect(&self, empty: &mut Tally) {
+    pub(crate) fn collect(&self, empty: &mut Tally) {
         std::mem::swap(&mut *self.lock(), empty);
-    }
-}
-
-/// Collects the meters once a second until every holder of the other end of `running` is gone; gives the sum.
-pub(crate) fn watch(
-    start: Instant,
-    meters: &[Meter],
-    running: &Receiver<Infallible>,
-    progress: &mut Progress<'_>,
-) -> Tally {
-    let (mut total, mut interval, mut one) = (Tally::new(), Tally::new(), Tally::new());
-    loop {
-        let ended = match running.recv_timeout(INTERVAL) {
-            Ok(never) => match never {},
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => true,
-        };
-        for meter in meters {
-            meter.collect(&mut one);
-            interval.add(&one);
-            one.clear();
-        }
-        total.add(&interval);
-        if ended {
-            progress.clear();
-            return total;
-        }
-        progress.show(start.elapsed(), &interval);
-        interval.clear();
     }
 }
 
@@ -141,46 +196,50 @@ pub(crate) fn watch(
 mod tests {
     use super::*;
 
+    fn count(tally: &mut Tally, kind: Kind, records: u64, latency: Duration) {
+        let counts = tally.of(kind);
+        counts.records += records;
+        counts.bytes += records * 100;
+        for _ in 0..records {
+            counts.took(nanos(latency));
+        }
+    }
+
     #[test]
     fn a_sum_has_everything_once() {
         let (mut a, mut b) = (Tally::new(), Tally::new());
-        a.produced(10, 1_000, Duration::from_millis(2));
-        a.failed("NOT_LEADER_OR_FOLLOWER".to_owned(), 3);
-        b.produced(30, 3_000, Duration::from_millis(4));
-        b.failed("NOT_LEADER_OR_FOLLOWER".to_owned(), 4);
-        b.failed("no answer in time".to_owned(), 1);
+        count(&mut a, Kind::Ack, 10, Duration::from_millis(2));
+        a.failed("NOT_LEADER_OR_FOLLOWER", 3);
+        count(&mut b, Kind::Ack, 30, Duration::from_millis(4));
+        count(&mut b, Kind::Fetch, 1, Duration::from_millis(9));
+        b.failed("NOT_LEADER_OR_FOLLOWER", 4);
+        b.failed("no answer in time", 1);
+        b.held_back = 5;
         a.add(&b);
-        assert_eq!((a.records, a.bytes, a.error_count()), (40, 4_000, 8));
-        assert_eq!(a.latency.len(), 40);
-        assert!(a.latency.value_at_quantile(0.25) < 3_000_000);
-        assert!(a.latency.value_at_quantile(0.26) > 3_000_000);
-        assert_eq!(a.errors.get("NOT_LEADER_OR_FOLLOWER"), Some(&7));
+        assert_eq!((a.records(Kind::Ack), a.records(Kind::Fetch), a.error_count()), (40, 1, 8));
+        let latency = a.latency(Kind::Ack).expect("some came");
+        assert_eq!(latency.len(), 40);
+        assert!(latency.value_at_quantile(0.25) < 3_000_000);
+        assert!(latency.value_at_quantile(0.26) > 3_000_000);
+        assert_eq!((a.errors.get("NOT_LEADER_OR_FOLLOWER"), a.held_back), (Some(&7), 5));
+        a.clear();
+        assert_eq!((a.records(Kind::Ack), a.error_count(), a.latency(Kind::Ack)), (0, 0, None));
     }
 
     #[test]
     fn latencies_beyond_the_bounds_still_count() {
         let mut tally = Tally::new();
-        tally.produced(1, 1, Duration::ZERO);
-        tally.produced(1, 1, Duration::from_secs(1_000_000));
-        assert_eq!(tally.latency.len(), 2);
+        count(&mut tally, Kind::Join, 1, Duration::ZERO);
+        count(&mut tally, Kind::Join, 1, Duration::from_secs(1_000_000));
+        assert_eq!(tally.latency(Kind::Join).map(Histogram::len), Some(2));
     }
 
     #[test]
-    fn watching_ends_with_the_last_worker_and_loses_nothing() {
-        let meters = [Meter::new(), Meter::new()];
-        let (working, running) = std::sync::mpsc::channel::<Infallible>();
-        let total = std::thread::scope(|scope| {
-            for meter in &meters {
-                let working = working.clone();
-                scope.spawn(move || {
-                    meter.lock().produced(5, 50, Duration::from_millis(1));
-                    drop(working);
-                });
-            }
-            drop(working);
-            watch(Instant::now(), &meters, &running, &mut Progress::off())
-        });
-        assert_eq!((total.records, total.bytes), (10, 100));
-        assert!(meters.iter().all(|meter| meter.lock().records == 0));
+    fn what_was_collected_is_gone_from_the_meter() {
+        let meter = Meter::new();
+        count(&mut meter.lock(), Kind::Ack, 5, Duration::from_millis(1));
+        let mut collected = Tally::new();
+        meter.collect(&mut collected);
+        assert_eq!((collected.records(Kind::Ack), meter.lock().records(Kind::Ack)), (5, 0));
     }
 }

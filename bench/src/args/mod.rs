@@ -1,0 +1,361 @@
+//! The flags of `ottla bench`, in the groups that its modes share.
+//!
+//! Where Kafka's perf tools have a flag, it has their name. Values are taken as they come and checked in [`plan`], so
+//! that every refusal is one line that names the flag and what it may be.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::html::ReportArgs;
+
+pub(crate) mod check;
+pub(crate) mod plan;
+pub(crate) mod props;
+pub(crate) mod workload;
+
+/// Arguments of `ottla bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: BenchCommand,
+}
+
+/// What `ottla bench` can do.
+#[derive(Subcommand, Debug)]
+pub enum BenchCommand {
+    /// Produce records; report throughput and the latency of their acknowledgements
+    Produce(ProduceArgs),
+    /// Fetch all partitions of a topic and verify what comes
+    Consume(ConsumeArgs),
+    /// Produce and consume one topic at once; report the way from due to seen, and verify every record
+    EndToEnd(EndToEndArgs),
+    /// Live traffic on one topic while another topic is read from its start
+    Mixed(MixedArgs),
+    /// The highest rate that the broker sustains, or sustains below a latency
+    Max(MaxArgs),
+    /// Connections that come and go, and connections that only stay
+    Connections(ConnectionsArgs),
+    /// Consumers that join and leave a group; report how long a rebalance takes
+    Groups(GroupsArgs),
+    /// End to end for a long time, with a line every minute
+    Soak(SoakArgs),
+    /// A workload file in OpenMessaging Benchmark's shape
+    Workload(WorkloadArgs),
+    /// Draw results that --json wrote, over each other, as one page of HTML
+    Report(ReportArgs),
+}
+
+/// The cluster and its topic.
+#[derive(Args, Debug)]
+pub struct TargetArgs {
+    /// Brokers to begin with, as HOST:PORT,HOST:PORT; localhost:9092 if nothing else says so
+    #[arg(long, value_name = "ADDRESSES")]
+    pub bootstrap_server: Option<String>,
+    /// The topic, created if it is missing
+    #[arg(long, default_value = "ottla-bench")]
+    pub topic: String,
+    /// Partitions of the topic; 6 for a new one
+    #[arg(long, value_name = "N")]
+    pub partitions: Option<u64>,
+    /// Refuse a topic that does not exist
+    #[arg(long)]
+    pub no_create: bool,
+}
+
+/// Where the load runs, how long, and what becomes of its figures.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Executors, each on a thread; one per core of load
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: u64,
+    /// The CPUs to pin them to, as 2,3 or 4-7; as many threads as CPUs where --threads is not given
+    #[arg(long, value_name = "LIST")]
+    pub client_cpus: Option<String>,
+    /// How long to measure, as 30s or 5m
+    #[arg(long, visible_alias = "seconds", value_name = "TIME")]
+    pub duration: Option<String>,
+    /// How long to run before that without counting
+    #[arg(long, value_name = "TIME", default_value = "0s")]
+    pub warmup: String,
+    /// No live line
+    #[arg(long)]
+    pub quiet: bool,
+    /// Write everything that was measured to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the latencies' percentile distribution to this file
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    /// Draw what was measured as one page of HTML
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+/// What is produced.
+#[derive(Args, Debug)]
+pub struct RecordArgs {
+    /// Records of the whole load
+    #[arg(long, visible_alias = "records", value_name = "N")]
+    pub num_records: Option<String>,
+    /// Bytes of each record's value
+    #[arg(long, value_name = "BYTES", default_value = "1024")]
+    pub record_size: String,
+    /// Records per second over all clients; -1 for as many as go
+    #[arg(long, value_name = "RECORDS", allow_hyphen_values = true)]
+    pub throughput: Option<String>,
+    /// The same with suffixes, or a ramp: 50k, 10k..200k
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<String>,
+    /// Values from the lines of this file, drawn at random
+    #[arg(long, value_name = "FILE")]
+    pub payload_file: Option<PathBuf>,
+    /// What stands between the values of --payload-file
+    #[arg(long, value_name = "TEXT", default_value = "\\n")]
+    pub payload_delimiter: String,
+    /// The part of each value that compresses to nothing, 0 to 1; random letters without it
+    #[arg(long, value_name = "PART")]
+    pub compressibility: Option<f64>,
+    /// Keys: none, uniform:N, zipf:N:S or sequential:N
+    #[arg(long, value_name = "KEYS", default_value = "none")]
+    pub keys: String,
+}
+
+/// How it is produced. Each flag is one of the producer's settings and goes before --producer-props.
+#[derive(Args, Debug)]
+pub struct ProducerArgs {
+    /// Producers, each with a connection to every broker that leads partitions
+    #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 1)]
+    pub clients: u64,
+    /// Settings of a Kafka producer, as key=value key=value
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub producer_props: Vec<String>,
+    /// A file of such settings
+    #[arg(long = "command-config", visible_alias = "producer.config", value_name = "FILE")]
+    pub command_config: Option<PathBuf>,
+    /// What to wait for: 0 (nothing), 1 (the leader) or all
+    #[arg(long, allow_hyphen_values = true)]
+    pub acks: Option<String>,
+    /// linger.ms, as 5 or 500us
+    #[arg(long, value_name = "TIME")]
+    pub linger: Option<String>,
+    /// batch.size
+    #[arg(long, value_name = "BYTES")]
+    pub batch_size: Option<String>,
+    /// compression.type: none, gzip, snappy, lz4 or zstd
+    #[arg(long, value_name = "CODEC")]
+    pub compression: Option<String>,
+    /// enable.idempotence
+    #[arg(long)]
+    pub idempotent: bool,
+    /// max.in.flight.requests.per.connection
+    #[arg(long, value_name = "N")]
+    pub in_flight: Option<u64>,
+    /// Where records without a key go: sticky, as Kafka's producer does it, or round-robin
+    #[arg(long, value_name = "WAY", default_value = "sticky")]
+    pub partitioner: String,
+}
+
+/// How it is fetched.
+#[derive(Args, Debug)]
+pub struct FetchArgs {
+    /// How long a broker may wait for --min-bytes (fetch.max.wait.ms)
+    #[arg(long, value_name = "MS", default_value_t = 500)]
+    pub max_wait_ms: u64,
+    /// Bytes that a broker waits for before it answers (fetch.min.bytes)
+    #[arg(long, value_name = "BYTES", default_value_t = 1)]
+    pub min_bytes: u64,
+    /// Bytes of one answer (fetch.max.bytes)
+    #[arg(long, value_name = "BYTES", default_value_t = 50 * 1024 * 1024)]
+    pub max_bytes: u64,
+    /// Bytes of one partition in an answer (max.partition.fetch.bytes)
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    pub partition_max_bytes: u64,
+    /// Name all partitions in each request
+    #[arg(long)]
+    pub no_fetch_session: bool,
+    /// Check CRCs and nothing else, as for a compacted topic
+    #[arg(long)]
+    pub no_verify: bool,
+}
+
+/// Arguments of `ottla bench produce`.
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct ProduceArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub records: RecordArgs,
+    #[command(flatten)]
+    pub producer: ProducerArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Arguments of `ottla bench consume`.
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct ConsumeArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Consumers; the partitions are divided among them
+    #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 1)]
+    pub clients: u64,
+    /// Where to begin in each partition: earliest or latest
+    #[arg(long, value_name = "WHERE", default_value = "earliest")]
+    pub from: String,
+    /// Stop after this many records; without this and --duration, at what was the end of each partition at the start
+    #[arg(long, visible_aliases = ["records", "messages"], value_name = "N")]
+    pub num_records: Option<String>,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Arguments of `ottla bench end-to-end`.
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct EndToEndArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub records: RecordArgs,
+    #[command(flatten)]
+    pub producer: ProducerArgs,
+    /// Consumers; the partitions are divided among them
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub consumers: u64,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Arguments of `ottla bench mixed`.
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct MixedArgs {
+    #[command(flatten)]
+    pub live: EndToEndArgs,
+    /// The topic that is read from its start; it must exist
+    #[arg(long, value_name = "TOPIC")]
+    pub cold_topic: String,
+    /// Consumers that read it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub cold_clients: u64,
+    /// When they begin; a third of the way through the load without it
+    #[arg(long, value_name = "TIME")]
+    pub cold_delay: Option<String>,
+}
+
+/// Arguments of `ottla bench max`.
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct MaxArgs {
+    #[command(flatten)]
+    pub produce: ProduceArgs,
+    /// Search for the highest rate whose 99th percentile stays below this
+    #[arg(long, value_name = "TIME")]
+    pub p99: Option<String>,
+    /// How long each rate of the search is tried
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub round: String,
+}
+
+/// Arguments of `ottla bench connections`.
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct ConnectionsArgs {
+    /// Brokers, as HOST:PORT,HOST:PORT; localhost:9092 if nothing else says so
+    #[arg(long, value_name = "ADDRESSES")]
+    pub bootstrap_server: Option<String>,
+    /// Connections per second that come, ask for versions and metadata, and go; 0 for none
+    #[arg(long, visible_alias = "churn", value_name = "RATE", default_value = "100")]
+    pub rate: String,
+    /// Connections that are opened before and stay to the end
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub idle: String,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Arguments of `ottla bench groups`.
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct GroupsArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Members of the group
+    #[arg(long, visible_alias = "clients", value_name = "N", default_value_t = 10)]
+    pub members: u64,
+    /// The group's name; one of its own without it
+    #[arg(long, visible_alias = "group", value_name = "NAME")]
+    pub group_id: Option<String>,
+    /// From one change of the membership to the next: a member leaves and another one comes
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub change_every: String,
+    /// heartbeat.interval.ms
+    #[arg(long, value_name = "TIME", default_value = "500ms")]
+    pub heartbeat: String,
+    /// session.timeout.ms
+    #[arg(long, value_name = "TIME", default_value = "45s")]
+    pub session_timeout: String,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Arguments of `ottla bench soak`.
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct SoakArgs {
+    #[command(flatten)]
+    pub load: EndToEndArgs,
+    /// How often to print a line
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub line_every: String,
+}
+
+/// Arguments of `ottla bench workload`. What the files say and a flag says too is as the flag has it.
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct WorkloadArgs {
+    /// The workload
+    #[arg(value_name = "WORKLOAD.yaml")]
+    pub workload: PathBuf,
+    /// The file of OpenMessaging's Kafka driver, with the settings of topics and clients
+    #[arg(long, value_name = "DRIVER.yaml")]
+    pub driver: Option<PathBuf>,
+    /// Brokers, as HOST:PORT,HOST:PORT
+    #[arg(long, value_name = "ADDRESSES")]
+    pub bootstrap_server: Option<String>,
+    /// The topic; a new one without it
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// How long to measure
+    #[arg(long, value_name = "TIME")]
+    pub duration: Option<String>,
+    /// How long to run before that without counting
+    #[arg(long, value_name = "TIME")]
+    pub warmup: Option<String>,
+    /// Executors, each on a thread
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: u64,
+    /// The CPUs to pin them to
+    #[arg(long, value_name = "LIST")]
+    pub client_cpus: Option<String>,
+    /// No live line
+    #[arg(long)]
+    pub quiet: bool,
+    /// Write everything that was measured to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the latencies' percentile distribution to this file
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    /// Draw what was measured as one page of HTML
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}

@@ -1,0 +1,185 @@
+//! From a workload file in OpenMessaging's shape to the plan of a load: its keys become the flags of `end-to-end`, so
+//! that there is one check of every value.
+
+use clap::Parser;
+
+use super::check::refused;
+use super::plan::{Mode, TrafficPlan};
+use super::{EndToEndArgs, WorkloadArgs};
+use crate::error::BenchError;
+use crate::filler::Filler;
+use crate::workload::{Driver, KeyDistributor, Workload};
+
+/// Keys that OpenMessaging's distributors choose among.
+const KEYS: u32 = 10_000;
+/// Settings of consumers that are flags here; all others have no effect on what is fetched.
+const CONSUMER_FLAGS: [(&str, &str); 4] = [
+    ("fetch.min.bytes", "--min-bytes"),
+    ("fetch.max.wait.ms", "--max-wait-ms"),
+    ("fetch.max.bytes", "--max-bytes"),
+    ("max.partition.fetch.bytes", "--partition-max-bytes"),
+];
+
+/// The flags of `end-to-end`, to be made from words.
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Words {
+    #[command(flatten)]
+    load: EndToEndArgs,
+}
+
+impl WorkloadArgs {
+    /// Reads the files and checks what they say.
+    pub(crate) fn plan(&self) -> Result<TrafficPlan, BenchError> {
+        let workload = Workload::read(&self.workload)?;
+        let driver = self.driver.as_deref().map(Driver::read).transpose()?.unwrap_or_default();
+        let shown = self.workload.display();
+        if workload.topics != 1 {
+            return Err(refused(
+                "workload",
+                shown,
+                format!("topics {}: 1 is what there is", workload.topics),
+            ));
+        }
+        if workload.consumer_backlog_bytes > 0 {
+            let allowed = "consumerBacklogSizeGB: a backlog is drained by `ottla bench mixed --cold-topic`";
+            return Err(refused("workload", shown, allowed));
+        }
+        let words = self.words(&workload, &driver);
+        let words = Words::try_parse_from(&words).map_err(|error| {
+            let text = error.to_string();
+            refused("workload", shown, text.lines().next().unwrap_or_default())
+        })?;
+        let mut plan = words.load.plan(Mode::EndToEnd)?;
+        plan.target.topic_config = driver.topic_config;
+        plan.target.replication_factor = i16::try_from(driver.replication_factor.max(1)).unwrap_or(i16::MAX);
+        if let (Some(path), Some(producers)) = (&workload.payload_file, &mut plan.producers) {
+            let whole = std::fs::read(path);
+            let whole = whole.map_err(|error| refused("payloadFile", path.display(), error.to_string()))?;
+            if whole.len() != workload.message_bytes as usize {
+                let allowed =
+                    format!("has {} bytes, and messageSize says {}", whole.len(), workload.message_bytes);
+                return Err(refused("payloadFile", path.display(), allowed));
+            }
+            producers.filler = Filler::Lines(vec![whole].into());
+        }
+        match (&mut plan.consumers, workload.subscriptions_per_topic as usize) {
+            (consumers, 0) => *consumers = None,
+            (Some(consumers), subscriptions) => consumers.subscriptions = subscriptions,
+            (None, _) => {}
+        }
+        Ok(plan)
+    }
+
+    /// The flags that stand for what the files say.
+    fn words(&self, workload: &Workload, driver: &Driver) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut flag = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        flag(
+            "--topic",
+            self.topic
+                .clone()
+                .unwrap_or_else(|| format!("ottla-bench-{:08x}", ottla_shards::host::random_u64() as u32)),
+        );
+        flag("--partitions", workload.partitions_per_topic.to_string());
+        flag("--record-size", workload.message_bytes.to_string());
+        flag("--clients", workload.producers_per_topic.to_string());
+        flag("--consumers", workload.consumers_per_subscription.max(1).to_string());
+        let random = if workload.use_randomized_payloads { workload.random_bytes_ratio } else { 0.0 };
+        flag("--compressibility", (1.0 - random).to_string());
+        flag("--throughput", workload.producer_rate.map_or_else(|| "-1".to_owned(), |rate| rate.to_string()));
+        flag(
+            "--keys",
+            match workload.key_distributor {
+                KeyDistributor::None => "none".to_owned(),
+                KeyDistributor::RoundRobin => format!("sequential:{KEYS}"),
+                KeyDistributor::Random => format!("uniform:{KEYS}"),
+            },
+        );
+        let minutes = |minutes: u32| format!("{minutes}m");
+        flag("--duration", self.duration.clone().unwrap_or_else(|| minutes(workload.test_duration_minutes)));
+        flag("--warmup", self.warmup.clone().unwrap_or_else(|| minutes(workload.warmup_duration_minutes)));
+        flag("--threads", self.threads.to_string());
+        let optional = [("--bootstrap-server", &self.bootstrap_server), ("--client-cpus", &self.client_cpus)];
+        for (name, value) in optional {
+            value.iter().for_each(|value| flag(name, value.clone()));
+        }
+        for (name, path) in [("--json", &self.json), ("--hgrm", &self.hgrm), ("--report", &self.report)] {
+            path.iter().for_each(|path| flag(name, path.display().to_string()));
+        }
+        for (key, value) in driver.common_config.iter().chain(&driver.consumer_config) {
+            if let Some((_, name)) = CONSUMER_FLAGS.iter().find(|(known, _)| known == key) {
+                flag(name, value.clone());
+            }
+        }
+        if self.quiet {
+            words.push("--quiet".to_owned());
+        }
+        let props = driver.common_config.iter().chain(&driver.producer_config);
+        let props: Vec<String> = props.map(|(key, value)| format!("{key}={value}")).collect();
+        if !props.is_empty() {
+            words.push("--producer-props".to_owned());
+            words.extend(props);
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pace::Pace;
+    use crate::tally::nanos;
+    use std::time::Duration;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        workload: WorkloadArgs,
+    }
+
+    const LOAD: &str = "topics: 1\npartitionsPerTopic: 12\nmessageSize: 200\nkeyDistributor: KEY_ROUND_ROBIN\n\
+                        useRandomizedPayloads: true\nrandomBytesRatio: 0.5\nrandomizedPayloadPoolSize: 10\n\
+                        subscriptionsPerTopic: 2\nconsumerPerSubscription: 3\nproducersPerTopic: 4\n\
+                        producerRate: 5000\ntestDurationMinutes: 3\nwarmupDurationMinutes: 1\n";
+    const DRIVER: &str = "name: Kafka\nreplicationFactor: 1\ntopicConfig: |\n  flush.messages=1\n\
+                          commonConfig: |\n  bootstrap.servers=broker:9092\n\
+                          producerConfig: |\n  acks=all\n  linger.ms=1\n  batch.size=131072\n\
+                          consumerConfig: |\n  fetch.min.bytes=10\n  enable.auto.commit=false\n";
+
+    fn plan(load: &str, flags: &str) -> Result<TrafficPlan, BenchError> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (file, driver) = (directory.path().join("load.yaml"), directory.path().join("driver.yaml"));
+        std::fs::write(&file, load).expect("a file");
+        std::fs::write(&driver, DRIVER).expect("a file");
+        let line = format!("bench {} --driver {} {flags}", file.display(), driver.display());
+        Command::try_parse_from(line.split_whitespace()).expect("the flags exist").workload.plan()
+    }
+
+    #[test]
+    fn a_workload_and_its_driver_are_a_plan() {
+        let load = plan(LOAD, "").expect("allowed");
+        assert_eq!((load.target.bootstrap.as_str(), load.target.partitions), ("broker:9092", Some(12)));
+        assert_eq!(load.target.topic_config, [("flush.messages".to_owned(), "1".to_owned())]);
+        let producers = load.producers.expect("it produces").produce;
+        assert_eq!((producers.clients, producers.record_bytes, producers.acks), (4, 200, -1));
+        assert_eq!((producers.limits.linger_nanos, producers.limits.batch_bytes), (1_000_000, 131_072));
+        assert_eq!(producers.pace, Pace::Steady(5_000));
+        assert_eq!(producers.end.map(nanos), Some(nanos(Duration::from_secs(240))));
+        let consumers = load.consumers.expect("it consumes");
+        assert_eq!((consumers.clients, consumers.subscriptions, consumers.fetch.min_bytes), (3, 2, 10));
+        let short = plan(LOAD, "--duration 2s --warmup 0s --bootstrap-server a:1").expect("allowed");
+        assert_eq!((short.run.end(), short.target.bootstrap.as_str()), (Some(Duration::from_secs(2)), "a:1"));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_said() {
+        let error = |text: &str| plan(text, "").expect_err("refused").to_string();
+        let two = error(&LOAD.replace("topics: 1", "topics: 2"));
+        assert!(two.ends_with("topics 2: 1 is what there is") && two.lines().count() == 1, "{two}");
+        let backlog = error(&format!("{LOAD}consumerBacklogSizeGB: 1\n"));
+        assert!(backlog.contains("mixed --cold-topic"), "{backlog}");
+        let none = plan(&LOAD.replace("subscriptionsPerTopic: 2", "subscriptionsPerTopic: 0"), "");
+        assert!(none.expect("allowed").consumers.is_none());
+    }
+}

@@ -1,0 +1,203 @@
+//! `ottla bench connections`: connections that come, ask two questions and go, and connections that only stay.
+//!
+//! The first are an open loop: each has its time by the rate, and its latency counts from then, however long those
+//! before it took. The second are opened before the load begins and must still be open at its end.
+
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use ottla_shards::host;
+use ottla_tools::client::ClientError;
+use ottla_wire::ApiKey;
+use ottla_wire::api_versions_request::ApiVersionsRequest;
+use ottla_wire::api_versions_response::ApiVersionsResponse;
+use ottla_wire::metadata_request::MetadataRequest;
+use ottla_wire::metadata_response::MetadataResponse;
+
+use crate::args::plan::{ConnectionsPlan, Mode};
+use crate::cluster::Cluster;
+use crate::engine::{self, Job, Shard, Shared};
+use crate::error::{BenchError, reason};
+use crate::link::Link;
+use crate::outcome;
+use crate::pace::{Pace, Share};
+use crate::places::resolve;
+use crate::screen::Screen;
+use crate::tally::{Kind, nanos};
+use crate::verdict::{Evidence, judge};
+use crate::watch::{Goal, Lines, Watched, watch};
+
+/// How often the end of the last connections is looked for.
+const END_LOOK: Duration = Duration::from_millis(5);
+/// Connections of one shard that may be under way; those that are due wait beyond it.
+const UNDER_WAY_MAX: usize = 10_000;
+
+/// Runs the load and prints its report.
+pub(crate) fn run(plan: &ConnectionsPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
+    host::raise_descriptor_limit();
+    let cluster = Cluster::open(&plan.bootstrap)?;
+    let asks = Arc::new(Asks {
+        addresses: resolve(cluster.address())?,
+        metadata_version: cluster.version(ApiKey::Metadata)?,
+        pace: plan.pace,
+        end: plan.run.end().expect("connections have a length"),
+    });
+    let shards = plan.run.cores.count;
+    let jobs = (0..shards as u64).map(|client| -> Job {
+        let share = Share { client, clients: shards as u64 };
+        let (asks, idle) = (Arc::clone(&asks), share.of(plan.idle));
+        Box::new(move |shard| Box::pin(Churn { asks, share, shard, under_way: Cell::new(0) }.run(idle)))
+    });
+    let shared = Shared::new(shards, 0, shards);
+    let mut result = outcome::begin(Mode::Connections, &title(plan));
+    let watched = watch_jobs(plan, &shared, jobs.collect(), out)?;
+    let due = plan.pace.and_then(|pace| Some((pace.due_before(asks.end)?, asks.end)));
+    let verdict = judge(&Evidence {
+        due,
+        made: shared.made.load(Ordering::Relaxed),
+        elapsed: shared.last_answer(),
+        lag_p99: Duration::from_nanos(watched.total.lag.value_at_quantile(0.99)),
+        cpu: watched.fullest_core(),
+    });
+    let opened = watched.total.records(Kind::Connect);
+    result.counters.insert("connections".to_owned(), opened);
+    let per_second = opened as f64 / watched.measured.as_secs_f64().max(1e-9);
+    result.counters.insert("connections_per_second".to_owned(), per_second as u64);
+    result.counters.insert("idle_connections".to_owned(), plan.idle);
+    outcome::fill(&mut result, watched, &shared);
+    outcome::finish(result, verdict, &plan.run, out)
+}
+
+fn watch_jobs(
+    plan: &ConnectionsPlan,
+    shared: &Arc<Shared>,
+    jobs: Vec<Job>,
+    out: &mut dyn Write,
+) -> Result<Watched, BenchError> {
+    let goal = Goal { warmup: plan.run.warmup, end: plan.run.end(), records: None, kind: Kind::Connect };
+    let mut stderr = io::stderr();
+    let mut screen = Screen::on(&mut stderr, plan.run.quiet);
+    let mut lines = Lines { out, every: None };
+    engine::run(shared, &plan.run.cores, jobs, |running| {
+        watch(shared, goal, running, &mut screen, &mut lines)
+    })?
+}
+
+fn title(plan: &ConnectionsPlan) -> String {
+    let churn = match plan.pace {
+        Some(Pace::Steady(rate)) => format!("{rate} connections/s that come and go"),
+        Some(Pace::Ramp { from, to, .. }) => format!("{from:.0} to {to:.0} connections/s that come and go"),
+        Some(Pace::Free) | None => "no connections that come and go".to_owned(),
+    };
+    format!("connections to {}: {churn}, {} that stay", plan.bootstrap, plan.idle)
+}
+
+/// What each connection is about.
+struct Asks {
+    addresses: Vec<SocketAddr>,
+    metadata_version: i16,
+    pace: Option<Pace>,
+    end: Duration,
+}
+
+/// One shard's part of the load.
+struct Churn {
+    asks: Arc<Asks>,
+    share: Share,
+    shard: Rc<Shard>,
+    under_way: Cell<usize>,
+}
+
+impl Churn {
+    async fn run(self, idle: u64) {
+        let churn = Rc::new(self);
+        let mut staying = Vec::new();
+        for _ in 0..idle {
+            match churn.greet().await {
+                Ok(link) => staying.push(link),
+                Err(error) => churn.shard.meter().failed(reason(&error), 1),
+            }
+        }
+        churn.shard.ready().await;
+        if let Some(pace) = churn.asks.pace {
+            churn.come_and_go(pace).await;
+        }
+        let end = churn.shard.shared.started().expect("it has begun").after(churn.asks.end);
+        host::sleep_until(end).await;
+        while churn.under_way.get() > 0 {
+            host::sleep(END_LOOK).await;
+        }
+        churn.shard.shared.answered(churn.shard.shared.now());
+        for link in staying {
+            churn.check_open(&link);
+        }
+    }
+
+    async fn come_and_go(self: &Rc<Self>, pace: Pace) {
+        let shared = &self.shard.shared;
+        let start = shared.started().expect("it has begun");
+        let all = self.share.of(pace.due_before(self.asks.end).unwrap_or(0));
+        for nth in 0..all {
+            let due = pace.due(self.share.number(nth)).unwrap_or_default();
+            host::sleep_until(start.after(due)).await;
+            let mut free_since = 0;
+            while self.under_way.get() >= UNDER_WAY_MAX {
+                host::sleep(END_LOOK).await;
+                free_since = shared.now();
+            }
+            let lag = shared.now().saturating_sub(nanos(due).max(free_since));
+            self.shard.meter().lag.saturating_record(lag);
+            shared.made.fetch_add(1, Ordering::Relaxed);
+            self.under_way.set(self.under_way.get() + 1);
+            host::spawn_detached(Rc::clone(self).one(nanos(due)));
+        }
+    }
+
+    /// One connection, from its due time to its end.
+    async fn one(self: Rc<Self>, due: u64) {
+        let outcome = self.ask().await;
+        let now = self.shard.shared.now();
+        match outcome {
+            Ok(()) => {
+                let mut meter = self.shard.meter();
+                let counts = meter.of(Kind::Connect);
+                counts.records += 1;
+                counts.took(now.saturating_sub(due));
+            }
+            Err(error) => self.shard.meter().failed(reason(&error), 1),
+        }
+        self.shard.shared.answered(now);
+        self.under_way.set(self.under_way.get() - 1);
+    }
+
+    async fn ask(&self) -> Result<(), ClientError> {
+        let mut link = self.greet().await?;
+        // An empty list of topics asks for the brokers alone.
+        let request = MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() };
+        let version = self.asks.metadata_version;
+        let _: MetadataResponse<'_> = link.call(ApiKey::Metadata, version, &request).await?;
+        Ok(())
+    }
+
+    async fn greet(&self) -> Result<Link, ClientError> {
+        let mut link = Link::open(&self.asks.addresses).await?;
+        let request = ApiVersionsRequest::default();
+        let _: ApiVersionsResponse<'_> = link.call(ApiKey::ApiVersions, 0, &request).await?;
+        Ok(link)
+    }
+
+    /// A connection that nothing was said on has nothing to receive, its end least of all.
+    fn check_open(&self, link: &Link) {
+        let mut byte = [0];
+        match link.stream().try_receive(&mut BytesMut::new(), 0, &mut byte) {
+            Ok(None) => {}
+            Ok(Some(_)) | Err(_) => self.shard.meter().failed("an idle connection that the broker closed", 1),
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! One consumer: fetches its partitions from one broker with long polls and verifies what comes.
+//!
+//! A task of its shard with one request at a time, as Kafka's own. With a fetch session (KIP-227) a request names only
+//! the partitions whose position has moved; without one it names all, each first in turn. What must hold: a record
+//! counts once, and only from a batch whose CRC is right; a partition that answers with an error is an error and is
+//! left out from then on.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ottla::errors::ErrorCode;
+use ottla::ids::Offset;
+use ottla::protocol::records::{BatchError, BatchIter};
+use ottla_shards::host;
+use ottla_tools::client::ClientError;
+use ottla_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_wire::fetch_response::{FetchResponse, PartitionData};
+use ottla_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use ottla_wire::list_offsets_response::ListOffsetsResponse;
+use ottla_wire::{ApiKey, Records};
+
+use crate::engine::Shard;
+use crate::error::{code_name, reason};
+use crate::link::Link;
+use crate::places::Places;
+use crate::tally::{Kind, nanos};
+use crate::verify::{Finding, Received, Verifier};
+
+/// How long records that were acknowledged may take to come.
+const LAST_PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes that are checked before the other tasks of the shard get their turn.
+const TURN_BYTES: usize = 128 << 10;
+/// How long a consumer that waits for a number of records waits for more, as Kafka's perf tool does.
+const MORE_PATIENCE: Duration = Duration::from_secs(10);
+/// ListOffsets' name for the end of a log.
+const LATEST: i64 = -1;
+
+/// A consume load whose flags were checked.
+#[derive(Clone, Debug)]
+pub(crate) struct ConsumePlan {
+    /// `fetch.max.wait.ms`.
+    pub max_wait_ms: i32,
+    /// `fetch.min.bytes`.
+    pub min_bytes: i32,
+    /// `fetch.max.bytes`.
+    pub max_bytes: i32,
+    /// `max.partition.fetch.bytes`.
+    pub partition_max_bytes: i32,
+    /// With a fetch session.
+    pub session: bool,
+    /// Looks at offsets and numbers too, and not at CRCs alone.
+    pub verify: bool,
+    /// When it ends, from the start of the load.
+    pub end: Option<Duration>,
+    /// All consumers end after this many records.
+    pub records: Option<u64>,
+}
+
+/// What ends a consumer beside its plan's time and records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Every position's end.
+    Ends,
+    /// The end of all producers, and then everything that they sent.
+    Producers,
+    /// Nothing.
+    Never,
+}
+
+/// Where a consumer begins in one partition, and where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// The partition.
+    pub partition: i32,
+    /// The first offset.
+    pub next: Offset,
+    /// Behind the last; `None` for no end.
+    pub end: Option<Offset>,
+    /// Nothing of the partition is before the first offset.
+    pub from_start: bool,
+}
+
+/// One consumer of a load, before it runs.
+pub(crate) struct ConsumerJob {
+    /// How it fetches.
+    pub plan: Arc<ConsumePlan>,
+    /// Its topic.
+    pub places: Arc<Places>,
+    /// The broker, as its number among the places' nodes.
+    pub node: usize,
+    /// Its partitions.
+    pub positions: Vec<Position>,
+    /// What ends it.
+    pub until: Until,
+    /// As what its fetches count.
+    pub kind: Kind,
+    /// It begins so long after the load.
+    pub delay: Duration,
+}
+
+impl ConsumerJob {
+    /// Runs the consumer to its end.
+    pub(crate) async fn run(self, shard: Rc<Shard>) {
+        let link = Link::open(&self.places.nodes[self.node]).await;
+        shard.ready().await;
+        let link = match link {
+            Ok(link) => link,
+            Err(error) => return shard.meter().failed(reason(&error.into()), 1),
+        };
+        let is_cold = self.kind == Kind::Cold;
+        if is_cold {
+            host::sleep(self.delay).await;
+            shard.shared.cold_reading.store(true, Ordering::Relaxed);
+        }
+        let shared = Arc::clone(&shard.shared);
+        let mut consumer = Consumer::new(self, shard, link);
+        if let Err(error) = consumer.consume().await {
+            consumer.shard.meter().failed(reason(&error), 1);
+        }
+        consumer.conclude();
+        if is_cold {
+            shared.cold_reading.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A fetch session as the consumer knows it.
+#[derive(Debug, Default)]
+struct Session {
+    id: i32,
+    epoch: i32,
+    /// The positions that the broker knows.
+    told: BTreeMap<i32, Offset>,
+}
+
+/// A partition that is being read.
+#[derive(Debug)]
+struct Reading {
+    partition: i32,
+    end: Option<Offset>,
+    verifier: Verifier,
+}
+
+impl Reading {
+    fn is_at_end(&self) -> bool {
+        self.end.is_some_and(|end| self.verifier.next() >= end)
+    }
+}
+
+struct Consumer {
+    job: ConsumerJob,
+    shard: Rc<Shard>,
+    link: Link,
+    readings: Vec<Reading>,
+    /// Those that have nothing more to fetch.
+    done: Vec<Reading>,
+    session: Option<Session>,
+    ends_known: bool,
+    /// When something last came, in nanoseconds from the start.
+    last_came: u64,
+}
+
+impl Consumer {
+    fn new(mut job: ConsumerJob, shard: Rc<Shard>, link: Link) -> Consumer {
+        let run = shard.shared.run;
+        let verify = job.plan.verify;
+        let reading = |position: Position| {
+            let Position { partition, next, end, from_start } = position;
+            let verifier = Verifier::new(partition, next, from_start, run);
+            Reading { partition, end, verifier: if verify { verifier } else { verifier.only_bytes() } }
+        };
+        let readings = std::mem::take(&mut job.positions).into_iter().map(reading).collect();
+        let session = job.plan.session.then(Session::default);
+        let ends_known = job.until != Until::Producers;
+        let last_came = shard.shared.now();
+        Consumer { job, shard, link, readings, done: Vec::new(), session, ends_known, last_came }
+    }
+
+    async fn consume(&mut self) -> Result<(), ClientError> {
+        loop {
+            if !self.ends_known && self.shard.shared.producers_left.load(Ordering::Acquire) == 0 {
+                self.learn_ends().await?;
+            }
+            self.retire();
+            let Some(wait_ms) = self.wait_ms() else { return Ok(()) };
+            self.fetch(wait_ms).await?;
+        }
+    }
+
+    /// Puts aside the partitions that were read to their ends.
+    fn retire(&mut self) {
+        let (done, rest) = std::mem::take(&mut self.readings).into_iter().partition(Reading::is_at_end);
+        self.readings = rest;
+        let done: Vec<Reading> = done;
+        if let (false, Some(session)) = (done.is_empty(), &mut self.session) {
+            // A session without them is a new one.
+            *session = Session::default();
+        }
+        self.done.extend(done);
+    }
+
+    /// How long the next fetch may wait, in milliseconds; `None` where there is to be none.
+    fn wait_ms(&mut self) -> Option<i32> {
+        let (shared, plan) = (&self.shard.shared, &self.job.plan);
+        if self.readings.is_empty() || shared.stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        if plan.records.is_some_and(|records| shared.fetched.load(Ordering::Relaxed) >= records) {
+            return None;
+        }
+        let now = shared.now();
+        let idle = now.saturating_sub(self.last_came);
+        if plan.records.is_some() && plan.end.is_none() && idle > nanos(MORE_PATIENCE) {
+            return None;
+        }
+        if self.job.until == Until::Producers && self.ends_known && self.is_overdue(now) {
+            return None;
+        }
+        let Some(end) = plan.end else { return Some(plan.max_wait_ms) };
+        let left = nanos(end).checked_sub(now).filter(|left| *left > 0)?;
+        let left = i32::try_from(left.div_ceil(1_000_000)).unwrap_or(i32::MAX);
+        Some(left.min(plan.max_wait_ms))
+    }
+
+    fn is_overdue(&self, now: u64) -> bool {
+        now.saturating_sub(self.last_came) > nanos(LAST_PATIENCE)
+    }
+
+    /// Asks where the logs end, now that all producers have their answers.
+    async fn learn_ends(&mut self) -> Result<(), ClientError> {
+        let version = self.job.places.list_version;
+        let asked = self.readings.iter().map(|reading| ListOffsetsPartition {
+            partition_index: reading.partition,
+            current_leader_epoch: -1,
+            timestamp: LATEST,
+        });
+        let topic = ListOffsetsTopic { name: self.job.places.name().into(), partitions: asked.collect() };
+        let request =
+            ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
+        let reply: ListOffsetsResponse<'_> = self.link.call(ApiKey::ListOffsets, version, &request).await?;
+        for answer in reply.topics.iter().flat_map(|topic| &topic.partitions) {
+            if let Some(reading) =
+                self.readings.iter_mut().find(|reading| reading.partition == answer.partition_index)
+            {
+                match answer.error_code {
+                    0 => reading.end = Some(Offset(answer.offset)),
+                    code => self.shard.meter().failed(code_name(code), 1),
+                }
+            }
+        }
+        self.ends_known = true;
+        self.last_came = self.shard.shared.now();
+        Ok(())
+    }
+
+    /// Fetches once, checks what came, and leaves out the partitions that failed.
+    async fn fetch(&mut self, wait_ms: i32) -> Result<(), ClientError> {
+        let request = self.request(wait_ms);
+        let sent = self.shard.shared.now();
+        let version = self.job.places.fetch_version;
+        let reply: FetchResponse<'_> = self.link.call(ApiKey::Fetch, version, &request).await?;
+        let now = self.shard.shared.now();
+        let code = reply.error_code;
+        if code != ErrorCode::None.code() {
+            drop(reply);
+            return self.refused(code);
+        }
+        if let Some(session) = &mut self.session {
+            session.opened_or_went_on(reply.session_id);
+        }
+        let mut came = Came { kind: self.job.kind, now, ..Came::default() };
+        let mut failed = Vec::new();
+        for data in reply.responses.iter().flat_map(|topic| &topic.partitions) {
+            let reading = self.readings.iter_mut().find(|r| r.partition == data.partition_index);
+            let Some(reading) = reading else { continue };
+            if let Err(reason) = came.take(data, reading, &self.shard).await {
+                self.shard.meter().failed(reason, 1);
+                failed.push(data.partition_index);
+            }
+        }
+        drop(reply);
+        self.count(came, now.saturating_sub(sent));
+        if !failed.is_empty() {
+            let (lost, rest) = std::mem::take(&mut self.readings)
+                .into_iter()
+                .partition(|reading| failed.contains(&reading.partition));
+            self.readings = rest;
+            let lost: Vec<Reading> = lost;
+            self.done.extend(lost);
+            self.session = self.session.take().map(|_| Session::default());
+        }
+        if self.session.is_none() && !self.readings.is_empty() {
+            // A broker fills its answer in the order of the request.
+            self.readings.rotate_left(1);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, came: Came, latency: u64) {
+        let shared = &self.shard.shared;
+        if came.records > 0 {
+            self.last_came = came.now;
+            shared.fetched.fetch_add(came.records, Ordering::Relaxed);
+            shared.answered(came.now);
+        }
+        shared.note_findings(came.findings, came.records);
+        let mut meter = self.shard.meter();
+        let counts = meter.of(self.job.kind);
+        counts.records += came.records;
+        counts.bytes += came.bytes;
+        match self.job.kind {
+            // Its latencies are those of records.
+            Kind::EndToEnd => meter.of(Kind::Fetch).took(latency),
+            _ => counts.took(latency),
+        }
+    }
+
+    /// The whole answer is an error: a lost session begins anew, anything else ends the consumer.
+    fn refused(&mut self, code: i16) -> Result<(), ClientError> {
+        let lost = [ErrorCode::FetchSessionIdNotFound, ErrorCode::InvalidFetchSessionEpoch];
+        if self.session.is_some() && lost.iter().any(|error| error.code() == code) {
+            self.session = Some(Session::default());
+            return Ok(());
+        }
+        self.shard.meter().failed(code_name(code), 1);
+        self.done.append(&mut self.readings);
+        Ok(())
+    }
+
+    fn request(&mut self, wait_ms: i32) -> FetchRequest<'static> {
+        let plan = &self.job.plan;
+        let mut partitions = Vec::new();
+        for reading in &self.readings {
+            let next = reading.verifier.next();
+            let is_told = self.session.as_mut().is_some_and(|session| session.tell(reading.partition, next));
+            if !is_told {
+                partitions.push(FetchPartition {
+                    partition: reading.partition,
+                    current_leader_epoch: -1,
+                    fetch_offset: next.0,
+                    last_fetched_epoch: -1,
+                    log_start_offset: -1,
+                    partition_max_bytes: plan.partition_max_bytes,
+                    ..FetchPartition::default()
+                });
+            }
+        }
+        let (name, topic_id) = self.job.places.named(self.job.places.fetch_version);
+        let topic = FetchTopic { topic: name.to_owned().into(), topic_id, partitions };
+        let (session_id, session_epoch) =
+            self.session.as_ref().map_or((0, -1), |session| (session.id, session.epoch));
+        FetchRequest {
+            max_wait_ms: wait_ms,
+            min_bytes: plan.min_bytes,
+            max_bytes: plan.max_bytes,
+            session_id,
+            session_epoch,
+            topics: if topic.partitions.is_empty() { Vec::new() } else { vec![topic] },
+            ..FetchRequest::default()
+        }
+    }
+
+    /// Holds what came against what was sent.
+    fn conclude(&mut self) {
+        self.done.append(&mut self.readings);
+        let shared = &self.shard.shared;
+        for reading in &mut self.done {
+            if self.job.until == Until::Producers {
+                for (lane, sent) in shared.sent_to(reading.partition) {
+                    reading.verifier.conclude(lane, &sent);
+                }
+            }
+            reading.verifier.conclude_rest();
+            shared.note_findings(reading.verifier.take_findings(), 0);
+        }
+    }
+}
+
+impl Session {
+    /// Notes that the broker will know this position; true where it did.
+    fn tell(&mut self, partition: i32, next: Offset) -> bool {
+        self.told.insert(partition, next) == Some(next)
+    }
+
+    fn opened_or_went_on(&mut self, id: i32) {
+        // A broker without room for a session says 0: the next request names everything again.
+        if id == 0 || id != self.id {
+            self.epoch = 0;
+        }
+        self.id = id;
+        if id == 0 {
+            self.told.clear();
+        } else {
+            self.epoch = if self.epoch == i32::MAX { 1 } else { self.epoch + 1 };
+        }
+    }
+}
+
+/// What one answer brought.
+#[derive(Debug)]
+struct Came {
+    kind: Kind,
+    now: u64,
+    records: u64,
+    /// Bytes of whole batches, as they came.
+    bytes: u64,
+    findings: Vec<Finding>,
+}
+
+impl Default for Came {
+    fn default() -> Self {
+        Came { kind: Kind::Fetch, now: 0, records: 0, bytes: 0, findings: Vec::new() }
+    }
+}
+
+impl Came {
+    /// Checks and counts one partition's batches; or says in a few words what is wrong.
+    /// Whoever else is ready on the shard gets a turn now and then.
+    async fn take(
+        &mut self,
+        data: &PartitionData<'_>,
+        reading: &mut Reading,
+        shard: &Shard,
+    ) -> Result<(), String> {
+        if data.error_code != ErrorCode::None.code() {
+            return Err(code_name(data.error_code));
+        }
+        let bytes: &[u8] = match &data.records {
+            Some(Records::Inline(bytes)) => bytes,
+            Some(Records::Splice { .. }) | None => &[],
+        };
+        let wall = shard.shared.wall(self.now);
+        let own = shard.shared.run;
+        let mut at_once = 0;
+        for (whole_batches, batch) in BatchIter::new(bytes).enumerate() {
+            match batch {
+                Ok(batch) => {
+                    let mut due = Vec::new();
+                    let each = |received: Received| match received.run {
+                        Some(run) if run != own => {}
+                        Some(_) | None => due.push(received.due_nanos),
+                    };
+                    self.records += reading.verifier.batch(&batch, each);
+                    self.bytes += batch.bytes.len() as u64;
+                    self.findings.extend(reading.verifier.take_findings());
+                    self.saw(&due, wall, shard);
+                    at_once += batch.bytes.len();
+                    if at_once >= TURN_BYTES {
+                        at_once = 0;
+                        host::yield_now().await;
+                    }
+                }
+                // Brokers cut the last batch where the answer is full.
+                Err(BatchError::Partial { .. }) if whole_batches > 0 => break,
+                Err(BatchError::Partial { .. }) => {
+                    return Err("a batch that --partition-max-bytes cut".to_owned());
+                }
+                Err(error @ (BatchError::Length(_) | BatchError::Magic(_))) => return Err(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the way of records of this run from when they were due to here.
+    fn saw(&self, due: &[u64], wall: u64, shard: &Shard) {
+        if self.kind != Kind::EndToEnd {
+            return;
+        }
+        let mut meter = shard.meter();
+        let counts = meter.of(Kind::EndToEnd);
+        for due in due {
+            counts.took(wall.saturating_sub(*due));
+        }
+    }
+}

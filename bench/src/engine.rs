@@ -1,0 +1,340 @@
+//! Where a load runs: executors of the shards' own kind, one per core of load, with many connections on each.
+//!
+//! A load is a list of [`Job`]s, one per client; they are dealt out to the shards in turn. The calling thread watches.
+//! What must hold: no job begins its load before all of them are connected; what a shard counts is its own meter's.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, mpsc};
+use std::time::{Duration, SystemTime};
+
+use ottla::ids::{ShardId, TimestampMs};
+use ottla::time::Monotonic;
+use ottla_shards::host::{self, LocalBoxFuture, ShardSpec};
+
+use crate::error::BenchError;
+use crate::stamp::LaneId;
+use crate::tally::{Meter, Tally};
+use crate::verify::{Fault, Finding, Sent};
+
+/// Findings that are kept word for word.
+const FINDINGS_MAX: usize = 20;
+/// How often a job that is ready looks whether all others are.
+const READY_LOOK: Duration = Duration::from_millis(1);
+/// How often a shard notes its CPU time.
+const CPU_LOOK: Duration = Duration::from_millis(500);
+
+/// One client of a load, to be run on some shard.
+pub(crate) type Job = Box<dyn FnOnce(Rc<Shard>) -> LocalBoxFuture<()> + Send>;
+
+/// What all shards of a run share, and the watching thread.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// A random number that tells this run's records from others'.
+    pub run: u32,
+    /// The wall clock at the monotonic clock's zero, in nanoseconds.
+    wall_at_zero: u64,
+    start: OnceLock<Monotonic>,
+    jobs: AtomicUsize,
+    /// Producers that have not ended.
+    pub producers_left: AtomicUsize,
+    /// Set to end a load that has no end of its own.
+    pub stop: AtomicBool,
+    /// A cold reader is at work.
+    pub cold_reading: AtomicBool,
+    /// Records that consumers have fetched.
+    pub fetched: AtomicU64,
+    /// Records that producers have made.
+    pub made: AtomicU64,
+    /// The last answer that counted, in nanoseconds from the start.
+    last: AtomicU64,
+    meters: Vec<Meter>,
+    cpu: Vec<AtomicU64>,
+    sent: Mutex<BTreeMap<(LaneId, i32), Sent>>,
+    findings: Mutex<Findings>,
+}
+
+/// What verification has found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Findings {
+    /// Records by what is wrong with them.
+    pub records: BTreeMap<Fault, u64>,
+    /// The first ones.
+    pub first: Vec<Finding>,
+    /// Records that were checked.
+    pub checked: u64,
+}
+
+impl Findings {
+    /// All records with a fault.
+    pub(crate) fn count(&self) -> u64 {
+        self.records.values().sum()
+    }
+}
+
+impl Shared {
+    /// For a run of `jobs` jobs, `producers` of which produce, on `shards` shards.
+    pub(crate) fn new(jobs: usize, producers: usize, shards: usize) -> Arc<Shared> {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
+        Arc::new(Shared {
+            run: host::random_u64() as u32,
+            wall_at_zero: wall.saturating_sub(host::now().0),
+            start: OnceLock::new(),
+            jobs: AtomicUsize::new(jobs),
+            producers_left: AtomicUsize::new(producers),
+            stop: AtomicBool::new(false),
+            cold_reading: AtomicBool::new(false),
+            fetched: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+            meters: (0..shards).map(|_| Meter::new()).collect(),
+            cpu: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            sent: Mutex::default(),
+            findings: Mutex::default(),
+        })
+    }
+
+    /// When the load began; `None` before.
+    pub(crate) fn started(&self) -> Option<Monotonic> {
+        self.start.get().copied()
+    }
+
+    /// Nanoseconds since the load began.
+    pub(crate) fn now(&self) -> u64 {
+        self.started().map_or(0, |start| host::now().0.saturating_sub(start.0))
+    }
+
+    /// A moment of the load by the wall clock, in nanoseconds.
+    pub(crate) fn wall(&self, nanos: u64) -> u64 {
+        self.wall_at_zero + self.started().map_or(0, |start| start.0) + nanos
+    }
+
+    /// The same as records carry it.
+    pub(crate) fn timestamp(&self, nanos: u64) -> TimestampMs {
+        TimestampMs(i64::try_from(self.wall(nanos) / 1_000_000).unwrap_or(i64::MAX))
+    }
+
+    /// Notes an answer that counted.
+    pub(crate) fn answered(&self, now: u64) {
+        self.last.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// The last answer that counted, from the start of the load.
+    pub(crate) fn last_answer(&self) -> Duration {
+        Duration::from_nanos(self.last.load(Ordering::Relaxed))
+    }
+
+    /// CPU time of each shard since the start of the load.
+    pub(crate) fn cpu(&self) -> Vec<Duration> {
+        self.cpu.iter().map(|nanos| Duration::from_nanos(nanos.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Notes what a lane sent to a partition, for whoever reads it.
+    pub(crate) fn note_sent(&self, lane: LaneId, partition: i32, sent: Sent) {
+        self.sent.lock().expect("nobody panics with it").insert((lane, partition), sent);
+    }
+
+    /// What was sent to a partition, by lane.
+    pub(crate) fn sent_to(&self, partition: i32) -> Vec<(LaneId, Sent)> {
+        let sent = self.sent.lock().expect("nobody panics with it");
+        let of_partition = sent.iter().filter(|((_, p), _)| *p == partition);
+        of_partition.map(|((lane, _), sent)| (*lane, sent.clone())).collect()
+    }
+
+    /// Adds what a verification has found, and how many records it looked at.
+    pub(crate) fn note_findings(&self, found: Vec<Finding>, checked: u64) {
+        let mut findings = self.lock_findings();
+        findings.checked += checked;
+        for finding in found {
+            *findings.records.entry(finding.fault).or_default() += finding.records;
+            if findings.first.len() < FINDINGS_MAX {
+                findings.first.push(finding);
+            }
+        }
+    }
+
+    /// What was found so far.
+    pub(crate) fn findings(&self) -> Findings {
+        self.lock_findings().clone()
+    }
+
+    fn lock_findings(&self) -> MutexGuard<'_, Findings> {
+        self.findings.lock().expect("nobody panics with it")
+    }
+
+    /// Moves what the meters have counted into `into`; `empty` is empty before and after.
+    pub(crate) fn collect(&self, into: &mut Tally, empty: &mut Tally) {
+        for meter in &self.meters {
+            meter.collect(empty);
+            into.add(empty);
+            empty.clear();
+        }
+    }
+}
+
+/// A job's view of the shard that it runs on.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    /// What all shards share.
+    pub shared: Arc<Shared>,
+    index: usize,
+}
+
+impl Shard {
+    /// The shard's tally, to count into.
+    pub(crate) fn meter(&self) -> MutexGuard<'_, Tally> {
+        self.shared.meters[self.index].lock()
+    }
+
+    /// Says that a job is connected, and waits until all are: then the load begins.
+    pub(crate) async fn ready(&self) {
+        let shared = &self.shared;
+        if shared.jobs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let first = shared.start.set(host::now());
+            assert!(first.is_ok(), "one job is the last to be ready");
+        }
+        while shared.started().is_none() {
+            host::sleep(READY_LOOK).await;
+        }
+    }
+
+    async fn note_cpu(self: Rc<Self>) {
+        let mut before = None;
+        loop {
+            if self.shared.started().is_some() {
+                let now = thread_cpu_nanos();
+                let before = *before.get_or_insert(now);
+                self.shared.cpu[self.index].store(now.saturating_sub(before), Ordering::Relaxed);
+                host::sleep(CPU_LOOK).await;
+            } else {
+                host::sleep(READY_LOOK).await;
+            }
+        }
+    }
+}
+
+/// CPU time of the calling thread in nanoseconds, as the kernel's scheduler counts it; 0 where it does not tell.
+fn thread_cpu_nanos() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+}
+
+/// Where the executors of a load run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cores {
+    /// How many.
+    pub count: usize,
+    /// The CPUs that they are pinned to in turn; none for wherever the system puts them.
+    pub cpus: Vec<usize>,
+}
+
+impl Cores {
+    fn specs(&self) -> Vec<ShardSpec> {
+        let spec = |index: usize| ShardSpec {
+            shard: ShardId(u16::try_from(index).expect("bounded with the flags")),
+            cpu: self.cpus.get(index % self.cpus.len().max(1)).copied(),
+        };
+        (0..self.count).map(spec).collect()
+    }
+}
+
+/// Runs `jobs` to their end; `watch` runs meanwhile on the calling thread, until the other end of its channel is gone.
+pub(crate) fn run<T>(
+    shared: &Arc<Shared>,
+    cores: &Cores,
+    jobs: Vec<Job>,
+    watch: impl FnOnce(&mpsc::Receiver<Infallible>) -> T,
+) -> Result<T, BenchError> {
+    assert_eq!(shared.meters.len(), cores.count, "a meter for each shard");
+    let mut dealt: Vec<Vec<Job>> = (0..cores.count).map(|_| Vec::new()).collect();
+    for (number, job) in jobs.into_iter().enumerate() {
+        dealt[number % cores.count].push(job);
+    }
+    let dealt = Arc::new(Mutex::new(dealt));
+    let (working, running) = mpsc::channel::<Infallible>();
+    let (for_shards, specs) = (Arc::clone(shared), cores.specs());
+    let shards = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
+        let ended = host::run_shards(specs, move |shard| {
+            let index = usize::from(shard.0);
+            let jobs = std::mem::take(&mut dealt.lock().expect("nobody panics with it")[index]);
+            work(Rc::new(Shard { shared: Arc::clone(&for_shards), index }), jobs)
+        });
+        drop(working);
+        ended
+    })?;
+    let watched = watch(&running);
+    let ended = shards.join().expect("a shard's panic has ended the process");
+    ended.map_err(|error| BenchError::Shards(error.to_string()))?;
+    Ok(watched)
+}
+
+async fn work(shard: Rc<Shard>, jobs: Vec<Job>) {
+    host::spawn_detached(Rc::clone(&shard).note_cpu());
+    let running: Vec<_> = jobs.into_iter().map(|job| host::spawn(job(Rc::clone(&shard)))).collect();
+    for job in running {
+        job.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tally::Kind;
+    use ottla::ids::Offset;
+
+    fn job(future: impl FnOnce(Rc<Shard>) -> LocalBoxFuture<()> + Send + 'static) -> Job {
+        Box::new(future)
+    }
+
+    #[test]
+    fn all_jobs_begin_together_and_all_that_they_count_is_collected() {
+        let shared = Shared::new(7, 0, 2);
+        let cores = Cores { count: 2, cpus: Vec::new() };
+        let early = Arc::new(AtomicUsize::new(0));
+        let jobs = (0..7).map(|number| {
+            let early = Arc::clone(&early);
+            job(move |shard| {
+                Box::pin(async move {
+                    host::sleep(Duration::from_millis(number)).await;
+                    early.fetch_add(1, Ordering::SeqCst);
+                    shard.ready().await;
+                    assert_eq!(early.load(Ordering::SeqCst), 7, "nobody begins before the last is ready");
+                    shard.meter().of(Kind::Connect).records += 1;
+                    shard.shared.answered(shard.shared.now());
+                })
+            })
+        });
+        let jobs = jobs.collect();
+        let ended = run(&shared, &cores, jobs, |running| running.recv().is_err()).expect("it runs");
+        assert!(ended, "the channel ends with the last shard");
+        let (mut all, mut empty) = (Tally::new(), Tally::new());
+        shared.collect(&mut all, &mut empty);
+        assert_eq!(all.records(Kind::Connect), 7);
+        assert!(shared.started().is_some());
+    }
+
+    #[test]
+    fn findings_are_counted_and_the_first_are_kept() {
+        let shared = Shared::new(0, 0, 1);
+        let finding = |offset| Finding {
+            fault: Fault::Lost,
+            records: 2,
+            partition: 0,
+            offset: Offset(offset),
+            detail: String::new(),
+        };
+        shared.note_findings((0..50).map(finding).collect(), 1_000);
+        let findings = shared.findings();
+        assert_eq!((findings.count(), findings.first.len(), findings.checked), (100, FINDINGS_MAX, 1_000));
+    }
+
+    #[test]
+    fn cores_are_pinned_in_turn_or_not_at_all() {
+        let cpus = |cores: Cores| cores.specs().iter().map(|spec| spec.cpu).collect::<Vec<_>>();
+        assert_eq!(cpus(Cores { count: 3, cpus: vec![4, 6] }), [Some(4), Some(6), Some(4)]);
+        assert_eq!(cpus(Cores { count: 2, cpus: vec![] }), [None, None]);
+    }
+}

@@ -1,0 +1,193 @@
+//! What the values of a load's records are filled with behind their stamps.
+//!
+//! Made once per run from a fixed seed and shared by its clients; two runs send the same. A client walks through the
+//! pool from a place of its own, so that no batch has the same bytes twice and compression finds what was asked for.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::keys::Random;
+
+/// The pool is at least so long, in bytes: longer than a batch as a rule, short enough for a core's cache.
+const POOL_BYTES_MIN: usize = 1 << 20;
+/// Of each so many bytes the compressible part are zeros.
+const BLOCK_BYTES: usize = 256;
+
+/// Bytes to fill values with.
+#[derive(Clone, Debug)]
+pub(crate) enum Filler {
+    /// Slices of one pool.
+    Pool(Arc<[u8]>),
+    /// Whole values from a file; they have no stamps.
+    Lines(Arc<[Vec<u8>]>),
+}
+
+impl Filler {
+    /// Random capital letters, as those of Kafka's producer-perf-test, for batches of `batch_bytes`.
+    pub(crate) fn letters(batch_bytes: usize, record_bytes: usize) -> Filler {
+        let mut random = Random::new(1);
+        let pool = (0..pool_bytes(batch_bytes, record_bytes)).map(|_| b'A' + random.below(26) as u8);
+        Filler::Pool(pool.collect())
+    }
+
+    /// Bytes of which `part` (0 to 1) compress to nothing and the others not at all.
+    pub(crate) fn compressible(part: f64, batch_bytes: usize, record_bytes: usize) -> Filler {
+        let mut random = Random::new(2);
+        let zeros = (BLOCK_BYTES as f64 * part).round() as usize;
+        let byte = |at: usize| if at % BLOCK_BYTES < zeros { 0 } else { random.next() as u8 };
+        Filler::Pool((0..pool_bytes(batch_bytes, record_bytes)).map(byte).collect())
+    }
+
+    /// The values of a file, between delimiters; a delimiter at the very end ends the last one.
+    ///
+    /// # Errors
+    /// Those of reading it; a file without a value is one.
+    pub(crate) fn from_file(path: &Path, delimiter: &str) -> std::io::Result<Filler> {
+        let text = std::fs::read(path)?;
+        let lines = split(&text, delimiter.as_bytes());
+        if lines.is_empty() {
+            return Err(std::io::Error::other("it has no value"));
+        }
+        Ok(Filler::Lines(lines.into()))
+    }
+
+    /// The longest value; `None` where values are as long as asked for.
+    pub(crate) fn longest(&self) -> Option<usize> {
+        match self {
+            Filler::Pool(_) => None,
+            Filler::Lines(lines) => lines.iter().map(Vec::len).max(),
+        }
+    }
+
+    /// The walk of client `client` through it.
+    pub(crate) fn walk(&self, client: u64) -> Walk {
+        let mut random = Random::new(client);
+        let at = match self {
+            Filler::Pool(pool) => random.below(pool.len() as u64) as usize,
+            Filler::Lines(_) => 0,
+        };
+        Walk { filler: self.clone(), random, at }
+    }
+}
+
+fn pool_bytes(batch_bytes: usize, record_bytes: usize) -> usize {
+    (2 * batch_bytes + record_bytes).max(POOL_BYTES_MIN)
+}
+
+fn split(text: &[u8], delimiter: &[u8]) -> Vec<Vec<u8>> {
+    assert!(!delimiter.is_empty(), "an empty delimiter is refused with the flags");
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.windows(delimiter.len()).position(|window| window == delimiter);
+        let (line, behind) = match end {
+            Some(end) => (&rest[..end], &rest[end + delimiter.len()..]),
+            None => (rest, &rest[rest.len()..]),
+        };
+        lines.push(line.to_vec());
+        rest = behind;
+    }
+    lines
+}
+
+/// One client's place in a filler.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    filler: Filler,
+    random: Random,
+    at: usize,
+}
+
+impl Walk {
+    /// Goes on to the next value and returns its length where the filler says it.
+    pub(crate) fn advance(&mut self, bytes: usize) -> usize {
+        match &self.filler {
+            Filler::Pool(pool) => {
+                self.at += bytes;
+                if self.at + bytes > pool.len() {
+                    // Not back to the start: the same cuts would make the same values.
+                    self.at = self.random.below((pool.len() - bytes + 1) as u64) as usize;
+                }
+                bytes
+            }
+            Filler::Lines(lines) => {
+                // Kafka's tool draws them at random too.
+                self.at = self.random.below(lines.len() as u64) as usize;
+                lines[self.at].len()
+            }
+        }
+    }
+
+    /// The value that [`Walk::advance`] went to, without its first `skip` bytes.
+    pub(crate) fn value(&self, bytes: usize, skip: usize) -> &[u8] {
+        match &self.filler {
+            Filler::Pool(pool) => &pool[self.at..self.at + bytes - skip],
+            Filler::Lines(lines) => &lines[self.at][skip..],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla::protocol::compression::{Codec, compress};
+
+    fn values(filler: &Filler, bytes: usize, count: usize) -> Vec<u8> {
+        let mut walk = filler.walk(3);
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let bytes = walk.advance(bytes);
+            all.extend_from_slice(walk.value(bytes, 0));
+        }
+        all
+    }
+
+    #[test]
+    fn letters_are_letters() {
+        let all = values(&Filler::letters(16_384, 1_000), 1_000, 3_000);
+        assert_eq!(all.len(), 3_000_000);
+        assert!(all.iter().all(u8::is_ascii_uppercase));
+    }
+
+    #[test]
+    fn half_compressible_is_half_after_compression() {
+        for (part, expected) in [(0.0, 1.0), (0.5, 0.5), (0.9, 0.1)] {
+            let all = values(&Filler::compressible(part, 65_536, 1_024), 1_024, 64);
+            for codec in [Codec::Zstd, Codec::Lz4] {
+                let ratio = compress(codec, None, &all).len() as f64 / all.len() as f64;
+                assert!((ratio - expected).abs() < 0.06, "{part} by {}: {ratio}", codec.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_has_a_value_between_delimiters() {
+        assert_eq!(split(b"a\nbc\n", b"\n"), [b"a".to_vec(), b"bc".to_vec()]);
+        assert_eq!(split(b"a--b--", b"--"), [b"a".to_vec(), b"b".to_vec()]);
+        assert_eq!(split(b"a\n\nb", b"\n"), [b"a".to_vec(), Vec::new(), b"b".to_vec()]);
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("values");
+        std::fs::write(&path, "one\ntwo\nthree").expect("a file");
+        let filler = Filler::from_file(&path, "\n").expect("it has values");
+        assert_eq!(filler.longest(), Some(5));
+        let mut walk = filler.walk(0);
+        for _ in 0..20 {
+            let bytes = walk.advance(100);
+            assert!([&b"one"[..], b"two", b"three"].contains(&walk.value(bytes, 0)));
+        }
+        std::fs::write(&path, "").expect("a file");
+        assert!(Filler::from_file(&path, "\n").is_err());
+    }
+
+    #[test]
+    fn values_may_be_as_long_as_the_pool_and_empty() {
+        let filler = Filler::letters(1, 3 << 20);
+        let mut walk = filler.walk(0);
+        for _ in 0..5 {
+            assert_eq!(walk.advance(3 << 20), 3 << 20);
+            assert_eq!(walk.value(3 << 20, 24).len(), (3 << 20) - 24);
+        }
+        assert_eq!(walk.advance(0), 0);
+        assert!(walk.value(0, 0).is_empty());
+    }
+}

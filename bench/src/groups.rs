@@ -1,0 +1,151 @@
+//! `ottla bench groups`: consumers that join and leave a group, and how long a rebalance takes.
+//!
+//! The members speak the classic protocol (JoinGroup, SyncGroup, Heartbeat, LeaveGroup); the leader shares out the
+//! topic's partitions. At every change one member leaves and another one comes; the rebalance has ended once as many
+//! members as there are to be have their assignments in one generation. What must hold: in such a generation every
+//! partition is somebody's, and nobody else's.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_shards::host;
+use ottla_wire::ApiKey;
+
+use crate::args::plan::{GroupsPlan, Mode};
+use crate::cluster::Cluster;
+use crate::engine::{self, Job, Shard, Shared};
+use crate::error::BenchError;
+use crate::outcome;
+use crate::places::resolve;
+use crate::screen::Screen;
+use crate::tally::Kind;
+use crate::traffic::{counted, find_topic};
+use crate::verdict::Verdict;
+use crate::watch::{Goal, Lines, watch};
+
+mod member;
+mod rebalance;
+
+use member::Member;
+use rebalance::Rebalances;
+
+/// How often the end of the last members is looked for.
+const END_LOOK: Duration = Duration::from_millis(5);
+/// How long members may take to leave.
+const END_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What all members of the group know.
+#[derive(Debug)]
+struct Setup {
+    group: String,
+    topic: String,
+    partitions: Vec<i32>,
+    coordinator: Vec<SocketAddr>,
+    join_version: i16,
+    sync_version: i16,
+    heartbeat_version: i16,
+    leave_version: i16,
+    members: usize,
+    change_every: Duration,
+    heartbeat: Duration,
+    session_timeout_ms: i32,
+    end: Duration,
+}
+
+/// Runs the load and prints its report.
+pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
+    host::raise_descriptor_limit();
+    let setup = Arc::new(set_up(plan)?);
+    // A coordinator is one shard's work, and so is its load.
+    let for_job = Arc::clone(&setup);
+    let job: Job = Box::new(move |shard| Box::pin(lead(for_job, shard)));
+    let cores = engine::Cores { count: 1, ..plan.run.cores.clone() };
+    let shared = Shared::new(1, 0, 1);
+    let title = format!(
+        "groups: {} of {} read {} ({}), a change every {} ms",
+        counted(setup.members, "member"),
+        setup.group,
+        setup.topic,
+        counted(setup.partitions.len(), "partition"),
+        setup.change_every.as_millis(),
+    );
+    let mut result = outcome::begin(Mode::Groups, &title);
+    let goal = Goal { warmup: plan.run.warmup, end: plan.run.end(), records: None, kind: Kind::Rebalance };
+    let mut stderr = io::stderr();
+    let mut screen = Screen::on(&mut stderr, plan.run.quiet);
+    let mut lines = Lines { out: &mut *out, every: None };
+    let watched = engine::run(&shared, &cores, vec![job], |running| {
+        watch(&shared, goal, running, &mut screen, &mut lines)
+    })??;
+    let rebalances = watched.total.records(Kind::Rebalance);
+    result.counters.insert("rebalances".to_owned(), rebalances);
+    result.counters.insert("joins".to_owned(), watched.total.records(Kind::Join));
+    outcome::fill(&mut result, watched, &shared);
+    let verdict = match rebalances {
+        0 => Verdict { lines: vec!["no rebalance came to its end".to_owned()], failed: true },
+        _ => Verdict::default(),
+    };
+    outcome::finish(result, verdict, &plan.run, out)
+}
+
+fn set_up(plan: &GroupsPlan) -> Result<Setup, BenchError> {
+    let mut cluster = Cluster::open(&plan.target.bootstrap)?;
+    let topic = find_topic(&mut cluster, &plan.target)?;
+    let group =
+        plan.group.clone().unwrap_or_else(|| format!("ottla-bench-{:08x}", host::random_u64() as u32));
+    let coordinator = cluster.coordinator(&group)?;
+    let mut partitions: Vec<i32> = topic.leaders.values().flatten().copied().collect();
+    partitions.sort_unstable();
+    Ok(Setup {
+        coordinator: resolve(&coordinator)?,
+        join_version: cluster.version(ApiKey::JoinGroup)?,
+        sync_version: cluster.version(ApiKey::SyncGroup)?,
+        heartbeat_version: cluster.version(ApiKey::Heartbeat)?,
+        leave_version: cluster.version(ApiKey::LeaveGroup)?,
+        group,
+        topic: topic.name,
+        partitions,
+        members: plan.members,
+        change_every: plan.change_every,
+        heartbeat: plan.heartbeat,
+        session_timeout_ms: i32::try_from(plan.session_timeout.as_millis()).unwrap_or(i32::MAX),
+        end: plan.run.end().expect("groups have a length"),
+    })
+}
+
+/// Starts the members, changes them, and ends them.
+async fn lead(setup: Arc<Setup>, shard: Rc<Shard>) {
+    shard.ready().await;
+    let shared = Arc::clone(&shard.shared);
+    let rebalances = Rc::new(Rebalances::new(&setup, Rc::clone(&shard)));
+    let mut members: std::collections::VecDeque<Rc<Member>> = std::collections::VecDeque::new();
+    rebalances.begins(shared.now());
+    for _ in 0..setup.members {
+        members.push_back(Member::start(&setup, &rebalances, &shard));
+    }
+    let start = shared.started().expect("it has begun");
+    let mut next = setup.change_every;
+    while next < setup.end {
+        host::sleep_until(start.after(next)).await;
+        next += setup.change_every;
+        // A change in the middle of a rebalance would have no time of its own.
+        if !rebalances.is_under_way() {
+            rebalances.begins(shared.now());
+            if let Some(oldest) = members.pop_front() {
+                oldest.leave();
+            }
+            members.push_back(Member::start(&setup, &rebalances, &shard));
+        }
+    }
+    host::sleep_until(start.after(setup.end)).await;
+    for member in &members {
+        member.leave();
+    }
+    let last = host::now().after(END_PATIENCE);
+    while rebalances.members() > 0 && host::now() < last {
+        host::sleep(END_LOOK).await;
+    }
+}

@@ -1,0 +1,78 @@
+//! From what was counted to what people and programs read: the table, the files, the exit code.
+
+use std::io::Write;
+
+use crate::args::plan::{Mode, RunPlan};
+use crate::engine::{Findings, Shared};
+use crate::error::BenchError;
+use crate::html;
+use crate::result::{RunResult, Verification, hgrm, table, write};
+use crate::verdict::Verdict;
+use crate::verify::Fault;
+use crate::watch::{Watched, flows};
+
+/// The result of a run that is about to begin.
+pub(crate) fn begin(mode: Mode, title: &str) -> RunResult {
+    RunResult::begin(mode.name(), title)
+}
+
+/// Fills a result with what was counted.
+pub(crate) fn fill(result: &mut RunResult, watched: Watched, shared: &Shared) {
+    result.duration_seconds = watched.measured.as_secs_f64();
+    result.generator_cpu_seconds = watched.cpu.iter().map(|cpu| cpu.as_secs_f64()).sum();
+    result.totals = flows(&watched.total);
+    result.intervals = watched.intervals;
+    for (kind, counts) in watched.total.kinds {
+        if !counts.latency.is_empty() {
+            result.latencies_ns.insert(kind.latency_name().to_owned(), counts.latency);
+        }
+    }
+    let counters =
+        [("produce_requests", watched.total.requests), ("held_back_records", watched.total.held_back)];
+    let counted = counters.into_iter().filter(|(_, count)| *count > 0);
+    result.counters.extend(counted.map(|(name, count)| (name.to_owned(), count)));
+    result.errors = watched.total.errors;
+    let findings = shared.findings();
+    if findings.checked > 0 || findings.count() > 0 {
+        result.verification = Some(verification(&findings));
+    }
+}
+
+fn verification(findings: &Findings) -> Verification {
+    let of = |fault| findings.records.get(&fault).copied().unwrap_or(0);
+    Verification {
+        checked_records: findings.checked,
+        lost_records: of(Fault::Lost),
+        repeated_records: of(Fault::Duplicate),
+        disordered_records: of(Fault::Reordered),
+        corrupt_batches: of(Fault::Damaged),
+        details: findings.first.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Prints the table, writes the files that were asked for, and gives the exit code: 1 where records failed or are not
+/// as they were sent, or where the load was not what was asked for.
+pub(crate) fn finish(
+    mut result: RunResult,
+    verdict: Verdict,
+    run: &RunPlan,
+    out: &mut dyn Write,
+) -> Result<u8, BenchError> {
+    result.notes.extend(verdict.lines);
+    table::print(&result, out)?;
+    let details = result.verification.iter().flat_map(|verification| &verification.details);
+    for detail in details {
+        writeln!(out, "\n{detail}")?;
+    }
+    if let Some(path) = &run.json {
+        write(&result, path)?;
+    }
+    if let Some(path) = &run.hgrm {
+        hgrm::write_files(&result, path)?;
+    }
+    if let Some(path) = &run.report {
+        html::write(&html::runs::page(std::slice::from_ref(&result)), path)?;
+    }
+    let is_clean = result.verification.as_ref().is_none_or(Verification::is_clean);
+    Ok(u8::from(verdict.failed || result.error_count() > 0 || !is_clean))
+}

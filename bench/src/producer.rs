@@ -1,0 +1,428 @@
+//! One producer: makes records when they are due, gathers them into batches, keeps its windows of requests full.
+//!
+//! A task of its shard makes and sends; for each broker another one receives. What must hold: no more requests than the
+//! window allows are unanswered; every record that was made is counted once, as answered or as failed; latency counts
+//! from when a record was due; an idempotent producer ends with its first error, since nothing behind a gap could
+//! succeed. Nothing is retried: a benchmark's errors are told, not hidden.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use ottla::ids::{ProducerEpoch, ProducerId};
+use ottla::protocol::compression::Codec;
+use ottla::protocol::records::header::sequence_plus;
+use ottla_shards::host::{self, JoinHandle, sync::Notify};
+use ottla_wire::ApiKey;
+
+use crate::batch::{NewRecord, Sequence};
+use crate::batcher::{BatchLimits, Batcher, Gathered};
+use crate::engine::Shard;
+use crate::error::reason;
+use crate::filler::{Filler, Walk};
+use crate::keys::{KeySpec, Keyless, Keys, NextRecord, partition_of};
+use crate::link::Link;
+use crate::pace::{Pace, Share};
+use crate::peer::{Peer, SentBatch};
+use crate::places::Places;
+use crate::stamp::{LaneId, STAMP_BYTES, Stamp};
+use crate::tally::nanos;
+use crate::verify::Sent;
+
+/// How long what was gathered may take to be sent and answered once the load is over.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
+/// Where records linger anyway, the producer wakes no more often than this.
+const NAP_NANOS: u64 = 50_000;
+/// From this linger on it naps.
+const NAP_LINGER_NANOS: u64 = 1_000_000;
+
+/// A produce load whose flags were checked.
+#[derive(Clone, Debug)]
+pub(crate) struct ProducePlan {
+    /// Producers, each with a connection to each broker.
+    pub clients: usize,
+    /// As on the wire: 0, 1, or -1 for all.
+    pub acks: i16,
+    /// `max.in.flight.requests.per.connection`.
+    pub in_flight: usize,
+    /// `batch.size`, `linger.ms`, `max.request.size`.
+    pub limits: BatchLimits,
+    /// `buffer.memory`: bytes of records that wait to be sent.
+    pub buffer_bytes: usize,
+    /// `compression.type`.
+    pub codec: Codec,
+    /// `enable.idempotence`.
+    pub idempotent: bool,
+    /// Bytes of each value, where no file says it.
+    pub record_bytes: usize,
+    /// Which keys records have.
+    pub keys: KeySpec,
+    /// Records without a key go round; they stick otherwise.
+    pub round_robin: bool,
+    /// When records are due.
+    pub pace: Pace,
+    /// All records of the load.
+    pub records: Option<u64>,
+    /// When the load ends, from its start.
+    pub end: Option<Duration>,
+}
+
+impl ProducePlan {
+    /// Records that fall due before the end; `None` where only the broker's speed decides.
+    pub(crate) fn records_due(&self) -> Option<u64> {
+        let due = self.end.and_then(|end| self.pace.due_before(end));
+        match (due, self.records) {
+            (Some(due), Some(records)) => Some(due.min(records)),
+            (due, records) => due.or(records),
+        }
+    }
+}
+
+/// One producer of a load, before it runs.
+pub(crate) struct ProducerJob {
+    /// The load.
+    pub plan: Arc<ProducePlan>,
+    /// Its topic.
+    pub places: Arc<Places>,
+    /// Which producer it is.
+    pub share: Share,
+    /// Where it is idempotent.
+    pub producer: Option<(ProducerId, ProducerEpoch)>,
+    /// What values are made of.
+    pub filler: Filler,
+}
+
+impl ProducerJob {
+    /// Runs the producer to its end.
+    pub(crate) async fn run(self, shard: Rc<Shard>) {
+        let wake = Rc::new(Notify::new());
+        let (mut peers, mut receivers) = (Vec::new(), Vec::new());
+        for addresses in &self.places.nodes {
+            match Link::open(addresses).await {
+                Ok(link) => {
+                    let (stream, inbox, outbox) = link.split();
+                    let peer = Peer::new(&self.plan, &self.places, outbox, Rc::clone(&wake));
+                    receivers.push(host::spawn(Rc::clone(&peer).receive(stream, inbox, Rc::clone(&shard))));
+                    peers.push(peer);
+                }
+                Err(error) => shard.meter().failed(reason(&error.into()), 1),
+            }
+        }
+        shard.ready().await;
+        if peers.len() == self.places.nodes.len() {
+            let mut producer = Producer::new(self, Rc::clone(&shard), peers, wake);
+            producer.produce().await;
+            producer.end(receivers).await;
+        }
+        shard.shared.producers_left.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A producer at work.
+struct Producer {
+    plan: Arc<ProducePlan>,
+    places: Arc<Places>,
+    shard: Rc<Shard>,
+    lane: LaneId,
+    share: Share,
+    producer: Option<(ProducerId, ProducerEpoch)>,
+    walk: Walk,
+    stamped: bool,
+    keys: Keys,
+    keyless: Keyless,
+    batcher: Batcher,
+    peers: Vec<Rc<Peer>>,
+    wake: Rc<Notify>,
+    /// Records made so far, and how many there are to be.
+    made: u64,
+    limit: u64,
+    /// Per partition, the records that were made and those that were sent.
+    numbered: Vec<u64>,
+    sent: Vec<u64>,
+    next_sequences: Vec<i32>,
+    /// Since when the buffer has had room, in nanoseconds from the start.
+    room_since: u64,
+    blocked: bool,
+}
+
+impl Producer {
+    fn new(job: ProducerJob, shard: Rc<Shard>, peers: Vec<Rc<Peer>>, wake: Rc<Notify>) -> Producer {
+        let ProducerJob { plan, places, share, producer, filler } = job;
+        let leaders: Vec<usize> = places.partitions.iter().map(|place| place.node).collect();
+        let client = share.client;
+        let partitions = leaders.len();
+        Producer {
+            lane: LaneId { run: shard.shared.run, client: client as u16 },
+            walk: filler.walk(client),
+            stamped: matches!(filler, Filler::Pool(_)) && plan.record_bytes >= STAMP_BYTES,
+            keys: Keys::new(plan.keys.clone(), client),
+            keyless: match plan.round_robin {
+                true => Keyless::RoundRobin(client as usize),
+                false => Keyless::sticky(client, partitions),
+            },
+            batcher: Batcher::new(plan.limits, &leaders),
+            limit: plan.records_due().map_or(u64::MAX, |records| share.of(records)),
+            numbered: vec![0; partitions],
+            sent: vec![0; partitions],
+            next_sequences: vec![0; partitions],
+            made: 0,
+            room_since: 0,
+            blocked: false,
+            plan,
+            places,
+            shard,
+            share,
+            producer,
+            peers,
+            wake,
+        }
+    }
+
+    /// Makes and sends until the load is over.
+    async fn produce(&mut self) {
+        loop {
+            let now = self.shard.shared.now();
+            if self.is_over(now) || self.is_broken() {
+                return;
+            }
+            self.make(now);
+            self.send(now);
+            if self.has_window_to_fill() {
+                host::yield_now().await;
+            } else if self.made < self.limit {
+                self.wait(now).await;
+            }
+        }
+    }
+
+    fn is_over(&self, now: u64) -> bool {
+        let out_of_time = match self.plan.pace {
+            Pace::Free => self.plan.end.is_some_and(|end| now >= nanos(end)),
+            // All that falls due before the end is made, unless the broker has no room for it even now.
+            Pace::Steady(_) | Pace::Ramp { .. } => {
+                self.blocked && self.plan.end.is_some_and(|end| now >= nanos(end))
+            }
+        };
+        self.made >= self.limit || out_of_time || self.shard.shared.stop.load(Ordering::Relaxed)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.peers.iter().any(|peer| peer.is_broken())
+    }
+
+    /// Makes the records that are due, as far as there is room for them.
+    fn make(&mut self, now: u64) {
+        for peer in &self.peers {
+            while let Some(buffer) = peer.outbox().take_spare() {
+                self.batcher.recycle(buffer);
+            }
+        }
+        match self.plan.pace {
+            Pace::Free => {
+                let target = self.fill_target();
+                while self.batcher.buffered() < target && self.made < self.limit {
+                    self.make_one(now, now);
+                }
+            }
+            Pace::Steady(_) | Pace::Ramp { .. } => self.make_due(now),
+        }
+    }
+
+    /// Without a rate: enough for a batch of every partition, in one request.
+    fn fill_target(&self) -> usize {
+        let limits = &self.plan.limits;
+        let all = limits.batch_bytes.saturating_mul(self.places.partitions.len());
+        all.min(limits.request_bytes).max(limits.batch_bytes).min(self.plan.buffer_bytes).max(1)
+    }
+
+    /// Whether nothing but making more records keeps a window from being full.
+    fn has_window_to_fill(&self) -> bool {
+        self.plan.pace == Pace::Free
+            && self.batcher.buffered() < self.fill_target()
+            && self.peers.iter().any(|peer| peer.has_room())
+    }
+
+    fn make_due(&mut self, now: u64) {
+        let (made, mut lag) = (self.made, None);
+        loop {
+            if self.made >= self.limit {
+                break;
+            }
+            let due = self.next_due();
+            if due > now {
+                break;
+            }
+            if self.batcher.buffered() >= self.plan.buffer_bytes {
+                self.blocked = true;
+                break;
+            }
+            if self.blocked {
+                (self.blocked, self.room_since) = (false, now);
+            }
+            lag.get_or_insert(now - due.max(self.room_since).min(now));
+            self.make_one(now, due);
+            if due < self.room_since {
+                self.shard.meter().held_back += 1;
+            }
+        }
+        if let Some(lag) = lag {
+            self.shard.meter().lag.saturating_record_n(lag, self.made - made);
+        }
+    }
+
+    /// When the next record is due, in nanoseconds from the start.
+    fn next_due(&self) -> u64 {
+        self.plan.pace.due(self.share.number(self.made)).map_or(0, nanos)
+    }
+
+    fn make_one(&mut self, now: u64, due: u64) {
+        let bytes = self.walk.advance(self.plan.record_bytes);
+        let number = self.share.number(self.made);
+        let partitions = self.places.partitions.len();
+        let key = self.keys.next(number);
+        let partition = match key {
+            Some(key) => partition_of(key, partitions),
+            None => {
+                let next = NextRecord { bytes, batch_bytes: self.plan.limits.batch_bytes, partitions };
+                let batcher = &self.batcher;
+                self.keyless.choose(next, |partition| batcher.is_open(partition))
+            }
+        };
+        let sequence = self.numbered[partition];
+        let shared = &self.shard.shared;
+        let stamp = Stamp { lane: self.lane, sequence, due_nanos: shared.wall(due) }.to_bytes();
+        let head = if self.stamped { &stamp[..] } else { &[] };
+        let tail = self.walk.value(bytes, head.len());
+        let record = NewRecord { timestamp: shared.timestamp(due), key, head, tail };
+        self.batcher.append(partition, now, due, &record);
+        self.numbered[partition] += 1;
+        self.made += 1;
+    }
+
+    /// Sends what is ready and has a place in its window.
+    fn send(&mut self, now: u64) {
+        for node in 0..self.peers.len() {
+            while self.peers[node].has_room() {
+                let Some(batches) = self.batcher.drain(node, now) else { break };
+                let batches = batches.into_iter().map(|batch| self.finish(batch)).collect();
+                if !self.peers[node].send(batches, &self.shard) {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, gathered: Gathered) -> (SentBatch, Vec<u8>) {
+        let Gathered { partition, writer, due, value_bytes, .. } = gathered;
+        let records = due.len();
+        let sequence = self.producer.map(|(producer_id, producer_epoch)| {
+            let next = &mut self.next_sequences[partition];
+            let base_sequence = *next;
+            *next = sequence_plus(base_sequence, i32::try_from(records).expect("a batch is below 2 GiB"));
+            Sequence { producer_id, producer_epoch, base_sequence }
+        });
+        let (bytes, spare) = writer.finish(self.plan.codec, sequence);
+        if let Some(spare) = spare {
+            self.batcher.recycle(spare);
+        }
+        let first = self.sent[partition];
+        self.sent[partition] += records as u64;
+        let index = self.places.partitions[partition].partition;
+        (SentBatch { partition: index, first, due, value_bytes }, bytes)
+    }
+
+    /// Waits until a record is due, a batch has lingered or a window has room.
+    async fn wait(&mut self, now: u64) {
+        let due = match self.plan.pace {
+            Pace::Free => None,
+            Pace::Steady(_) | Pace::Ramp { .. } if self.blocked || self.made >= self.limit => None,
+            Pace::Steady(_) | Pace::Ramp { .. } => {
+                let naps = self.plan.limits.linger_nanos >= NAP_LINGER_NANOS;
+                Some(self.next_due().max(if naps { now + NAP_NANOS } else { 0 }))
+            }
+        };
+        let mut until = due;
+        for (node, peer) in self.peers.iter().enumerate() {
+            if peer.has_room()
+                && let Some(deadline) = self.batcher.deadline(node, now)
+            {
+                until = Some(until.map_or(deadline, |until| until.min(deadline)));
+            }
+        }
+        if let (None, Pace::Free, Some(end)) = (until, &self.plan.pace, self.plan.end) {
+            until = Some(nanos(end));
+        }
+        if let (true, Some(end)) = (self.blocked, self.plan.end) {
+            until = Some(until.map_or(nanos(end), |until| until.min(nanos(end).max(now + NAP_NANOS))));
+        }
+        self.sleep(until).await;
+    }
+
+    /// Sleeps until woken, at most until this moment of the load.
+    async fn sleep(&self, until: Option<u64>) {
+        let mut woken = pin!(self.wake.notified());
+        let start = self.shard.shared.started().expect("producers begin with the load");
+        let until = until.map(|nanos| host::sleep_until(start.after(Duration::from_nanos(nanos))));
+        let mut until = pin!(until);
+        poll_fn(|cx| {
+            if woken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            match until.as_mut().as_pin_mut() {
+                Some(sleep) => sleep.poll(cx),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    /// Sends the rest, awaits all answers, and says what was sent.
+    async fn end(mut self, receivers: Vec<JoinHandle<()>>) {
+        let shared = Arc::clone(&self.shard.shared);
+        shared.made.fetch_add(self.made, Ordering::Relaxed);
+        self.batcher.flush();
+        let last = shared.now() + nanos(FLUSH_PATIENCE);
+        while self.batcher.buffered() > 0 && !self.is_broken() && shared.now() < last {
+            self.send(shared.now());
+            if self.batcher.buffered() > 0 {
+                self.sleep(Some(last)).await;
+            }
+        }
+        if self.plan.acks == 0 {
+            // A broker answers in order: once it has answered this it has taken everything.
+            for peer in &self.peers {
+                peer.ask(ApiKey::ApiVersions);
+            }
+        }
+        while self.peers.iter().any(|peer| peer.unanswered() > 0) && shared.now() < last {
+            self.sleep(Some(last)).await;
+        }
+        for peer in &self.peers {
+            peer.close();
+        }
+        for receiver in receivers {
+            receiver.await;
+        }
+        self.fail_unsent();
+        if !self.stamped {
+            return;
+        }
+        for (at, place) in self.places.partitions.iter().enumerate() {
+            let doubtful = self.peers[place.node].take_doubtful(place.partition);
+            shared.note_sent(self.lane, place.partition, Sent { records: self.sent[at], doubtful });
+        }
+    }
+
+    /// Counts what was made and could not be sent as failed.
+    fn fail_unsent(&self) {
+        let made: u64 = self.numbered.iter().sum();
+        let unsent = made - self.sent.iter().sum::<u64>();
+        if unsent > 0 {
+            self.shard.meter().failed("made and never sent", unsent);
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! Loads of records: who produces, who consumes, who reads what is cold; and how it went.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ottla::ids::Offset;
+
+use crate::args::plan::{ConsumerPlan, Mode, ProducersPlan, StartAt, Target, TrafficPlan};
+use crate::cluster::{Cluster, NewTopic, Topic};
+use crate::consumer::{ConsumePlan, ConsumerJob, Position, Until};
+use crate::engine::{self, Job, Shared};
+use crate::error::BenchError;
+use crate::filler::Filler;
+use crate::offsets::{End, Offsets};
+use crate::outcome;
+use crate::pace::{Pace, Share};
+use crate::places::Places;
+use crate::producer::{ProducePlan, ProducerJob};
+use crate::result::RunResult;
+use crate::result::table::grouped;
+use crate::screen::Screen;
+use crate::stamp::STAMP_BYTES;
+use crate::tally::Kind;
+use crate::verdict::{Evidence, Verdict, judge};
+use crate::verify::{Fault, Finding};
+use crate::watch::{Goal, Lines, Watched, watch};
+
+/// Partitions of a topic that a load creates, where none were asked for.
+const PARTITIONS_DEFAULT: i32 = 6;
+
+/// Runs a load and prints its report.
+pub(crate) fn run(plan: &TrafficPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
+    let (result, verdict) = measure(plan, out)?;
+    outcome::finish(result, verdict, &plan.run, out)
+}
+
+/// Runs a load.
+pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunResult, Verdict), BenchError> {
+    let mut cluster = Cluster::open(&plan.target.bootstrap)?;
+    let topic = find_topic(&mut cluster, &plan.target)?;
+    let mut jobs = Jobs::default();
+    // Consumers first: their positions are from before anything is produced.
+    if let Some(consumers) = &plan.consumers {
+        jobs.add_consumers(&cluster, &topic, consumers, plan)?;
+    }
+    if let Some(cold) = &plan.cold {
+        let missing = BenchError::Topic { name: cold.topic.clone(), what: "does not exist".to_owned() };
+        let cold_topic = cluster.find_topic(&cold.topic)?.ok_or(missing)?;
+        jobs.add_cold_readers(&cluster, &cold_topic, plan)?;
+    }
+    if let Some(producers) = &plan.producers {
+        jobs.add_producers(&mut cluster, &topic, producers)?;
+    }
+    let title = title(plan, &topic, &jobs);
+    let shared = Shared::new(jobs.jobs.len(), jobs.producers, plan.run.cores.count);
+    let mut result = outcome::begin(plan.mode, &title);
+    result.settings = settings(plan, &topic);
+    let watched = run_jobs(plan, &shared, jobs.jobs, out)?;
+    let verdict = verdict(plan, &shared, &watched);
+    if plan.consumers.is_some() && watched.total.error_count() == 0 {
+        check_count(plan, &shared);
+    }
+    add_counters(plan, &shared, &mut result);
+    outcome::fill(&mut result, watched, &shared);
+    Ok((result, verdict))
+}
+
+fn run_jobs(
+    plan: &TrafficPlan,
+    shared: &Arc<Shared>,
+    jobs: Vec<Job>,
+    out: &mut dyn Write,
+) -> Result<Watched, BenchError> {
+    let goal = Goal {
+        warmup: plan.run.warmup,
+        end: plan.run.end(),
+        records: match (&plan.producers, &plan.consumers) {
+            (Some(producers), _) => producers.produce.records,
+            (None, Some(consumers)) => consumers.fetch.records,
+            (None, None) => None,
+        },
+        kind: match plan.mode {
+            Mode::Consume => Kind::Fetch,
+            Mode::EndToEnd | Mode::Soak => Kind::EndToEnd,
+            Mode::Produce | Mode::Mixed | Mode::Max | Mode::Connections | Mode::Groups => Kind::Ack,
+        },
+    };
+    let mut stderr = io::stderr();
+    let mut screen = Screen::on(&mut stderr, plan.run.quiet);
+    let mut lines = Lines { out, every: plan.line_every };
+    engine::run(shared, &plan.run.cores, jobs, |running| {
+        watch(shared, goal, running, &mut screen, &mut lines)
+    })?
+}
+
+/// The topic of the load, made where that is allowed.
+pub(crate) fn find_topic(cluster: &mut Cluster, target: &Target) -> Result<Topic, BenchError> {
+    let topic = match target.create {
+        true => cluster.find_or_create(
+            &target.topic,
+            &NewTopic {
+                partitions: target.partitions.unwrap_or(PARTITIONS_DEFAULT),
+                replication_factor: target.replication_factor,
+                config: &target.topic_config,
+            },
+        )?,
+        false => {
+            let missing = BenchError::Topic { name: target.topic.clone(), what: "does not exist".to_owned() };
+            cluster.find_topic(&target.topic)?.ok_or(missing)?
+        }
+    };
+    match target.partitions.filter(|asked| *asked as usize != topic.partition_count()) {
+        None => Ok(topic),
+        Some(asked) => {
+            let what = format!("has {} partitions, and --partitions says {asked}", topic.partition_count());
+            Err(BenchError::Topic { name: topic.name, what })
+        }
+    }
+}
+
+/// The clients of a load.
+#[derive(Default)]
+struct Jobs {
+    jobs: Vec<Job>,
+    producers: usize,
+    consumers: usize,
+}
+
+impl Jobs {
+    fn add_producers(
+        &mut self,
+        cluster: &mut Cluster,
+        topic: &Topic,
+        plan: &ProducersPlan,
+    ) -> Result<(), BenchError> {
+        let places = Arc::new(Places::of(cluster, topic)?);
+        let produce = Arc::new(plan.produce.clone());
+        let clients = produce.clients as u64;
+        self.producers = produce.clients;
+        for client in 0..clients {
+            let job = ProducerJob {
+                plan: Arc::clone(&produce),
+                places: Arc::clone(&places),
+                share: Share { client, clients },
+                producer: if produce.idempotent { Some(cluster.producer_id()?) } else { None },
+                filler: plan.filler.clone(),
+            };
+            self.jobs.push(Box::new(move |shard| Box::pin(job.run(shard))));
+        }
+        Ok(())
+    }
+
+    fn add_consumers(
+        &mut self,
+        cluster: &Cluster,
+        topic: &Topic,
+        plan: &ConsumerPlan,
+        load: &TrafficPlan,
+    ) -> Result<(), BenchError> {
+        let (kind, until) = match load.producers {
+            Some(_) => (Kind::EndToEnd, Until::Producers),
+            None if plan.fetch.end.is_none() && plan.fetch.records.is_none() => (Kind::Fetch, Until::Ends),
+            None => (Kind::Fetch, Until::Never),
+        };
+        let role = Role { kind, until, from: plan.from, delay: Duration::ZERO };
+        for _ in 0..plan.subscriptions {
+            self.add(cluster, topic, Readers { clients: plan.clients, fetch: plan.fetch.clone(), role })?;
+        }
+        Ok(())
+    }
+
+    fn add_cold_readers(
+        &mut self,
+        cluster: &Cluster,
+        topic: &Topic,
+        load: &TrafficPlan,
+    ) -> Result<(), BenchError> {
+        let Some(cold) = &load.cold else { return Ok(()) };
+        let from = StartAt::Earliest;
+        let role = Role { kind: Kind::Cold, until: Until::Ends, from, delay: cold.delay };
+        self.add(cluster, topic, Readers { clients: cold.clients, fetch: cold.fetch.clone(), role })
+    }
+
+    fn add(&mut self, cluster: &Cluster, topic: &Topic, readers: Readers) -> Result<(), BenchError> {
+        let Readers { clients, fetch, role } = readers;
+        let places = Arc::new(Places::of(cluster, topic)?);
+        let fetch = Arc::new(fetch);
+        for (node, (id, led)) in topic.leaders.iter().enumerate() {
+            let mut positions = positions(cluster, *id, topic, led, &role)?;
+            // More consumers than partitions leave some without work.
+            let consumers = clients.div_ceil(topic.leaders.len()).min(led.len());
+            for nth in 0..consumers {
+                let job = ConsumerJob {
+                    plan: Arc::clone(&fetch),
+                    places: Arc::clone(&places),
+                    node,
+                    positions: positions.iter().copied().skip(nth).step_by(consumers).collect(),
+                    until: role.until,
+                    kind: role.kind,
+                    delay: role.delay,
+                };
+                self.consumers += 1;
+                self.jobs.push(Box::new(move |shard| Box::pin(job.run(shard))));
+            }
+            positions.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Consumers of one topic.
+struct Readers {
+    clients: usize,
+    fetch: ConsumePlan,
+    role: Role,
+}
+
+/// What consumers are there for.
+#[derive(Clone, Copy)]
+struct Role {
+    kind: Kind,
+    until: Until,
+    from: StartAt,
+    delay: Duration,
+}
+
+/// Where a consumer begins and ends in each of `partitions`, which the broker `node` leads.
+fn positions(
+    cluster: &Cluster,
+    node: i32,
+    topic: &Topic,
+    partitions: &[i32],
+    role: &Role,
+) -> Result<Vec<Position>, BenchError> {
+    let mut client = cluster.connect(node)?;
+    let mut offsets = Offsets::of(cluster, node, &mut client, topic)?;
+    let latest = offsets.list(End::Latest, partitions)?;
+    let begin = match role.from {
+        StartAt::Latest => latest.clone(),
+        StartAt::Earliest => offsets.list(End::Earliest, partitions)?,
+    };
+    let positions = partitions.iter().zip(begin).zip(latest).map(|((partition, next), end)| Position {
+        partition: *partition,
+        next,
+        end: (role.until == Until::Ends).then_some(end),
+        from_start: next == Offset(0),
+    });
+    Ok(positions.collect())
+}
+
+/// Whether the load was what was asked for.
+fn verdict(plan: &TrafficPlan, shared: &Shared, watched: &Watched) -> Verdict {
+    if plan.producers.is_none() {
+        return verdict_of_consumers(plan, shared);
+    }
+    let cpu = watched.fullest_core();
+    let lag_p99 = Duration::from_nanos(watched.total.lag.value_at_quantile(0.99));
+    let made = shared.made.load(Ordering::Relaxed);
+    let due = plan.producers.as_ref().and_then(|producers| due(&producers.produce));
+    judge(&Evidence { due, made, elapsed: shared.last_answer(), lag_p99, cpu })
+}
+
+fn verdict_of_consumers(plan: &TrafficPlan, shared: &Shared) -> Verdict {
+    let came = shared.fetched.load(Ordering::Relaxed);
+    let wanted = plan.consumers.as_ref().and_then(|consumers| consumers.fetch.records).unwrap_or(0);
+    if came >= wanted {
+        return Verdict::default();
+    }
+    let line = format!("{} of {} records came", grouped(came), grouped(wanted));
+    Verdict { lines: vec![line], failed: true }
+}
+
+/// The records that fall due in a load, and how long that takes; `None` without a rate.
+fn due(plan: &ProducePlan) -> Option<(u64, Duration)> {
+    if plan.pace == Pace::Free {
+        return None;
+    }
+    let records = plan.records_due()?;
+    let last = plan.pace.due(records)?;
+    Some((records, plan.end.map_or(last, |end| end.min(last))))
+}
+
+/// Records without stamps have nothing but their number to say whether all of them came.
+fn check_count(plan: &TrafficPlan, shared: &Shared) {
+    if plan.producers.as_ref().is_none_or(is_stamped) {
+        return;
+    }
+    let subscriptions = plan.consumers.as_ref().map_or(0, |consumers| consumers.subscriptions as u64);
+    let made = shared.made.load(Ordering::Relaxed) * subscriptions;
+    let fetched = shared.fetched.load(Ordering::Relaxed);
+    if made != fetched {
+        let fault = if fetched < made { Fault::Lost } else { Fault::Duplicate };
+        let detail = format!("{made} records were acknowledged and {fetched} came, over all partitions");
+        let finding =
+            Finding { fault, records: made.abs_diff(fetched), partition: -1, offset: Offset(-1), detail };
+        shared.note_findings(vec![finding], 0);
+    }
+}
+
+fn is_stamped(plan: &ProducersPlan) -> bool {
+    matches!(plan.filler, Filler::Pool(_)) && plan.produce.record_bytes >= STAMP_BYTES
+}
+
+fn add_counters(plan: &TrafficPlan, shared: &Shared, result: &mut RunResult) {
+    let Some(producers) = &plan.producers else { return };
+    let made = shared.made.load(Ordering::Relaxed);
+    if let Some(due) = producers.produce.records_due()
+        && due > made
+    {
+        result.counters.insert("due_and_unsent_records".to_owned(), due - made);
+    }
+    if plan.consumers.is_some() && !is_stamped(producers) {
+        let note = "records are too short or not ours to carry a stamp: counts, offsets and CRCs were verified, \
+                    and times are those of whole milliseconds";
+        result.notes.push(note.to_owned());
+    }
+}
+
+fn title(plan: &TrafficPlan, topic: &Topic, jobs: &Jobs) -> String {
+    let mut parts = vec![format!(
+        "{} {} ({})",
+        plan.mode.name(),
+        topic.name,
+        counted(topic.partition_count(), "partition")
+    )];
+    if let Some(producers) = &plan.producers {
+        parts.push(produce_title(&producers.produce));
+    }
+    if jobs.consumers > 0 {
+        parts.push(counted(jobs.consumers, "consumer"));
+    }
+    if let Some(cold) = &plan.cold {
+        parts.push(format!("{} read cold after {} s", cold.topic, cold.delay.as_secs()));
+    }
+    parts.join("; ")
+}
+
+fn produce_title(plan: &ProducePlan) -> String {
+    let acks = if plan.acks == -1 { "all".to_owned() } else { plan.acks.to_string() };
+    let pace = match plan.pace {
+        Pace::Steady(rate) => format!("{} records/s", grouped(rate)),
+        Pace::Ramp { from, to, .. } => format!("{from:.0} to {to:.0} records/s"),
+        Pace::Free => "as fast as answers come".to_owned(),
+    };
+    format!(
+        "{} of {} bytes {pace}, acks {acks}{}, linger {} ms, batches of {} bytes, compression {}",
+        counted(plan.clients, "producer"),
+        grouped(plan.record_bytes as u64),
+        if plan.idempotent { " idempotent" } else { "" },
+        plan.limits.linger_nanos as f64 / 1e6,
+        grouped(plan.limits.batch_bytes as u64),
+        plan.codec.name(),
+    )
+}
+
+/// A number of things, in the singular where it is one.
+pub(crate) fn counted(number: usize, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number as u64), if number == 1 { "" } else { "s" })
+}
+
+fn settings(plan: &TrafficPlan, topic: &Topic) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    let mut set = |name: &str, value: String| {
+        settings.insert(name.to_owned(), value);
+    };
+    set("bootstrap.servers", plan.target.bootstrap.clone());
+    set("topic", topic.name.clone());
+    set("partitions", topic.partition_count().to_string());
+    set("threads", plan.run.cores.count.to_string());
+    set("warmup.seconds", plan.run.warmup.as_secs_f64().to_string());
+    if let Some(producers) = &plan.producers {
+        let produce = &producers.produce;
+        set("producers", produce.clients.to_string());
+        set("record.bytes", produce.record_bytes.to_string());
+        set("acks", produce.acks.to_string());
+        set("linger.ms", (produce.limits.linger_nanos as f64 / 1e6).to_string());
+        set("batch.size", produce.limits.batch_bytes.to_string());
+        set("max.request.size", produce.limits.request_bytes.to_string());
+        set("buffer.memory", produce.buffer_bytes.to_string());
+        set("compression.type", produce.codec.name().to_owned());
+        set("enable.idempotence", produce.idempotent.to_string());
+        set("max.in.flight.requests.per.connection", produce.in_flight.to_string());
+    }
+    if let Some(consumers) = &plan.consumers {
+        let fetch = &consumers.fetch;
+        set("consumers", consumers.clients.to_string());
+        set("fetch.max.wait.ms", fetch.max_wait_ms.to_string());
+        set("fetch.min.bytes", fetch.min_bytes.to_string());
+        set("fetch.max.bytes", fetch.max_bytes.to_string());
+        set("max.partition.fetch.bytes", fetch.partition_max_bytes.to_string());
+        set("fetch.session", fetch.session.to_string());
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests;

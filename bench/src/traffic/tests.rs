@@ -1,0 +1,324 @@
+//! Loads of records against a broker of a few threads: nothing here depends on how fast either of them is.
+
+use clap::Parser;
+
+use crate::fake::{FakeBroker, Script};
+use crate::{BenchArgs, BenchError};
+use ottla::errors::ErrorCode;
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    bench: BenchArgs,
+}
+
+fn try_bench(broker: &FakeBroker, flags: &str) -> Result<(u8, String), BenchError> {
+    let (mode, flags) = flags.split_once(' ').unwrap_or((flags, ""));
+    let line = format!("bench {mode} --topic t --bootstrap-server {} {flags}", broker.address());
+    let command = Command::try_parse_from(line.split_whitespace()).expect("the flags exist");
+    let mut out = Vec::new();
+    let code = crate::run(&command.bench, &mut out)?;
+    Ok((code, String::from_utf8(out).expect("text")))
+}
+
+/// Runs a load and gives its exit code and its report.
+fn bench(broker: &FakeBroker, flags: &str) -> (u8, String) {
+    try_bench(broker, flags).expect("the load begins")
+}
+
+/// The number in a row of a report; 0 where there is no such row.
+fn figure(report: &str, name: &str) -> u64 {
+    let row = report.lines().find(|line| line.starts_with(&format!("| {name} ")));
+    let cell = row.and_then(|row| row.split('|').nth(2)).unwrap_or("0");
+    cell.trim().replace(',', "").parse().unwrap_or_else(|_| panic!("no {name} in {report}"))
+}
+
+fn produced(report: &str) -> (u64, u64) {
+    (figure(report, "produced, records"), figure(report, "errors, records"))
+}
+
+/// Flags of records of 100 bytes, ten to a batch.
+const TENS: &str = "--record-size 100 --batch-size 1390 --partitioner round-robin --linger 0";
+
+#[test]
+fn exactly_the_records_arrive_over_all_clients_and_partitions() {
+    let broker = FakeBroker::start(Script::default());
+    let (code, report) =
+        bench(&broker, &format!("produce {TENS} --num-records 1003 --clients 3 --partitions 4"));
+    assert_eq!((code, produced(&report)), (0, (1_003, 0)), "{report}");
+    let seen = broker.seen();
+    assert_eq!(seen.records(), 1_003);
+    assert!(seen.acks.iter().all(|acks| *acks == -1));
+    assert_eq!(seen.partitions.len(), 4);
+    assert!(seen.partitions.iter().all(|(records, _)| *records > 200), "every partition got its share");
+    assert!(seen.wide_requests > 0, "a request carries batches of several partitions");
+    assert!(report.starts_with("produce t (4 partitions); 3 producers of 100 bytes"), "{report}");
+}
+
+#[test]
+fn batches_are_filled_and_never_passed() {
+    let broker = FakeBroker::start(Script::default());
+    let (code, report) = bench(&broker, &format!("produce {TENS} --num-records 2000 --partitions 1"));
+    assert_eq!((code, produced(&report)), (0, (2_000, 0)), "{report}");
+    let seen = broker.seen();
+    assert!((9..=12).contains(&seen.batch_records_max), "{} records", seen.batch_records_max);
+    assert!(seen.produce_requests >= 2_000 / 12);
+}
+
+#[test]
+fn a_window_is_filled_and_never_passed() {
+    // The broker answers none of a connection's requests before four are there: fewer in flight would hang, and five
+    // would be seen. Each request has one batch, so that their number is known.
+    let broker = FakeBroker::start(Script { hold: 4, ..Script::default() });
+    let flags = "produce --record-size 100 --batch-size 0 --num-records 400 --partitions 1 --in-flight 4";
+    let (code, report) = bench(&broker, flags);
+    assert_eq!((code, produced(&report)), (0, (400, 0)), "{report}");
+    let seen = broker.seen();
+    assert_eq!((seen.in_flight_max, seen.produce_requests), (4, 400));
+}
+
+#[test]
+fn one_in_flight_means_one() {
+    let broker = FakeBroker::start(Script::default());
+    let (code, _) = bench(&broker, &format!("produce {TENS} --num-records 200 --clients 2 --in-flight 1"));
+    assert_eq!((code, broker.seen().in_flight_max), (0, 1));
+}
+
+#[test]
+fn refused_batches_are_errors_and_the_others_are_not() {
+    let refuse = Some((5..8, ErrorCode::NotEnoughReplicas));
+    let broker = FakeBroker::start(Script { refuse, ..Script::default() });
+    let flags = "produce --record-size 100 --batch-size 0 --num-records 200 --partitions 1";
+    let (code, report) = bench(&broker, flags);
+    assert_eq!((code, produced(&report)), (1, (197, 3)), "{report}");
+    assert_eq!(figure(&report, "errors: NOT_ENOUGH_REPLICAS"), 3);
+    assert_eq!(broker.seen().records(), 197);
+}
+
+#[test]
+fn what_a_lost_connection_leaves_unanswered_is_an_error() {
+    let broker = FakeBroker::start(Script { close_at: Some(7), ..Script::default() });
+    let flags = "produce --record-size 100 --batch-size 0 --num-records 200 --partitions 1 --in-flight 3";
+    let (code, report) = bench(&broker, flags);
+    let (records, errors) = produced(&report);
+    assert_eq!((code, records, broker.seen().records()), (1, 7, 7), "{report}");
+    // The request that got no answer, up to two behind it, and what was made for the next.
+    assert!((1..=10).contains(&errors), "{report}");
+    assert_eq!(records + errors + figure(&report, "due and unsent records"), 200, "{report}");
+}
+
+#[test]
+fn the_other_clients_carry_on_behind_a_lost_one() {
+    let broker = FakeBroker::start(Script { close_at: Some(3), ..Script::default() });
+    let (code, report) =
+        bench(&broker, &format!("produce {TENS} --num-records 2000 --clients 4 --partitions 2"));
+    let (records, errors) = produced(&report);
+    assert_eq!(code, 1);
+    assert!(records >= 1_500, "three of four shares: {report}");
+    assert_eq!(records + errors + figure(&report, "due and unsent records"), 2_000, "{report}");
+}
+
+#[test]
+fn acks_0_counts_what_was_sent_and_all_of_it_arrives() {
+    let broker = FakeBroker::start(Script::default());
+    let (code, report) = bench(&broker, &format!("produce {TENS} --num-records 500 --acks 0 --clients 2"));
+    assert_eq!((code, produced(&report)), (0, (500, 0)), "{report}");
+    assert!(broker.seen().acks.iter().all(|acks| *acks == 0));
+    assert_eq!(broker.seen().records(), 500, "the load ends when the broker has read everything");
+}
+
+#[test]
+fn an_idempotent_load_keeps_its_sequences() {
+    let broker = FakeBroker::start(Script::default());
+    let flags = format!(
+        "produce {TENS} --num-records 1200 --idempotent --clients 3 --partitions 2 --compression lz4"
+    );
+    let (code, report) = bench(&broker, &flags);
+    assert_eq!((code, produced(&report)), (0, (1_200, 0)), "{report}");
+    assert_eq!(broker.seen().records(), 1_200);
+}
+
+#[test]
+fn an_idempotent_client_stops_at_its_first_error() {
+    let refuse = Some((4..5, ErrorCode::NotLeaderOrFollower));
+    let broker = FakeBroker::start(Script { refuse, ..Script::default() });
+    let flags = "produce --record-size 100 --batch-size 0 --num-records 100k --idempotent --partitions 1";
+    let (code, report) = bench(&broker, flags);
+    assert_eq!((code, figure(&report, "produced, records")), (1, 4), "{report}");
+    assert_eq!(figure(&report, "errors: NOT_LEADER_OR_FOLLOWER"), 1);
+    // Behind the gap come only those that were in flight with it.
+    assert!(broker.seen().produce_requests <= 10, "{report}");
+}
+
+#[test]
+fn a_broker_that_is_not_ready_is_waited_for() {
+    let broker = FakeBroker::start(Script { busy_replies: 2, ..Script::default() });
+    let (code, report) =
+        bench(&broker, &format!("produce {TENS} --num-records 100 --idempotent --partitions 2"));
+    assert_eq!((code, produced(&report)), (0, (100, 0)), "{report}");
+    assert_eq!(broker.seen().busy_answers, 4, "two for the leader, two for the producer id");
+}
+
+#[test]
+fn a_rate_and_a_count_send_everything_that_is_due() {
+    let broker = FakeBroker::start(Script::default());
+    let (_, report) = bench(&broker, &format!("produce {TENS} --num-records 300 --rate 10k"));
+    assert_eq!(produced(&report), (300, 0), "{report}");
+    assert!(report.contains("10,000 records/s"), "{report}");
+    let (_, report) = bench(&broker, &format!("produce {TENS} --rate 1k..3k --duration 200ms --clients 2"));
+    assert_eq!(produced(&report), (400, 0), "the integral of the ramp: {report}");
+}
+
+#[test]
+fn keys_choose_their_partitions() {
+    let broker = FakeBroker::start(Script::default());
+    let flags = "produce --record-size 50 --keys sequential:1 --num-records 500 --partitions 6";
+    let (code, report) = bench(&broker, flags);
+    assert_eq!((code, produced(&report)), (0, (500, 0)), "{report}");
+    let counts: Vec<i64> = broker.seen().partitions.iter().map(|(records, _)| *records).collect();
+    let own = crate::keys::partition_of(b"key-0", 6);
+    assert_eq!((counts[own], counts.iter().sum::<i64>()), (500, 500));
+}
+
+#[test]
+fn old_versions_name_the_topic_and_new_ones_its_id() {
+    for produce_version_max in [3, 9, 12, 13] {
+        let broker = FakeBroker::start(Script { produce_version_max, ..Script::default() });
+        let (code, report) = bench(&broker, &format!("produce {TENS} --num-records 20"));
+        assert_eq!((code, produced(&report)), (0, (20, 0)), "version {produce_version_max}");
+    }
+}
+
+#[test]
+fn a_topic_that_is_not_as_asked_is_one_line() {
+    let broker = FakeBroker::start(Script::default());
+    let error = try_bench(&broker, "consume --no-create").expect_err("nothing was produced");
+    assert_eq!(error.to_string(), "topic t: does not exist");
+    let error = try_bench(&broker, "produce --no-create").expect_err("nothing was produced");
+    assert_eq!(error.to_string(), "topic t: does not exist");
+    bench(&broker, "produce --num-records 1 --partitions 2");
+    let error = try_bench(&broker, "produce --partitions 3").expect_err("2 are not 3");
+    assert_eq!(error.to_string(), "topic t: has 2 partitions, and --partitions says 3");
+}
+
+/// A broker with 300 records in 5 partitions.
+fn filled(script: Script) -> FakeBroker {
+    let broker = FakeBroker::start(script);
+    let (_, report) = bench(&broker, &format!("produce {TENS} --num-records 300 --partitions 5"));
+    assert_eq!(produced(&report), (300, 0), "{report}");
+    broker
+}
+
+fn consumed(report: &str) -> (u64, u64) {
+    (figure(report, "consumed, records"), figure(report, "errors, records"))
+}
+
+#[test]
+fn all_records_come_once_whatever_the_consumers_and_their_sessions() {
+    let broker = filled(Script::default());
+    for clients in [1, 2, 5, 9] {
+        let (code, report) = bench(&broker, &format!("consume --clients {clients} --no-fetch-session"));
+        assert_eq!((code, consumed(&report)), (0, (300, 0)), "{report}");
+        assert!(report.contains("300 records, all as sent"), "{report}");
+    }
+    assert_eq!(broker.seen().session_fetches, 0);
+    let (code, report) = bench(&broker, "consume");
+    assert_eq!((code, consumed(&report)), (0, (300, 0)), "{report}");
+    assert!(broker.seen().session_fetches > 0);
+}
+
+#[test]
+fn a_session_that_the_broker_forgot_is_begun_anew() {
+    let broker = filled(Script { session_requests: Some(1), fetch_batches: 1, ..Script::default() });
+    let (code, report) = bench(&broker, "consume");
+    assert_eq!((code, consumed(&report)), (0, (300, 0)), "{report}");
+    assert!(broker.seen().session_fetches > 0, "a second request of some session was taken");
+}
+
+#[test]
+fn enough_records_end_a_consumer() {
+    let broker = filled(Script { fetch_batches: 1, ..Script::default() });
+    let (code, report) = bench(&broker, "consume --num-records 20");
+    let (records, _) = consumed(&report);
+    assert_eq!(code, 0, "{report}");
+    assert!((20..200).contains(&records), "one batch of each partition: {report}");
+}
+
+#[test]
+fn damage_is_found_and_fails_the_run() {
+    let broker = filled(Script { corrupt: true, ..Script::default() });
+    let (code, report) = bench(&broker, "consume");
+    assert_eq!(code, 1, "{report}");
+    assert!(report.contains("damaged: partition") && report.contains("at offset 0"), "{report}");
+}
+
+#[test]
+fn end_to_end_everything_comes_back() {
+    let broker = FakeBroker::start(Script::default());
+    let short = "--record-size 10 --batch-size 500";
+    let cases = [
+        TENS,
+        &format!("{TENS} --compression zstd --clients 3 --consumers 2"),
+        short,
+        &format!("{TENS} --acks 0"),
+    ];
+    for flags in cases {
+        let (code, report) = bench(&broker, &format!("end-to-end --num-records 600 {flags}"));
+        assert_eq!(
+            (code, produced(&report), figure(&report, "consumed, records")),
+            (0, (600, 0), 600),
+            "{report}"
+        );
+        assert!(report.contains("600 records, all as sent"), "{report}");
+        assert!(report.contains("end to end p99, ms"), "{report}");
+    }
+}
+
+#[test]
+fn a_broker_that_loses_repeats_or_reorders_is_found_out() {
+    let faults = [
+        (Script { lose: Some(3), ..Script::default() }, "lost: partition"),
+        (Script { repeat: Some(3), ..Script::default() }, "duplicate: partition"),
+        (Script { swap: Some(9), ..Script::default() }, "out of order: partition"),
+    ];
+    for (script, finding) in faults {
+        let broker = FakeBroker::start(script);
+        let (code, report) = bench(&broker, &format!("end-to-end {TENS} --num-records 400 --partitions 1"));
+        assert_eq!((code, produced(&report)), (1, (400, 0)), "{report}");
+        assert!(report.contains(finding) && report.contains("at offset"), "{report}");
+    }
+}
+
+#[test]
+fn records_without_stamps_are_counted() {
+    let broker = FakeBroker::start(Script { lose: Some(7), ..Script::default() });
+    let flags = "end-to-end --record-size 10 --batch-size 0 --num-records 40 --partitions 1";
+    let (code, report) = bench(&broker, flags);
+    assert_eq!(code, 1, "{report}");
+    assert!(report.contains("40 records were acknowledged and 39 came"), "{report}");
+}
+
+#[test]
+fn a_lost_last_batch_is_found_out() {
+    // 400 records of 100 bytes, one to a batch.
+    let broker = FakeBroker::start(Script { lose: Some(399), ..Script::default() });
+    let flags = "end-to-end --record-size 100 --batch-size 0 --num-records 400 --partitions 1";
+    let (code, report) = bench(&broker, flags);
+    assert_eq!(code, 1, "{report}");
+    assert!(report.contains("1 record lost: partition 0 at offset 399: records 399 to 399"), "{report}");
+}
+
+#[test]
+fn files_are_written_and_drawn() {
+    let broker = FakeBroker::start(Script::default());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (json, page, hgrm) = (path("a.json"), path("a.html"), path("a.hgrm"));
+    let flags = format!("produce {TENS} --num-records 50 --json {json} --report {page} --hgrm {hgrm}");
+    assert_eq!(bench(&broker, &flags).0, 0);
+    let result = crate::result::read(json.as_ref()).expect("a result");
+    assert_eq!(result.totals.get("produced").map(|flow| (flow.records, flow.bytes)), Some((50, 5_000)));
+    assert_eq!(result.latencies_ns.get("ack").map(hdrhistogram::Histogram::len), Some(50));
+    assert!(std::fs::read_to_string(page).expect("a page").contains("<svg"));
+    assert!(std::fs::read_to_string(hgrm).expect("percentiles").contains("Percentile"));
+}

@@ -1,0 +1,133 @@
+//! Whether a load was what was asked for, and who was its limit: the generator or the broker.
+//!
+//! Pure. The generator was the limit where records were made late though nothing but itself stood in the way, or
+//! where its core was full; the broker was where records had to wait for room in windows and buffers.
+
+use std::time::Duration;
+
+/// Records that were made later than this by the generator's own fault count against it.
+const LAG_MAX: Duration = Duration::from_millis(10);
+/// A core is full from this part of it on.
+const CPU_FULL: f64 = 0.97;
+/// A generator that was late with less than this was kept from running.
+const CPU_WAITED: f64 = 0.8;
+/// A load that gets this part of its rate has reached it.
+const REACHED: f64 = 0.95;
+/// A load may last so much longer than its schedule.
+const OVERTIME: Duration = Duration::from_secs(1);
+
+/// What is known of a load that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence {
+    /// Records that fell due, and over which time; `None` without a rate.
+    pub due: Option<(u64, Duration)>,
+    /// Records that were made of those.
+    pub made: u64,
+    /// From the start to the last answer.
+    pub elapsed: Duration,
+    /// The 99th percentile of the generator's own lateness.
+    pub lag_p99: Duration,
+    /// The fullest core of load, as a part of its time.
+    pub cpu: f64,
+}
+
+/// What follows from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// Lines for people.
+    pub lines: Vec<String>,
+    /// Whether the load was not what was asked for.
+    pub failed: bool,
+}
+
+/// Judges a load.
+pub(crate) fn judge(evidence: &Evidence) -> Verdict {
+    let Evidence { due, made, elapsed, lag_p99, cpu } = *evidence;
+    let percent = (cpu * 100.0).round().min(100.0);
+    let is_late = lag_p99 > LAG_MAX;
+    let is_full = cpu >= CPU_FULL;
+    let waited = if cpu < CPU_WAITED { ": it had to wait for the core" } else { "" };
+    let generator = format!("the generator was the limit (CPU {percent:.0} % of its core{waited})");
+    let Some((due, length)) = due else {
+        let lines = if is_full { vec![generator] } else { Vec::new() };
+        return Verdict { lines, failed: false };
+    };
+    let is_short = (made as f64) < due as f64 * REACHED;
+    let is_slow = elapsed.as_secs_f64() * REACHED > length.as_secs_f64() && elapsed > length + OVERTIME;
+    if is_short || is_slow {
+        let over = elapsed.max(length).as_secs_f64().max(f64::MIN_POSITIVE);
+        let rates = (made as f64 / over, due as f64 / length.as_secs_f64().max(f64::MIN_POSITIVE));
+        let who = if is_late || is_full { generator } else { "the broker was the limit".to_owned() };
+        let line = format!("rate not reached: {:.0} of {:.0} records/s; {who}", rates.0, rates.1);
+        return Verdict { lines: vec![line], failed: true };
+    }
+    if is_late {
+        let late = lag_p99.as_secs_f64() * 1e3;
+        let line = format!("{generator}: one record in a hundred was made more than {late:.0} ms late");
+        return Verdict { lines: vec![line], failed: false };
+    }
+    Verdict::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn good() -> Evidence {
+        Evidence {
+            due: Some((10_000, 10 * SECOND)),
+            made: 10_000,
+            elapsed: 10 * SECOND + SECOND / 10,
+            lag_p99: Duration::from_micros(80),
+            cpu: 0.4,
+        }
+    }
+
+    #[test]
+    fn a_load_that_reached_its_rate_has_nothing_to_say() {
+        assert_eq!(judge(&good()), Verdict::default());
+        let busy = Evidence { cpu: 0.99, ..good() };
+        assert_eq!(
+            judge(&busy),
+            Verdict::default(),
+            "a full core that keeps up is none of anybody's business"
+        );
+        let short = Evidence { due: Some((10, SECOND / 100)), made: 10, elapsed: SECOND / 2, ..good() };
+        assert_eq!(judge(&short), Verdict::default(), "an answer takes its time");
+    }
+
+    #[test]
+    fn a_late_generator_says_so() {
+        let late = Evidence { lag_p99: Duration::from_millis(25), cpu: 0.99, ..good() };
+        let line = "the generator was the limit (CPU 99 % of its core): \
+                    one record in a hundred was made more than 25 ms late";
+        assert_eq!(judge(&late), Verdict { lines: vec![line.to_owned()], failed: false });
+        let kept_waiting = judge(&Evidence { cpu: 0.15, ..late }).lines.concat();
+        assert!(
+            kept_waiting.contains("(CPU 15 % of its core: it had to wait for the core)"),
+            "{kept_waiting}"
+        );
+    }
+
+    #[test]
+    fn a_rate_that_was_not_reached_fails_and_names_the_limit() {
+        let broker = Evidence { made: 6_000, ..good() };
+        let line = "rate not reached: 594 of 1000 records/s; the broker was the limit";
+        assert_eq!(judge(&broker), Verdict { lines: vec![line.to_owned()], failed: true });
+        let generator = Evidence { lag_p99: SECOND, cpu: 0.994, elapsed: 20 * SECOND, ..good() };
+        let line =
+            "rate not reached: 500 of 1000 records/s; the generator was the limit (CPU 99 % of its core)";
+        assert_eq!(judge(&generator), Verdict { lines: vec![line.to_owned()], failed: true });
+    }
+
+    #[test]
+    fn without_a_rate_only_a_full_core_is_worth_a_line() {
+        let free = Evidence { due: None, ..good() };
+        assert_eq!(judge(&free), Verdict::default());
+        let line = "the generator was the limit (CPU 98 % of its core)";
+        let full = Evidence { cpu: 0.98, ..free };
+        assert_eq!(judge(&full), Verdict { lines: vec![line.to_owned()], failed: false });
+    }
+}

@@ -1,0 +1,495 @@
+//! Whether what a partition gave back is what was sent: every batch whole, every record once, in order.
+//!
+//! Pure; owned by the consumer of the partition. Records of ours carry a number per lane and partition (see
+//! [`crate::stamp`]); all others are checked by their offsets, which have no holes in a partition that is not
+//! compacted and has no transactions. What must hold: whatever is wrong is counted and the first places are named;
+//! nothing is wrong twice.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ottla::ids::{Offset, TimestampMs};
+use ottla::protocol::compression::{Codec, Decompressor};
+use ottla::protocol::records::{Batch, RecordIter, crc_is_valid};
+
+use crate::stamp::{LaneId, Stamp};
+
+/// A batch may decompress to so many bytes: far above what a broker takes.
+const DECOMPRESSED_BYTES_MAX: usize = 1 << 30;
+/// Gaps that a lane remembers, to tell a late record from a second one.
+const GAPS_MAX: usize = 10_000;
+
+/// What can be wrong with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// It was acknowledged, or lies between others, and is not there.
+    Lost,
+    /// It came a second time.
+    Duplicate,
+    /// It came behind a later one.
+    Reordered,
+    /// Its batch is not what was written.
+    Damaged,
+}
+
+impl Fault {
+    /// In one word, as the report has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Fault::Lost => "lost",
+            Fault::Duplicate => "duplicate",
+            Fault::Reordered => "out of order",
+            Fault::Damaged => "damaged",
+        }
+    }
+}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// What.
+    pub fault: Fault,
+    /// Records concerned.
+    pub records: u64,
+    /// The partition.
+    pub partition: i32,
+    /// The offset at which it was found.
+    pub offset: Offset,
+    /// In a few words.
+    pub detail: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, records) = (self.fault.name(), self.records);
+        let noun = if records == 1 { "record" } else { "records" };
+        let Finding { partition, offset, detail, .. } = self;
+        write!(f, "{records} {noun} {name}: partition {partition} at offset {}: {detail}", offset.0)
+    }
+}
+
+/// Numbers of a lane's records, from one to before another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The first.
+    pub from: u64,
+    /// Behind the last.
+    pub to: u64,
+}
+
+/// What a lane sent to one partition, as its producer knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Records sent.
+    pub records: u64,
+    /// Those whose sending failed: they may be there or not.
+    pub doubtful: Vec<Span>,
+}
+
+/// How one lane's records have come so far.
+#[derive(Debug)]
+struct Lane {
+    next: u64,
+    /// Numbers that were passed over, with the offset of the record behind them.
+    gaps: Vec<(Span, Offset)>,
+}
+
+/// One record of ours as it came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    /// When it was due, in nanoseconds of the wall clock; in whole milliseconds where it has no stamp.
+    pub due_nanos: u64,
+    /// The run that sent it; `None` without a stamp.
+    pub run: Option<u32>,
+}
+
+/// The records of one partition, checked as they come.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    partition: i32,
+    /// The offset that the next record has.
+    next: Offset,
+    /// Whether the first record of a lane has to be its number 0.
+    from_start: bool,
+    /// The run whose lanes begin behind the position in any case.
+    own_run: u32,
+    /// Whether offsets and numbers are looked at.
+    orders: bool,
+    lanes: BTreeMap<LaneId, Lane>,
+    findings: Vec<Finding>,
+    decompressor: Decompressor,
+}
+
+impl Verifier {
+    /// A check of `partition` from offset `next`. `from_start`: nothing of the partition was before that.
+    /// The lanes of `own_run` begin behind that in any case.
+    pub(crate) fn new(partition: i32, next: Offset, from_start: bool, own_run: u32) -> Verifier {
+        Verifier {
+            partition,
+            next,
+            from_start,
+            own_run,
+            orders: true,
+            lanes: BTreeMap::new(),
+            findings: Vec::new(),
+            decompressor: Decompressor::new(),
+        }
+    }
+
+    /// Looks at nothing but whether batches are whole: a compacted partition has holes.
+    pub(crate) fn only_bytes(self) -> Verifier {
+        Verifier { orders: false, ..self }
+    }
+
+    /// The offset behind everything that was checked.
+    pub(crate) fn next(&self) -> Offset {
+        self.next
+    }
+
+    /// What was found since this was last asked.
+    pub(crate) fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.findings)
+    }
+
+    /// Checks the next batch and passes each of its records on; gives the number of records that count. Records
+    /// before the position, as a broker may send them with the batch that holds it, are passed over.
+    pub(crate) fn batch(&mut self, batch: &Batch<'_>, mut each: impl FnMut(Received)) -> u64 {
+        let header = &batch.header;
+        if header.next_offset() <= self.next {
+            return 0;
+        }
+        let count = u64::try_from(header.record_count).unwrap_or(0);
+        self.check_hole(header.base_offset);
+        if !crc_is_valid(batch.bytes) {
+            self.found(
+                Fault::Damaged,
+                count,
+                header.base_offset,
+                "the batch is not that of its CRC".to_owned(),
+            );
+            self.next = header.next_offset();
+            return 0;
+        }
+        let from = self.next;
+        self.next = header.next_offset();
+        if header.attributes.is_control() {
+            return 0;
+        }
+        let mut decompressor = std::mem::take(&mut self.decompressor);
+        let payload = match header.attributes.compression() {
+            Some(Codec::None) => Ok(batch.payload()),
+            Some(codec) => decompressor
+                .decompress(codec, batch.payload(), DECOMPRESSED_BYTES_MAX)
+                .map_err(|error| error.to_string()),
+            None => Err("a compression that does not exist".to_owned()),
+        };
+        let good = match payload {
+            Ok(payload) => self.records(payload, batch, from, &mut each),
+            Err(reason) => {
+                self.found(Fault::Damaged, count, header.base_offset, reason);
+                0
+            }
+        };
+        self.decompressor = decompressor;
+        good
+    }
+
+    /// Notes that all batches were read and that `lane` had sent `sent` to this partition.
+    pub(crate) fn conclude(&mut self, lane: LaneId, sent: &Sent) {
+        let seen = self.lanes.remove(&lane).unwrap_or(Lane { next: 0, gaps: Vec::new() });
+        let mut missing = seen.gaps;
+        if seen.next < sent.records {
+            missing.push((Span { from: seen.next, to: sent.records }, self.next));
+        }
+        for (span, offset) in missing {
+            for part in without(span, &sent.doubtful) {
+                self.lost(lane, part, offset);
+            }
+        }
+    }
+
+    /// Notes that no more will come of any lane: what was passed over is lost.
+    pub(crate) fn conclude_rest(&mut self) {
+        for (lane, seen) in std::mem::take(&mut self.lanes) {
+            for (span, offset) in seen.gaps {
+                self.lost(lane, span, offset);
+            }
+        }
+    }
+
+    fn records(
+        &mut self,
+        payload: &[u8],
+        batch: &Batch<'_>,
+        from: Offset,
+        each: &mut impl FnMut(Received),
+    ) -> u64 {
+        let header = &batch.header;
+        let mut good = 0;
+        for record in RecordIter::new(payload, header.record_count) {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    let left = u64::try_from(header.record_count).unwrap_or(0).saturating_sub(good);
+                    self.found(Fault::Damaged, left.max(1), header.base_offset, error.to_string());
+                    break;
+                }
+            };
+            let offset = record.offset(header);
+            if offset < from {
+                continue;
+            }
+            good += 1;
+            let stamp = record.value.and_then(Stamp::of);
+            if let Some(stamp) = stamp.filter(|_| self.orders) {
+                self.number(&stamp, offset);
+            }
+            let timestamp = || nanos(record.timestamp(header));
+            let due_nanos = stamp.map_or_else(timestamp, |stamp| stamp.due_nanos);
+            each(Received { due_nanos, run: stamp.map(|stamp| stamp.lane.run) });
+        }
+        good
+    }
+
+    /// Whether the offsets go on without a hole.
+    fn check_hole(&mut self, base: Offset) {
+        if base > self.next && self.orders {
+            let records = (base.0 - self.next.0) as u64;
+            let detail = format!("offsets {} to {} are not there", self.next.0, base.0 - 1);
+            self.found(Fault::Lost, records, self.next, detail);
+        }
+    }
+
+    fn number(&mut self, stamp: &Stamp, offset: Offset) {
+        let first = if self.from_start || stamp.lane.run == self.own_run { 0 } else { stamp.sequence };
+        let lane = self.lanes.entry(stamp.lane).or_insert_with(|| Lane { next: first, gaps: Vec::new() });
+        let sequence = stamp.sequence;
+        if sequence == lane.next {
+            lane.next += 1;
+            return;
+        }
+        if sequence > lane.next {
+            let gap = Span { from: lane.next, to: sequence };
+            lane.next = sequence + 1;
+            if lane.gaps.len() < GAPS_MAX {
+                lane.gaps.push((gap, offset));
+            } else {
+                self.lost(stamp.lane, gap, offset);
+            }
+            return;
+        }
+        let next = lane.next;
+        let late = fill(&mut lane.gaps, sequence);
+        let detail = format!("record {sequence} of client {} came behind {}", stamp.lane.client, next - 1);
+        self.found(if late { Fault::Reordered } else { Fault::Duplicate }, 1, offset, detail);
+    }
+
+    fn lost(&mut self, lane: LaneId, span: Span, offset: Offset) {
+        let detail =
+            format!("records {} to {} of client {} are not before it", span.from, span.to - 1, lane.client);
+        self.found(Fault::Lost, span.to - span.from, offset, detail);
+    }
+
+    fn found(&mut self, fault: Fault, records: u64, offset: Offset, detail: String) {
+        self.findings.push(Finding { fault, records, partition: self.partition, offset, detail });
+    }
+}
+
+/// Takes a number out of the gaps; false where it is in none.
+fn fill(gaps: &mut Vec<(Span, Offset)>, number: u64) -> bool {
+    let Some(at) = gaps.iter().position(|(span, _)| (span.from..span.to).contains(&number)) else {
+        return false;
+    };
+    let (span, offset) = gaps.swap_remove(at);
+    for part in without(span, &[Span { from: number, to: number + 1 }]) {
+        gaps.push((part, offset));
+    }
+    true
+}
+
+/// The parts of `span` that are in none of `others`.
+fn without(span: Span, others: &[Span]) -> Vec<Span> {
+    let mut parts = vec![span];
+    for other in others {
+        let cut = |part: Span| {
+            let before = Span { from: part.from, to: part.to.min(other.from) };
+            let behind = Span { from: part.from.max(other.to), to: part.to };
+            [before, behind].into_iter().filter(|part| part.from < part.to)
+        };
+        parts = parts.into_iter().flat_map(cut).collect();
+    }
+    parts
+}
+
+fn nanos(timestamp: TimestampMs) -> u64 {
+    u64::try_from(timestamp.0).unwrap_or(0).saturating_mul(1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla::protocol::records::{BatchBuilder, BatchIter, NewRecord, edit};
+
+    const LANE: LaneId = LaneId { run: 5, client: 1 };
+
+    fn batch(base: i64, numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+        coded(base, numbers, Codec::None)
+    }
+
+    fn coded(base: i64, numbers: impl IntoIterator<Item = u64>, codec: Codec) -> Vec<u8> {
+        let mut builder = BatchBuilder::new().base_offset(Offset(base)).compression(codec, None);
+        for sequence in numbers {
+            let value = Stamp { lane: LANE, sequence, due_nanos: 77 }.to_bytes();
+            let timestamp = TimestampMs(9);
+            builder.append(&NewRecord { timestamp, key: None, value: Some(&value), headers: &[] });
+        }
+        builder.build()
+    }
+
+    fn check(verifier: &mut Verifier, bytes: &[u8]) -> u64 {
+        let mut passed = 0;
+        let mut counted = 0;
+        for batch in BatchIter::new(bytes) {
+            counted += verifier.batch(&batch.expect("whole batches"), |_| passed += 1);
+        }
+        assert_eq!(counted, passed, "what counts is passed on");
+        counted
+    }
+
+    fn faults(verifier: &mut Verifier) -> Vec<(Fault, u64, i64)> {
+        let findings = verifier.take_findings();
+        findings.iter().map(|finding| (finding.fault, finding.records, finding.offset.0)).collect()
+    }
+
+    fn sent(records: u64) -> Sent {
+        Sent { records, doubtful: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_whole_has_no_findings() {
+        for codec in Codec::ALL {
+            let mut verifier = Verifier::new(3, Offset(0), true, 1);
+            let bytes = [coded(0, 0..10, codec), coded(10, 10..15, codec)].concat();
+            assert_eq!(check(&mut verifier, &bytes), 15);
+            verifier.conclude(LANE, &sent(15));
+            assert_eq!((faults(&mut verifier), verifier.next()), (vec![], Offset(15)));
+        }
+    }
+
+    #[test]
+    fn a_hole_in_the_offsets_and_one_in_the_numbers_are_losses() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
+        check(&mut verifier, &[batch(0, 0..2), batch(5, 2..4), batch(7, 6..7)].concat());
+        assert_eq!(faults(&mut verifier), [(Fault::Lost, 3, 2)]);
+        verifier.conclude(LANE, &sent(9));
+        assert_eq!(faults(&mut verifier), [(Fault::Lost, 2, 7), (Fault::Lost, 2, 8)]);
+    }
+
+    #[test]
+    fn what_failed_may_be_missing() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
+        check(&mut verifier, &[batch(0, 0..2), batch(2, 5..7)].concat());
+        let doubtful = vec![Span { from: 2, to: 4 }, Span { from: 7, to: 9 }];
+        verifier.conclude(LANE, &Sent { records: 9, doubtful });
+        assert_eq!(faults(&mut verifier), [(Fault::Lost, 1, 2)]);
+    }
+
+    #[test]
+    fn a_lane_that_never_came_is_lost_whole() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
+        verifier.conclude(LANE, &sent(4));
+        assert_eq!(faults(&mut verifier), [(Fault::Lost, 4, 0)]);
+        verifier.conclude(LANE, &sent(0));
+        assert_eq!(faults(&mut verifier), []);
+    }
+
+    #[test]
+    fn second_comings_and_late_ones_are_told_apart() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
+        check(&mut verifier, &batch(0, [0, 1, 1, 4, 2, 2, 3, 5]));
+        let expected = [
+            (Fault::Duplicate, 1, 2),
+            (Fault::Reordered, 1, 4),
+            (Fault::Duplicate, 1, 5),
+            (Fault::Reordered, 1, 6),
+        ];
+        assert_eq!(faults(&mut verifier), expected);
+        verifier.conclude(LANE, &sent(6));
+        assert_eq!(faults(&mut verifier), []);
+    }
+
+    #[test]
+    fn one_flipped_bit_is_damage_and_no_record() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
+        let mut bytes = batch(0, 0..5);
+        bytes[80] ^= 4;
+        assert_eq!(check(&mut verifier, &bytes), 0);
+        assert_eq!(faults(&mut verifier), [(Fault::Damaged, 5, 0)]);
+        let mut bytes = coded(5, 5..9, Codec::Gzip);
+        let end = bytes.len() - 8;
+        bytes[end] ^= 4;
+        edit::set_crc(&mut bytes);
+        assert_eq!(check(&mut verifier, &bytes), 0, "a right CRC over a wrong payload");
+        assert_eq!(faults(&mut verifier), [(Fault::Damaged, 4, 5)]);
+    }
+
+    #[test]
+    fn a_start_in_the_middle_takes_the_first_number_as_it_is() {
+        let mut verifier = Verifier::new(3, Offset(12), false, 1);
+        assert_eq!(check(&mut verifier, &batch(10, 40..45)), 3, "two are before the position");
+        assert_eq!(check(&mut verifier, &batch(10, 40..45)), 0, "and all of them now");
+        check(&mut verifier, &batch(15, 46..47));
+        verifier.conclude_rest();
+        assert_eq!(faults(&mut verifier), [(Fault::Lost, 1, 15)]);
+    }
+
+    #[test]
+    fn the_run_s_own_lanes_begin_behind_the_position() {
+        let mut verifier = Verifier::new(3, Offset(12), false, LANE.run);
+        check(&mut verifier, &batch(12, 2..4));
+        verifier.conclude(LANE, &sent(4));
+        assert_eq!(faults(&mut verifier), [(Fault::Lost, 2, 12)]);
+    }
+
+    #[test]
+    fn in_a_compacted_partition_only_bytes_can_be_wrong() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1).only_bytes();
+        let mut bytes = [batch(3, 7..9), batch(9, 5..6)].concat();
+        assert_eq!(check(&mut verifier, &bytes), 3);
+        verifier.conclude_rest();
+        assert_eq!(faults(&mut verifier), []);
+        bytes = batch(20, 0..1);
+        bytes[70] ^= 1;
+        check(&mut verifier, &bytes);
+        assert_eq!(faults(&mut verifier), [(Fault::Damaged, 1, 20)]);
+    }
+
+    #[test]
+    fn values_that_are_not_ours_are_checked_by_their_offsets() {
+        let mut builder = BatchBuilder::new().base_offset(Offset(0));
+        for value in [&b"short"[..], &[0; 100]] {
+            let record = NewRecord { timestamp: TimestampMs(2), key: None, value: Some(value), headers: &[] };
+            builder.append(&record);
+        }
+        let mut verifier = Verifier::new(0, Offset(0), true, 1);
+        let bytes = builder.build();
+        let batch = BatchIter::new(&bytes).next().expect("one").expect("whole");
+        let mut due = Vec::new();
+        assert_eq!(verifier.batch(&batch, |received| due.push((received.due_nanos, received.run))), 2);
+        assert_eq!(due, [(2_000_000, None); 2]);
+        assert_eq!(faults(&mut verifier), []);
+    }
+
+    #[test]
+    fn a_finding_reads_like_a_sentence() {
+        let finding = Finding {
+            fault: Fault::Lost,
+            records: 2,
+            partition: 4,
+            offset: Offset(17),
+            detail: "records 5 to 6 of client 1 are not before it".to_owned(),
+        };
+        let text = "2 records lost: partition 4 at offset 17: records 5 to 6 of client 1 are not before it";
+        assert_eq!(finding.to_string(), text);
+    }
+}

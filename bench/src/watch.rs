@@ -1,0 +1,258 @@
+//! The calling thread while a load runs: collects what the shards count, once a second, and shows how it is going.
+//!
+//! What must hold: everything that was counted is in the sum once, but for what was counted before the end of the
+//! warm-up; errors count at any time.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::Write;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::engine::Shared;
+use crate::error::BenchError;
+use crate::result::table::{grouped, milliseconds};
+use crate::result::{Flow, Interval, IntervalLatency};
+use crate::screen::Screen;
+use crate::tally::{Kind, Tally};
+
+/// How often the meters are collected.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How often the thread looks whether the load has begun.
+const START_LOOK: Duration = Duration::from_millis(10);
+
+/// What a load is to become, as far as the watch has to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    /// What runs before anything counts.
+    pub warmup: Duration,
+    /// When the load ends, from its start.
+    pub end: Option<Duration>,
+    /// The records that end it.
+    pub records: Option<u64>,
+    /// What the live line shows.
+    pub kind: Kind,
+}
+
+/// What was counted in all.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// Everything from the end of the warm-up.
+    pub total: Tally,
+    /// The same by seconds.
+    pub intervals: Vec<Interval>,
+    /// From the end of the warm-up to the last answer.
+    pub measured: Duration,
+    /// CPU time of the shards in this time.
+    pub cpu: Vec<Duration>,
+}
+
+impl Watched {
+    /// The fullest core of load, as a part of its time.
+    pub(crate) fn fullest_core(&self) -> f64 {
+        let most = self.cpu.iter().max().copied().unwrap_or_default();
+        most.as_secs_f64() / self.measured.as_secs_f64().max(1e-9)
+    }
+}
+
+/// Lines that go to standard output while a long load runs.
+pub(crate) struct Lines<'o> {
+    /// Where to.
+    pub out: &'o mut dyn Write,
+    /// How often; `None` for never.
+    pub every: Option<Duration>,
+}
+
+/// Watches until every holder of the other end of `running` is gone.
+pub(crate) fn watch(
+    shared: &Shared,
+    goal: Goal,
+    running: &Receiver<Infallible>,
+    screen: &mut Screen<'_>,
+    lines: &mut Lines<'_>,
+) -> Result<Watched, BenchError> {
+    let mut watch = Watch::new(shared, goal);
+    loop {
+        let ended = match running.recv_timeout(watch.patience()) {
+            Ok(never) => match never {},
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
+        };
+        if shared.started().is_none() && !ended {
+            continue;
+        }
+        watch.collect();
+        if ended {
+            screen.clear();
+            return Ok(watch.end());
+        }
+        watch.show(screen);
+        if let Some(every) = lines.every {
+            watch.print_line(every, lines.out)?;
+        }
+        watch.interval.clear();
+    }
+}
+
+struct Watch<'s> {
+    shared: &'s Shared,
+    goal: Goal,
+    watched: Watched,
+    /// The last interval, and what was summed up since the last line.
+    interval: Tally,
+    line: Tally,
+    empty: Tally,
+    /// When the last interval ended and the next line is due, from the start.
+    mark: Duration,
+    line_mark: Duration,
+    warm: bool,
+    cpu_before: Vec<Duration>,
+}
+
+impl<'s> Watch<'s> {
+    fn new(shared: &'s Shared, goal: Goal) -> Self {
+        let measured = Duration::ZERO;
+        Watch {
+            shared,
+            goal,
+            watched: Watched { total: Tally::new(), intervals: Vec::new(), measured, cpu: Vec::new() },
+            interval: Tally::new(),
+            line: Tally::new(),
+            empty: Tally::new(),
+            mark: Duration::ZERO,
+            line_mark: Duration::ZERO,
+            warm: goal.warmup.is_zero(),
+            cpu_before: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.shared.now())
+    }
+
+    /// How long to wait for the end of the load before the next look.
+    fn patience(&self) -> Duration {
+        if self.shared.started().is_none() {
+            return START_LOOK;
+        }
+        let next = self.mark + INTERVAL;
+        let next = if self.warm { next } else { next.min(self.goal.warmup) };
+        next.saturating_sub(self.now())
+    }
+
+    fn collect(&mut self) {
+        let now = self.now();
+        self.shared.collect(&mut self.interval, &mut self.empty);
+        self.watched.total.add(&self.interval);
+        self.line.add(&self.interval);
+        if self.warm {
+            let start = self.mark.saturating_sub(self.goal.warmup);
+            self.watched.intervals.push(interval(start, now.saturating_sub(self.mark), &self.interval));
+        } else if now >= self.goal.warmup {
+            self.warm = true;
+            let errors = std::mem::take(&mut self.watched.total.errors);
+            self.watched.total.clear();
+            self.watched.total.errors = errors;
+            self.cpu_before = self.shared.cpu();
+        }
+        self.mark = now;
+    }
+
+    fn end(mut self) -> Watched {
+        let warmup = if self.warm { self.goal.warmup } else { Duration::ZERO };
+        self.watched.measured = self.shared.last_answer().saturating_sub(warmup);
+        let before = self.cpu_before.iter().copied().chain(std::iter::repeat(Duration::ZERO));
+        self.watched.cpu = self
+            .shared
+            .cpu()
+            .into_iter()
+            .zip(before)
+            .map(|(cpu, before)| cpu.saturating_sub(before))
+            .collect();
+        self.watched
+    }
+
+    fn show(&self, screen: &mut Screen<'_>) {
+        let done = self.part_done();
+        let mut text =
+            format!("{:>5} s  {}", self.mark.as_secs(), figures(&self.interval, self.goal.kind, 1.0));
+        if !self.warm {
+            text.push_str("  warming up");
+        }
+        if let Some(done) = done {
+            text.push_str(&format!("  {:>3.0} %", done * 100.0));
+            if done > 0.0 {
+                let left = self.mark.as_secs_f64() * (1.0 - done) / done;
+                text.push_str(&format!("  ETA {left:.0} s"));
+            }
+        }
+        screen.show(&text);
+    }
+
+    fn part_done(&self) -> Option<f64> {
+        let by_time = self.goal.end.map(|end| self.mark.as_secs_f64() / end.as_secs_f64());
+        let counted = self.watched.total.records(self.goal.kind);
+        let by_records = self.goal.records.map(|records| counted as f64 / records.max(1) as f64);
+        let part = match (by_time, by_records) {
+            (Some(time), Some(records)) => time.max(records),
+            (time, records) => time.or(records)?,
+        };
+        Some(part.clamp(0.0, 1.0))
+    }
+
+    fn print_line(&mut self, every: Duration, out: &mut dyn Write) -> Result<(), BenchError> {
+        let length = self.mark.saturating_sub(self.line_mark);
+        if length + INTERVAL / 2 < every {
+            return Ok(());
+        }
+        let figures = figures(&self.line, self.goal.kind, length.as_secs_f64());
+        let found = self.shared.findings();
+        writeln!(out, "{:>7} s  {figures}  {} records bad", self.mark.as_secs(), grouped(found.count()))?;
+        out.flush()?;
+        self.line.clear();
+        self.line_mark = self.mark;
+        Ok(())
+    }
+}
+
+/// The figures of a stretch of time in one line.
+fn figures(tally: &Tally, kind: Kind, seconds: f64) -> String {
+    let bytes = tally.kinds.get(&kind).map_or(0, |counts| counts.bytes);
+    let quantile =
+        |q| tally.latency(kind).map_or_else(|| "-".to_owned(), |l| milliseconds(l.value_at_quantile(q)));
+    format!(
+        "{:>11}/s  {:>8.1} MB/s  p50 {} p99 {} p99.9 {} ms  {} errors",
+        grouped((tally.records(kind) as f64 / seconds) as u64),
+        bytes as f64 / 1e6 / seconds,
+        quantile(0.5),
+        quantile(0.99),
+        quantile(0.999),
+        grouped(tally.error_count()),
+    )
+}
+
+/// Records and bytes by the names of the flows.
+pub(crate) fn flows(tally: &Tally) -> BTreeMap<String, Flow> {
+    let mut flows: BTreeMap<String, Flow> = BTreeMap::new();
+    for (kind, counts) in tally.kinds.iter().filter(|(_, counts)| counts.records > 0) {
+        let Some(name) = kind.flow_name() else { continue };
+        let flow = flows.entry(name.to_owned()).or_default();
+        flow.records += counts.records;
+        flow.bytes += counts.bytes;
+    }
+    flows
+}
+
+fn interval(start: Duration, length: Duration, tally: &Tally) -> Interval {
+    let latency = |kind: &Kind| {
+        let latency = tally.latency(*kind).and_then(IntervalLatency::of)?;
+        Some((kind.latency_name().to_owned(), latency))
+    };
+    Interval {
+        start_seconds: start.as_secs_f64(),
+        length_seconds: length.as_secs_f64(),
+        flows: flows(tally),
+        errors: tally.error_count(),
+        latencies: tally.kinds.keys().filter_map(latency).collect(),
+    }
+}

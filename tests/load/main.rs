@@ -1,0 +1,288 @@
+//! `ottla bench` as a user runs it: the real binary against a real broker, one test per mode, its counts beside those
+//! of librdkafka on the same topic, and what it says where something is wrong.
+//!
+//! Nothing here depends on how fast anything is: no figure of time is looked at.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use ottla_tests::broker::{Broker, Options, binary};
+use ottla_tests::topics::create_topic;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Setup {
+    directory: tempfile::TempDir,
+    broker: Broker,
+}
+
+impl Setup {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let broker = Broker::start(&Options::new(&directory.path().join("data")));
+        Self { directory, broker }
+    }
+
+    fn bench(&self, flags: &str) -> Run {
+        let (mode, flags) = flags.split_once(' ').unwrap_or((flags, ""));
+        bench(&format!("{mode} --bootstrap-server {} {flags}", self.broker.address()))
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.broker.address().to_string());
+        config
+    }
+}
+
+/// What a run printed and how it ended.
+struct Run {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn bench(line: &str) -> Run {
+    let mut command = Command::new(binary());
+    let Output { status, stdout, stderr } =
+        command.arg("bench").args(line.split_whitespace()).output().expect("the binary was just built");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Run { code: status.code(), out: text(stdout), err: text(stderr) }
+}
+
+impl Run {
+    /// Asserts that all was well.
+    fn good(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
+        assert_eq!(self.err, "", "without a terminal there is no live line");
+        self
+    }
+
+    /// The number in a row of the table; 0 where there is no such row.
+    fn figure(&self, name: &str) -> u64 {
+        let row = self.out.lines().find(|line| line.starts_with(&format!("| {name} ")));
+        let cell = row.and_then(|row| row.split('|').nth(2)).unwrap_or("0");
+        cell.trim().replace(',', "").parse().unwrap_or_else(|_| panic!("no number for {name}:\n{}", self.out))
+    }
+
+    /// Asserts that the run was refused with one line.
+    fn refused(&self) -> &str {
+        assert_eq!((self.code, self.out.as_str()), (Some(1), ""), "{}", self.err);
+        assert_eq!(self.err.lines().count(), 1, "{}", self.err);
+        self.err.trim()
+    }
+}
+
+#[test]
+fn what_is_produced_is_what_librdkafka_reads() {
+    let setup = Setup::new();
+    create_topic(setup.broker.address(), "ours", 5, &[]);
+    let loads = [
+        "--num-records 2000 --record-size 100 --clients 3 --threads 2 --keys uniform:100",
+        "--num-records 1000 --compression lz4 --idempotent --producer-props linger.ms=1 batch.size=4000",
+        "--num-records 500 --compression zstd --acks 1 --partitioner round-robin --compressibility 0.5",
+        "--num-records 300 --compression gzip --acks 0 --rate 5k",
+        "--num-records 200 --compression snappy --record-size 10",
+    ];
+    for load in loads {
+        let run = setup.bench(&format!("produce --topic ours {load}")).good();
+        assert!(run.figure("produced, records") >= 200 && run.figure("errors, records") == 0, "{}", run.out);
+    }
+    let mut config = setup.client();
+    config.set("group.id", "readers").set("auto.offset.reset", "earliest");
+    let consumer: BaseConsumer = config.create().expect("the configuration is valid");
+    consumer.subscribe(&["ours"]).expect("a valid name");
+    let deadline = Instant::now() + PATIENCE;
+    let (mut records, mut bytes) = (0, 0);
+    while records < 4_000 {
+        assert!(Instant::now() < deadline, "{records} of 4,000 records came");
+        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+            let message = message.expect("no error");
+            records += 1;
+            bytes += message.payload().map_or(0, <[u8]>::len);
+        }
+    }
+    assert_eq!(bytes, 2_000 * 100 + 1_800 * 1_024 + 200 * 10);
+    assert!(consumer.poll(Duration::from_millis(300)).is_none(), "no record beyond those that were counted");
+}
+
+#[test]
+fn what_librdkafka_produces_is_what_is_consumed() {
+    let setup = Setup::new();
+    create_topic(setup.broker.address(), "theirs", 4, &[]);
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let mut config = setup.client();
+        config.set("compression.type", codec).set("linger.ms", "2");
+        let producer: BaseProducer = config.create().expect("the configuration is valid");
+        for number in 0..700 {
+            let (key, value) = (format!("k{number}"), format!("{number} {}", "x".repeat(number % 300)));
+            producer.send(BaseRecord::to("theirs").key(&key).payload(&value)).expect("the queue has room");
+        }
+        producer.flush(PATIENCE).expect("everything is acknowledged");
+    }
+    for flags in ["", "--clients 3 --threads 2", "--no-fetch-session --partition-max-bytes 20000 --clients 9"]
+    {
+        let run = setup.bench(&format!("consume --topic theirs {flags}")).good();
+        assert_eq!(
+            (run.figure("consumed, records"), run.figure("errors, records")),
+            (3_500, 0),
+            "{}",
+            run.out
+        );
+        assert!(run.out.contains("3,500 records, all as sent"), "{}", run.out);
+    }
+}
+
+#[test]
+fn end_to_end_sees_every_record_and_writes_its_files() {
+    let setup = Setup::new();
+    let path = |name: &str| setup.directory.path().join(name).display().to_string();
+    let (json, page, hgrm) = (path("run.json"), path("run.html"), path("run.hgrm"));
+    let flags = format!(
+        "end-to-end --num-records 3000 --rate 3k --clients 2 --consumers 3 --partitions 7 --compression zstd \
+         --json {json} --report {page} --hgrm {hgrm}"
+    );
+    let run = setup.bench(&flags);
+    assert_eq!(run.figure("produced, records"), 3_000, "{}{}", run.out, run.err);
+    assert_eq!(run.figure("consumed, records"), 3_000);
+    assert!(run.out.contains("3,000 records, all as sent") && run.out.contains("end to end p99.9, ms"));
+    assert!(std::fs::read_to_string(&json).expect("a result").contains("\"end_to_end\""));
+    let overlay = path("both.html");
+    let both = bench(&format!("report {json} {json} --output {overlay}"));
+    assert_eq!(both.code, Some(0), "{}", both.err);
+    for page in [page, overlay] {
+        assert!(std::fs::read_to_string(page).expect("a page").contains("<svg"));
+    }
+}
+
+#[test]
+fn a_cold_reader_stands_beside_live_traffic() {
+    let setup = Setup::new();
+    setup.bench("produce --topic cold --num-records 5000").good();
+    let flags =
+        "mixed --topic live --cold-topic cold --rate 500 --duration 2s --threads 2 --cold-delay 200ms";
+    let run = setup.bench(flags);
+    assert_eq!(
+        (run.figure("cold read, records"), run.figure("produced, records")),
+        (5_000, 1_000),
+        "{}",
+        run.out
+    );
+    assert_eq!((run.figure("consumed, records"), run.figure("errors, records")), (1_000, 0));
+    let missing = setup.bench("mixed --topic live --cold-topic nowhere");
+    assert_eq!(missing.refused(), "ottla: topic nowhere: does not exist");
+}
+
+#[test]
+fn the_highest_rate_is_found_one_way_and_the_other() {
+    let setup = Setup::new();
+    let run = setup.bench("max --duration 1s --clients 2 --batch-size 64k");
+    assert_eq!((run.code, run.figure("errors, records")), (Some(0), 0), "{}{}", run.out, run.err);
+    assert!(run.figure("produced, records/s") > 0);
+    let run = setup.bench("max --duration 500ms --p99 20s --round 200ms");
+    assert!(
+        run.out.contains("closed loop: ") && run.out.contains(" records/s: p99 "),
+        "{}{}",
+        run.out,
+        run.err
+    );
+}
+
+#[test]
+fn connections_come_and_go_and_stay() {
+    let setup = Setup::new();
+    let run = setup.bench("connections --rate 200 --idle 40 --duration 1s --threads 2");
+    assert_eq!(
+        (run.figure("connections"), run.figure("errors, records")),
+        (200, 0),
+        "{}{}",
+        run.out,
+        run.err
+    );
+    assert_eq!(run.figure("idle connections"), 40);
+}
+
+#[test]
+fn members_join_and_leave_a_group() {
+    let setup = Setup::new();
+    let flags = "groups --members 4 --partitions 6 --change-every 300ms --heartbeat 20ms --duration 2s";
+    let run = setup.bench(flags).good();
+    assert!(run.figure("rebalances") >= 2, "the first, and one of a change: {}", run.out);
+    assert!(run.figure("joins") >= 5 && run.figure("errors, records") == 0, "{}", run.out);
+}
+
+#[test]
+fn a_soak_prints_its_lines_and_verifies() {
+    let setup = Setup::new();
+    let run = setup.bench("soak --rate 500 --duration 3s --warmup 1s --line-every 1s");
+    let lines = run.out.lines().filter(|line| line.contains("0 errors  0 records bad")).count();
+    assert!(lines >= 2, "{}{}", run.out, run.err);
+    assert!(run.out.contains(", all as sent"), "{}", run.out);
+}
+
+#[test]
+fn a_workload_file_is_run() {
+    let setup = Setup::new();
+    let write = |name: &str, text: &str| {
+        let path = setup.directory.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    };
+    let load = "topics: 1\npartitionsPerTopic: 3\nmessageSize: 100\nuseRandomizedPayloads: true\n\
+                randomBytesRatio: 0.5\nrandomizedPayloadPoolSize: 10\nsubscriptionsPerTopic: 2\n\
+                consumerPerSubscription: 2\nproducersPerTopic: 2\nproducerRate: 500\ntestDurationMinutes: 1\n";
+    let load = write("load.yaml", load);
+    let driver =
+        write("driver.yaml", "topicConfig: |\n  retention.ms=100000\nproducerConfig: |\n  linger.ms=1\n");
+    let run = |load: &Path| {
+        let (load, driver) = (load.display(), driver.display());
+        setup.bench(&format!("workload {load} --driver {driver} --duration 1s --warmup 0s"))
+    };
+    let result = run(&load);
+    assert_eq!(result.figure("produced, records"), 500, "{}{}", result.out, result.err);
+    assert_eq!(result.figure("consumed, records"), 1_000, "two subscriptions read everything");
+    let bad = std::fs::read_to_string(&load).expect("it was just written").replace("e: 100", "e: many");
+    let bad = run(&write("bad.yaml", &bad));
+    assert!(bad.refused().contains("bad.yaml: line 3: messageSize"), "{}", bad.err);
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line() {
+    let setup = Setup::new();
+    let refusals = [
+        ("produce --topic a/b", "ottla: --topic \"a/b\": must be"),
+        ("produce --rate fast", "ottla: --rate \"fast\": must be a rate above 0"),
+        ("produce --acks 7", "ottla: --acks 7: must be 0, 1 or all"),
+        ("consume --topic nowhere", "ottla: topic nowhere: does not exist"),
+        ("produce --topic nowhere --no-create", "ottla: topic nowhere: does not exist"),
+        ("consume --from latest", "ottla: --from latest: needs --duration or --num-records"),
+    ];
+    for (flags, line) in refusals {
+        let run = setup.bench(flags);
+        assert!(run.refused().starts_with(line), "{}", run.err);
+    }
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.local_addr().expect("it is bound")
+    };
+    let run = bench(&format!("produce --bootstrap-server {nobody}"));
+    assert!(run.refused().starts_with(&format!("ottla: no broker at {nobody}: ")), "{}", run.err);
+}
+
+#[test]
+fn too_few_records_and_a_rate_beyond_reach_fail() {
+    let setup = Setup::new();
+    setup.bench("produce --topic few --num-records 50").good();
+    let run = setup.bench("consume --topic few --num-records 100 --duration 1s");
+    assert_eq!(run.code, Some(1), "{}", run.out);
+    assert!(run.out.contains("50 of 100 records came"), "{}", run.out);
+    // A record of a megabyte every microsecond is more than any machine takes.
+    let run = setup.bench("produce --topic big --record-size 900000 --rate 1M --duration 1s --partitions 1");
+    assert_eq!(run.code, Some(1), "{}", run.out);
+    assert!(run.out.contains("rate not reached: ") && run.out.contains("was the limit"), "{}", run.out);
+}
