@@ -35,7 +35,7 @@ enum Command {
     /// Show what a broker does now, shard by shard, and where its requests spend their time
     Top(TopArgs),
     /// Put load on a broker and measure it
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// Check this machine, measure its disks, and write the settings that follow
     Tune(TuneArgs),
 }
