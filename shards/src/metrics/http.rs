@@ -4,7 +4,10 @@
 //! HTTP; the socket is the host's. `/metrics` is the page, `/healthz` says that the broker serves; GET and HEAD alone.
 //!
 //! What is bounded: connections (the oldest gives way to a new one), the bytes and lines of a head, the time for a
-//! head, for a reply and between two requests, pages in the making (one, that everybody gets who asks meanwhile).
+//! head, for a reply and between two requests, pages in the making: one at a time, and those who waited for it share
+//! the next.
+//!
+//! What must hold: a page tells everything that was done before it was asked for.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -38,8 +41,6 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEAD_LINES_MAX: usize = 64;
 /// How long a shard may take to tell what it has counted.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
-/// A page is given to everybody who asks within this time.
-const PAGE_AGE_MAX: Duration = Duration::from_millis(100);
 /// How long to wait when descriptors have run out.
 const SHORTAGE_WAIT: Duration = Duration::from_millis(100);
 /// Bytes of text that are written before others get their turn.
@@ -51,7 +52,7 @@ pub struct Server {
     started: Monotonic,
     live: RefCell<BTreeMap<u64, Stream>>,
     next_id: Cell<u64>,
-    /// The last page and when it was made.
+    /// The last page and when its making began.
     page: RefCell<Option<(Monotonic, Bytes)>>,
     turn: Rc<Semaphore>,
 }
@@ -134,15 +135,17 @@ impl Server {
         http.serve_connection(socket, service).await
     }
 
-    /// The page as it is now, or was a moment ago.
+    /// The page as it is now, or as it was made for somebody else after this was asked for.
     async fn page(&self) -> Bytes {
+        let asked = host::now();
         let _turn = self.turn.acquire(1).await;
         let known = self.page.borrow().clone();
-        if let Some((at, page)) = known
-            && host::now().since(at) < PAGE_AGE_MAX
+        if let Some((began, page)) = known
+            && began > asked
         {
             return page;
         }
+        let began = host::now();
         let page = self.gather().await;
         let mut text = String::new();
         let mut step = STEP_BYTES;
@@ -154,7 +157,7 @@ impl Server {
             }
         }
         let text = Bytes::from(text);
-        self.page.replace(Some((host::now(), text.clone())));
+        self.page.replace(Some((began, text.clone())));
         text
     }
 
