@@ -5,7 +5,7 @@
 //! pieces, and sent from memory; who goes on reading gets the next piece read meanwhile.
 //!
 //! What another reader has had a moment ago goes through the page cache ([`touched`](super::touched)), and is there for
-//! whoever comes third.
+//! whoever comes third. Not beside synced writes: making room for new pages holds those up far longer than a read does.
 //!
 //! A shard has one such read on its way at a time: it keeps a disk as busy as more would, and a synced write that comes
 //! in between waits for one read at most. While there are synced writes the reads are short; otherwise they are large,
@@ -58,13 +58,14 @@ pub(super) fn note_synced_write() {
     LAST_SYNCED_WRITE.store(now().0, Ordering::Relaxed);
 }
 
-fn piece_bytes() -> u64 {
+/// Whether a synced write was begun a moment ago.
+fn writes_go_on() -> bool {
     let last = Monotonic(LAST_SYNCED_WRITE.load(Ordering::Relaxed));
-    if last != Monotonic::ZERO && now() < last.after(WRITES_GO_ON) {
-        PIECE_BYTES_BESIDE_WRITES
-    } else {
-        PIECE_BYTES_MAX
-    }
+    last != Monotonic::ZERO && now() < last.after(WRITES_GO_ON)
+}
+
+fn piece_bytes() -> u64 {
+    if writes_go_on() { PIECE_BYTES_BESIDE_WRITES } else { PIECE_BYTES_MAX }
 }
 
 /// A shard's reads of old bytes.
@@ -201,7 +202,7 @@ async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piec
     let driver = driver::current();
     let file = device_and_inode(fd)?;
     let turn = driver.cold.turn.acquire(1).await;
-    let is_read_again = driver.cold.touched.borrow_mut().again(file, range);
+    let is_read_again = driver.cold.touched.borrow_mut().again(file, range) && !writes_go_on();
     let tells = driver.cold.tells.borrow().get(&file.0).copied();
     let directly = if tells == Some(true) && !is_read_again { direct_twin(fd).await? } else { None };
     let bytes = match directly {
@@ -281,6 +282,26 @@ mod tests {
                 let (_client, server) = pair().await;
                 let error = server.send_file(&fd, 2_999_999, 2).await.expect_err("is too short");
                 assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+            }
+        });
+    }
+
+    #[test]
+    fn beside_synced_writes_nothing_goes_into_the_page_cache() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let bytes = pattern(1 << 20);
+            let fd = cold_file(&dir.path().join("segment"), &bytes).await;
+            if residency(&fd, 0, 1 << 20) != Residency::Part {
+                // A file system without cold files.
+                return;
+            }
+            driver::current().cold.tells.borrow_mut().insert(device_and_inode(&fd).expect("a file").0, true);
+            for _ in 0..3 {
+                note_synced_write();
+                let piece = piece_at(&fd, 0, 4_096).await.expect("reads");
+                assert_eq!(piece.from(0, 4_096), &bytes[..4_096]);
+                assert_eq!(residency(&fd, 0, 4_096), Residency::Part);
             }
         });
     }
