@@ -74,46 +74,73 @@ fn topic(broker: &Running<'_>, name: &str, partitions: i32) {
 }
 
 fn small(field: &Field, driver: &Driver, answer: &mut Answer) {
-    let (broker, _) = Running::fresh(field, driver);
-    topic(&broker, "small", 12);
-    let load = Produce {
-        topic: "small",
-        record_bytes: KIB,
-        rate: Some(5_000),
+    let steady = Steady {
+        label: "small",
+        seen_label: "small-seen",
+        partitions: 12,
+        rate: 5_000,
         linger_ms: 1,
-        batch_bytes: BATCH_BYTES,
-        clients: 1,
-        is_urgent: false,
+        cpu: "small.cpu",
+        ack: ["small.ack_p50", "small.ack_p99", "small.ack_p999"],
+        memory: Some("small.memory"),
+        seen: ["small.seen_p50", "small.seen_p99", "small.seen_p999"],
     };
-    let outcome = load.measured(&broker, "small");
-    answer.figure("small.cpu", outcome.cpu_us_per_record(PRODUCED));
-    answer.quantiles(&outcome, ACK, ["small.ack_p50", "small.ack_p99", "small.ack_p999"]);
-    answer.figure("small.memory", broker.resident_bytes() as f64 / MEGABYTE);
-    answer.runs.push(("small", outcome.run));
-    let ids = ["small.seen_p50", "small.seen_p99", "small.seen_p999"];
-    seen(&load, &broker, ("small-seen", ids), answer);
-    broker.stop();
+    steady.ask(field, driver, answer);
 }
 
 fn single(field: &Field, driver: &Driver, answer: &mut Answer) {
-    let (broker, _) = Running::fresh(field, driver);
-    topic(&broker, "single", 1);
-    let load = Produce {
-        topic: "single",
-        record_bytes: KIB,
-        rate: Some(10_000),
+    let steady = Steady {
+        label: "single",
+        seen_label: "single-seen",
+        partitions: 1,
+        rate: 10_000,
         linger_ms: 0,
-        batch_bytes: BATCH_BYTES,
-        clients: 1,
-        is_urgent: false,
+        cpu: "single.cpu",
+        ack: ["single.ack_p50", "single.ack_p99", "single.ack_p999"],
+        memory: None,
+        seen: ["single.seen_p50", "single.seen_p99", "single.seen_p999"],
     };
-    let outcome = load.measured(&broker, "single");
-    answer.figure("single.cpu", outcome.cpu_us_per_record(PRODUCED));
-    answer.quantiles(&outcome, ACK, ["single.ack_p50", "single.ack_p99", "single.ack_p999"]);
-    answer.runs.push(("single", outcome.run));
-    let ids = ["single.seen_p50", "single.seen_p99", "single.seen_p999"];
-    seen(&load, &broker, ("single-seen", ids), answer);
-    broker.stop();
+    steady.ask(field, driver, answer);
+}
+
+/// A load of 1 KiB records at a fixed rate, and the ids of what it shows.
+struct Steady {
+    /// The topic, and what the load is called.
+    label: &'static str,
+    seen_label: &'static str,
+    partitions: i32,
+    /// Records per second.
+    rate: u64,
+    linger_ms: u64,
+    cpu: &'static str,
+    ack: [&'static str; 3],
+    memory: Option<&'static str>,
+    seen: [&'static str; 3],
+}
+
+impl Steady {
+    fn ask(&self, field: &Field, driver: &Driver, answer: &mut Answer) {
+        let (broker, _) = Running::fresh(field, driver);
+        topic(&broker, self.label, self.partitions);
+        let load = Produce {
+            topic: self.label,
+            record_bytes: KIB,
+            rate: Some(self.rate),
+            linger_ms: self.linger_ms,
+            batch_bytes: BATCH_BYTES,
+            clients: 1,
+            is_urgent: false,
+        };
+        let outcome = load.measured(&broker, self.label);
+        answer.figure(self.cpu, outcome.cpu_us_per_record(PRODUCED));
+        answer.quantiles(&outcome, ACK, self.ack);
+        if let Some(id) = self.memory {
+            answer.figure(id, broker.resident_bytes() as f64 / MEGABYTE);
+        }
+        answer.runs.push((self.label, outcome.run));
+        seen(&load, &broker, (self.seen_label, self.seen), answer);
+        broker.stop();
+    }
 }
 
 /// The same load with a consumer that follows it.
