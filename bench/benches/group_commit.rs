@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ottla::ids::{TimestampMs, TopicPartition, Uuid};
+use ottla::ids::{TopicPartition, Uuid};
 use ottla::log::{LogConfig, NewBatch};
-use ottla::protocol::records::{BatchBuilder, BatchHeader, NewRecord};
+use ottla::protocol::records::BatchHeader;
 use ottla_shards::disk::{DiskSettings, LogDirs, OpenWith, Partition, ShardDisk};
 use ottla_shards::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
 
+use crate::batch::batch;
 use crate::suite::Suite;
 use crate::worker::Worker;
 
@@ -93,15 +94,6 @@ async fn create(disk: &Rc<ShardDisk>, count: usize) -> Vec<Rc<Partition>> {
         partitions.push(disk.create(&dir, &name, with).await.expect("a partition"));
     }
     partitions
-}
-
-fn batch(bytes: usize) -> Rc<(Vec<u8>, BatchHeader)> {
-    let value: Vec<u8> = (0..bytes).map(|at| (at * 31 % 251) as u8).collect();
-    let mut builder = BatchBuilder::new();
-    builder.append(&NewRecord { timestamp: TimestampMs(1_000), value: Some(&value), ..NewRecord::default() });
-    let bytes = builder.build();
-    let header = BatchHeader::parse(&bytes).expect("a batch");
-    Rc::new((bytes, header))
 }
 
 async fn commit(partition: Rc<Partition>, batch: Rc<(Vec<u8>, BatchHeader)>, times: u64) {

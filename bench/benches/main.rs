@@ -6,6 +6,8 @@
 //! What must hold: every question that is measured has a row, and every row is measured by a run without a filter.
 
 mod append;
+#[path = "../commits/batch.rs"]
+mod batch;
 mod batches;
 mod build;
 mod compression;

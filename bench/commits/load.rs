@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use ottla::ids::{TimestampMs, TopicPartition, Uuid};
+use ottla::ids::{TopicPartition, Uuid};
 use ottla::log::{LogConfig, NewBatch};
-use ottla::protocol::records::{BatchBuilder, BatchHeader, NewRecord};
 use ottla_shards::disk::{DiskSettings, JournalUse, LogDirs, OpenWith, Partition, ShardDisk};
 use ottla_shards::host::{self, run_local};
 
+use crate::batch::batch;
 use crate::{Plan, directory, micros, table, thousands, way_name, way_word};
 
 /// Commits of each partition before anything counts.
@@ -189,16 +189,6 @@ pub async fn create(disk: &Rc<ShardDisk>, load: &Load) -> Vec<Rc<Partition>> {
         partitions.push(disk.create(&dir, &name, with).await.expect("a partition"));
     }
     partitions
-}
-
-/// One batch of one record.
-pub fn batch(bytes: usize) -> Rc<(Vec<u8>, BatchHeader)> {
-    let value: Vec<u8> = (0..bytes).map(|at| (at * 31 % 251) as u8).collect();
-    let mut builder = BatchBuilder::new();
-    builder.append(&NewRecord { timestamp: TimestampMs(1_000), value: Some(&value), ..NewRecord::default() });
-    let bytes = builder.build();
-    let header = BatchHeader::parse(&bytes).expect("a batch");
-    Rc::new((bytes, header))
 }
 
 async fn closed_loops(load: Load) -> Outcome {

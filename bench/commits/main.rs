@@ -16,6 +16,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 use ottla_shards::disk::{DiskSettings, JournalUse};
 
+mod batch;
 mod ceiling;
 mod load;
 mod roll;

@@ -12,6 +12,7 @@ use ottla::log::NewBatch;
 use ottla_shards::disk::JournalUse;
 use ottla_shards::host::{self, run_local};
 
+use crate::batch::batch;
 use crate::load::{self, Load};
 use crate::{Plan, directory, micros, table, way_name};
 
@@ -83,7 +84,7 @@ fn half_rate(plan: &Plan) -> f64 {
 async fn open_loop(load: Load, bytes_per_second: f64) -> (hdrhistogram::Histogram<u64>, f64) {
     let disk = load::disk(&load).await;
     let partition = load::create(&disk, &load).await.remove(0);
-    let batch = load::batch(load.batch_bytes);
+    let batch = batch(load.batch_bytes);
     let nanos = Rc::new(RefCell::new(load::histogram()));
     let (done, in_flight) = (Rc::new(Cell::new(0_u64)), Rc::new(Cell::new(0_u64)));
     let apart = Duration::from_secs_f64(batch.0.len() as f64 / bytes_per_second);
