@@ -1,13 +1,15 @@
 //! Memory that the disk can read and write directly: aligned, pooled per shard, shared without copies.
 //!
 //! A block belongs to nobody in particular: it may be freed on another shard than the one that took it, and goes
-//! to the pool of the shard that frees it. Pools are bounded, so idle memory is bounded.
+//! to the pool of the shard that frees it. Pools are bounded, so idle memory is bounded. Small blocks come from the
+//! allocator, larger ones are parts of [huge pages](super::huge).
 //!
 //! Invariants: the start of every block is a multiple of 4,096; every byte of a block is initialised from its
 //! allocation on; bytes of an [`AppendBuf`] below its length never change again.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -15,31 +17,89 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla::limits::BLOCK_BYTES;
 
+use super::huge::{REGION_BYTES, Region};
+
 /// Block sizes that the pool keeps, in bytes, ascending, with how many of each one shard keeps for reuse.
 /// A shard under load takes and gives back about as much as is in flight; an idle one [trims](trim_pool) its pool.
 const CLASSES: [(usize, usize); 5] =
-    [(4 << 10, 256), (16 << 10, 64), (64 << 10, 32), (256 << 10, 16), (1 << 20, 8)];
+    [(4 << 10, 256), (16 << 10, 64), (64 << 10, 256), (256 << 10, 64), (1 << 20, 16)];
 
 const _: () = assert!(CLASSES[0].0 == BLOCK_BYTES);
 
+/// Blocks of this size and larger ones that are pooled are parts of a huge page: their reads and writes gain by it.
+const PART_BYTES_MIN: usize = 64 << 10;
+
 thread_local! {
-    /// Free blocks of this thread, one list per class.
-    static POOL: RefCell<[Vec<Block>; CLASSES.len()]> = const { RefCell::new([const { Vec::new() }; CLASSES.len()]) };
+    /// Free memory of this thread, one list per class.
+    static POOL: RefCell<[Vec<Memory>; CLASSES.len()]> = const { RefCell::new([const { Vec::new() }; CLASSES.len()]) };
 }
 
-/// One aligned allocation. Whoever holds it decides who may read and write it.
-struct Block {
+/// One aligned piece of memory, freed when it is dropped.
+struct Memory {
     start: NonNull<u8>,
     bytes: usize,
-    /// Whether the block has been handed out before and may hold old bytes.
+    /// Whether it has been handed out before and may hold old bytes.
     used: bool,
+    /// What it is a part of; `None` when it is the allocator's.
+    region: Option<Arc<Region>>,
 }
 
-// SAFETY: a block is plain memory without thread affinity; it has one owner, and sharing is arranged by the types
-// that wrap it.
-unsafe impl Send for Block {}
-// SAFETY: `Block` itself offers no access through a shared reference other than its address and size.
-unsafe impl Sync for Block {}
+// SAFETY: plain memory without thread affinity; it has one owner, and sharing is arranged by the types that wrap it.
+unsafe impl Send for Memory {}
+// SAFETY: `Memory` itself offers no access through a shared reference other than its address and size.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn layout(bytes: usize) -> Layout {
+        Layout::from_size_align(bytes, BLOCK_BYTES).expect("block sizes are far below the address space")
+    }
+
+    fn allocate(bytes: usize) -> Memory {
+        assert!(bytes > 0, "a block has at least one page");
+        // SAFETY: the layout has a size above zero.
+        let start = unsafe { alloc_zeroed(Memory::layout(bytes)) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(Memory::layout(bytes)) };
+        Memory { start, bytes, used: false, region: None }
+    }
+
+    /// The first part of a new region; the others go to the pool.
+    fn cut(bytes: usize) -> Memory {
+        let region = Arc::new(Region::new());
+        let part = |at: usize| {
+            let region = Arc::clone(&region);
+            Memory { start: region.at(at * bytes), bytes, used: false, region: Some(region) }
+        };
+        // Backwards, so that the pool gives them out from the front.
+        (1..REGION_BYTES / bytes).rev().for_each(|at| part(at).keep());
+        part(0)
+    }
+
+    /// Goes to the pool if that has room.
+    fn keep(self) {
+        let Some(class) = CLASSES.iter().position(|&(size, _)| size == self.bytes) else { return };
+        // A thread that ends has no pool any more.
+        let _ = POOL.try_with(move |pool| {
+            let mut pool = pool.borrow_mut();
+            if pool[class].len() < CLASSES[class].1 {
+                pool[class].push(self);
+            }
+        });
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if self.region.is_none() {
+            // SAFETY: allocated with this very layout, and not used any more.
+            unsafe { dealloc(self.start.as_ptr(), Memory::layout(self.bytes)) };
+        }
+    }
+}
+
+/// Memory in use, which goes to the pool afterwards. Whoever holds it decides who may read and write it.
+struct Block {
+    memory: ManuallyDrop<Memory>,
+}
 
 impl Block {
     /// The smallest pooled class that holds `bytes`; `None` for sizes above all classes.
@@ -47,40 +107,37 @@ impl Block {
         CLASSES.iter().position(|&(size, _)| size >= bytes)
     }
 
-    fn take(bytes: usize) -> Block {
-        let Some(class) = Block::class_of(bytes) else {
-            return Block::allocate(bytes.next_multiple_of(BLOCK_BYTES));
+    /// A block of at least `bytes`, and whether it holds nothing but zeros.
+    fn take(bytes: usize) -> (Block, bool) {
+        let mut memory = match Block::class_of(bytes) {
+            Some(class) => {
+                let kept = POOL.try_with(|pool| pool.borrow_mut()[class].pop()).ok().flatten();
+                kept.unwrap_or_else(|| match CLASSES[class].0 {
+                    bytes @ ..PART_BYTES_MIN => Memory::allocate(bytes),
+                    bytes => Memory::cut(bytes),
+                })
+            }
+            None => Memory::allocate(bytes.next_multiple_of(BLOCK_BYTES)),
         };
-        let kept = POOL.try_with(|pool| pool.borrow_mut()[class].pop()).ok().flatten();
-        kept.unwrap_or_else(|| Block::allocate(CLASSES[class].0))
+        let is_zero = !std::mem::replace(&mut memory.used, true);
+        (Block { memory: ManuallyDrop::new(memory) }, is_zero)
     }
 
-    fn layout(bytes: usize) -> Layout {
-        Layout::from_size_align(bytes, BLOCK_BYTES).expect("block sizes are far below the address space")
+    fn bytes(&self) -> usize {
+        self.memory.bytes
     }
 
-    fn allocate(bytes: usize) -> Block {
-        assert!(bytes > 0, "a block has at least one page");
-        // SAFETY: the layout has a size above zero.
-        let start = unsafe { alloc_zeroed(Block::layout(bytes)) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(Block::layout(bytes)) };
-        Block { start, bytes, used: false }
-    }
-
-    fn zero(&mut self) {
-        if self.used {
-            // SAFETY: `&mut self` is the only owner, and the range is the whole allocation.
-            unsafe { self.start.as_ptr().write_bytes(0, self.bytes) };
-        }
+    fn start(&self) -> NonNull<u8> {
+        self.memory.start
     }
 
     /// # Safety
     /// Nobody may write to `range` while the result lives.
     unsafe fn slice(&self, range: Range<usize>) -> &[u8] {
         assert!(range.start <= range.end, "a range does not run backwards");
-        assert!(range.end <= self.bytes, "a range ends inside its block");
+        assert!(range.end <= self.bytes(), "a range ends inside its block");
         // SAFETY: in bounds by the asserts, initialised by `alloc_zeroed`, unshared with writers by the caller.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(range.start), range.len()) }
+        unsafe { std::slice::from_raw_parts(self.start().as_ptr().add(range.start), range.len()) }
     }
 
     /// # Safety
@@ -88,30 +145,16 @@ impl Block {
     #[allow(clippy::mut_from_ref)]
     unsafe fn slice_mut(&self, range: Range<usize>) -> &mut [u8] {
         assert!(range.start <= range.end, "a range does not run backwards");
-        assert!(range.end <= self.bytes, "a range ends inside its block");
+        assert!(range.end <= self.bytes(), "a range ends inside its block");
         // SAFETY: in bounds by the asserts, initialised by `alloc_zeroed`, exclusive by the caller.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(range.start), range.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.start().as_ptr().add(range.start), range.len()) }
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let (start, bytes) = (self.start, self.bytes);
-        if let Some(class) = CLASSES.iter().position(|&(size, _)| size == bytes) {
-            let kept = POOL.try_with(|pool| {
-                let mut pool = pool.borrow_mut();
-                let room = pool[class].len() < CLASSES[class].1;
-                if room {
-                    pool[class].push(Block { start, bytes, used: true });
-                }
-                room
-            });
-            if kept == Ok(true) {
-                return;
-            }
-        }
-        // SAFETY: allocated with this very layout, and not kept.
-        unsafe { dealloc(start.as_ptr(), Block::layout(bytes)) };
+        // SAFETY: a block is dropped once, and its memory is not looked at again.
+        unsafe { ManuallyDrop::take(&mut self.memory) }.keep();
     }
 }
 
@@ -119,11 +162,7 @@ impl Drop for Block {
 pub fn trim_pool() {
     let kept =
         POOL.with(|pool| std::mem::replace(&mut *pool.borrow_mut(), [const { Vec::new() }; CLASSES.len()]));
-    for block in kept.into_iter().flatten() {
-        // SAFETY: allocated with this very layout; forgotten below, so that it is freed once.
-        unsafe { dealloc(block.start.as_ptr(), Block::layout(block.bytes)) };
-        std::mem::forget(block);
-    }
+    drop(kept);
 }
 
 /// A buffer whose start is a multiple of 4,096, with one owner: what direct reads fill and direct writes take.
@@ -136,17 +175,18 @@ impl AlignedBuf {
     /// A buffer of `len` bytes with any contents (never another process's).
     #[must_use]
     pub fn new(len: usize) -> AlignedBuf {
-        let mut block = Block::take(len.max(1));
-        block.used = true;
+        let (block, _) = Block::take(len.max(1));
         AlignedBuf { block, len }
     }
 
     /// A buffer of `len` zero bytes.
     #[must_use]
     pub fn zeroed(len: usize) -> AlignedBuf {
-        let mut block = Block::take(len.max(1));
-        block.zero();
-        block.used = true;
+        let (block, is_zero) = Block::take(len.max(1));
+        if !is_zero {
+            // SAFETY: nobody else has the block yet.
+            unsafe { block.slice_mut(0..block.bytes()) }.fill(0);
+        }
         AlignedBuf { block, len }
     }
 
@@ -163,12 +203,12 @@ impl AlignedBuf {
     /// Bytes that the buffer can hold; at least the length it was made with.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.block.bytes
+        self.block.bytes()
     }
 
     /// Shows `len` bytes of the buffer; bytes that come into view hold whatever was there.
     pub fn set_len(&mut self, len: usize) {
-        assert!(len <= self.block.bytes, "a length within the capacity");
+        assert!(len <= self.block.bytes(), "a length within the capacity");
         self.len = len;
     }
 
@@ -203,7 +243,7 @@ impl AsRef<[u8]> for AlignedBuf {
 
 impl std::fmt::Debug for AlignedBuf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "AlignedBuf({} of {} bytes)", self.len, self.block.bytes)
+        write!(f, "AlignedBuf({} of {} bytes)", self.len, self.block.bytes())
     }
 }
 
@@ -223,9 +263,8 @@ impl AppendBuf {
     /// An empty buffer of at least `capacity` bytes.
     #[must_use]
     pub fn new(capacity: usize) -> AppendBuf {
-        let mut block = Block::take(capacity.max(1));
-        let zeros_end = if block.used { 0 } else { block.bytes };
-        block.used = true;
+        let (block, is_zero) = Block::take(capacity.max(1));
+        let zeros_end = if is_zero { block.bytes() } else { 0 };
         AppendBuf { block: Arc::new(block), len: 0, zeros_end }
     }
 
@@ -244,13 +283,13 @@ impl AppendBuf {
     /// Bytes that the buffer can hold in all; a multiple of 4,096.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.block.bytes
+        self.block.bytes()
     }
 
     /// Bytes that still fit.
     #[must_use]
     pub fn remaining(&self) -> usize {
-        self.block.bytes - self.len
+        self.block.bytes() - self.len
     }
 
     /// Appends `bytes`, which must fit.
@@ -282,7 +321,7 @@ impl AppendBuf {
     #[must_use]
     pub fn write_slice(&mut self, range: Range<usize>) -> WriteSlice {
         assert!(range.start <= range.end, "a range does not run backwards");
-        assert!(range.end <= self.block.bytes, "a range ends inside its buffer");
+        assert!(range.end <= self.block.bytes(), "a range ends inside its buffer");
         let known = self.len.max(self.zeros_end);
         if known < range.end {
             // SAFETY: as in `append`; no write in flight reaches above `known`.
@@ -290,14 +329,14 @@ impl AppendBuf {
             self.zeros_end = range.end;
         }
         // SAFETY: the offset lies inside the allocation.
-        let start = unsafe { self.block.start.add(range.start) };
+        let start = unsafe { self.block.start().add(range.start) };
         WriteSlice { start, len: range.len(), _owner: Owner::Block(Arc::clone(&self.block)) }
     }
 }
 
 impl std::fmt::Debug for AppendBuf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "AppendBuf({} of {} bytes)", self.len, self.block.bytes)
+        write!(f, "AppendBuf({} of {} bytes)", self.len, self.block.bytes())
     }
 }
 
@@ -421,13 +460,55 @@ mod tests {
     #[test]
     fn the_pool_keeps_a_bounded_number() {
         trim_pool();
-        let many: Vec<AlignedBuf> = (0..20).map(|_| AlignedBuf::new(1 << 20)).collect();
+        let kept_max = CLASSES[4].1;
+        let many: Vec<AlignedBuf> = (0..2 * kept_max).map(|_| AlignedBuf::new(1 << 20)).collect();
         drop(many);
-        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), 8));
+        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), kept_max));
         let large = AlignedBuf::new((1 << 20) + 1);
         assert_eq!(large.capacity(), (1 << 20) + BLOCK_BYTES);
         drop(large);
-        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), 8));
+        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), kept_max));
+        trim_pool();
+    }
+
+    #[test]
+    fn larger_blocks_are_parts_of_one_huge_page_and_come_zeroed() {
+        for bytes in CLASSES.map(|(bytes, _)| bytes).into_iter().filter(|&bytes| bytes >= PART_BYTES_MIN) {
+            trim_pool();
+            let parts = REGION_BYTES / bytes;
+            let mut taken: Vec<AlignedBuf> = (0..parts).map(|_| AlignedBuf::zeroed(bytes)).collect();
+            for (at, part) in taken.iter_mut().enumerate() {
+                assert_eq!(part.as_ptr() as usize % REGION_BYTES, at * bytes);
+                assert!(part.iter().all(|&byte| byte == 0));
+                part.fill(0xAB);
+            }
+            let page = |buf: &AlignedBuf| buf.as_ptr() as usize / REGION_BYTES;
+            assert!(taken.iter().all(|part| page(part) == page(&taken[0])));
+            assert_ne!(page(&AlignedBuf::new(bytes)), page(&taken[0]), "the next one begins another");
+            // What is left of a page is whole when the pool and the others are gone.
+            let last = taken.pop().expect("at least two");
+            drop(taken);
+            trim_pool();
+            assert!(last.iter().all(|&byte| byte == 0xAB));
+            drop(last);
+            assert!(AlignedBuf::zeroed(bytes).iter().all(|&byte| byte == 0), "zeroed again");
+        }
+        trim_pool();
+    }
+
+    #[test]
+    fn parts_of_a_page_may_end_on_other_threads() {
+        trim_pool();
+        let parts: Vec<AlignedBuf> = (0..8).map(|_| AlignedBuf::new(256 << 10)).collect();
+        let threads = parts.into_iter().map(|mut part| {
+            std::thread::spawn(move || {
+                part.fill(1);
+                drop(part);
+                trim_pool();
+            })
+        });
+        threads.collect::<Vec<_>>().into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert_eq!(AlignedBuf::new(256 << 10).capacity(), 256 << 10);
         trim_pool();
     }
 

@@ -26,6 +26,7 @@
 //! - **A panic** of any task of a shard that [`run_shards`] started ends the process, with its backtrace.
 
 pub mod buffer;
+mod huge;
 mod slots;
 pub mod sync;
 mod types;

@@ -78,10 +78,27 @@ fn swap(root: &Root, at: Surroundings) -> Finding {
         .mend(at.on_kernel("sysctl -w vm.swappiness=1"))
 }
 
+/// The disk's buffers ask for them; anything else of the broker does better without.
 fn huge_pages(root: &Root) -> Option<Finding> {
+    const NAME: &str = "transparent huge pages";
+    const MEND: &str = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled";
     let text = root.text("/sys/kernel/mm/transparent_hugepage/enabled")?;
-    let why = "the broker refuses them for itself: they would fill its idle memory";
-    Some(Finding::fine("transparent huge pages", chosen(&text)).because(why))
+    let found = chosen(&text);
+    Some(match found {
+        "madvise" => Finding::fine(NAME, found).because("the disk's buffers get them, nothing else does"),
+        "always" => Finding::better(
+            NAME,
+            found,
+            "before Linux 6.18 the broker refuses them all: they would fill its idle memory",
+        )
+        .mend(MEND),
+        _ => Finding::better(
+            NAME,
+            found,
+            "a disk takes large reads and writes page by page: more requests, less throughput",
+        )
+        .mend(MEND),
+    })
 }
 
 /// Segments are written past the page cache; what is left are indexes and checkpoints.

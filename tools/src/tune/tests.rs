@@ -129,6 +129,7 @@ const GOVERNOR: &str = "sys/devices/system/cpu/cpu3/cpufreq/scaling_governor";
 const NODE: &str = "sys/devices/system/node/node1/cpulist";
 const QUOTA: &str = "sys/fs/cgroup/system.slice/cpu.max";
 const MEMORY: &str = "sys/fs/cgroup/system.slice/ottla.service/memory.max";
+const HUGE_PAGES: &str = "sys/kernel/mm/transparent_hugepage/enabled";
 const IO_URING: &str = "proc/sys/kernel/io_uring_disabled";
 
 /// A file of a good machine, another text for it, and what is said then.
@@ -168,6 +169,8 @@ fn processors_memory_and_network_that_could_be_better_have_their_commands() {
         ("proc/loadavg", "3.10 1.0 1.0 4/100 99", Better, ["3.1 of 4", "others"]),
         (MEMORY, "268435456", Better, ["256 MiB, by the control", "ottla.tail.cache.bytes"]),
         ("proc/swaps", swap, Better, ["/swapfile", "sysctl -w vm.swappiness=1"]),
+        (HUGE_PAGES, "always madvise [never]", Better, ["page by page", "echo madvise > /sys"]),
+        (HUGE_PAGES, "[always] madvise never", Better, ["6.18", "echo madvise > /sys"]),
         ("proc/sys/net/core/somaxconn", "128", Better, ["128", "sysctl -w net.core.somaxconn=4096"]),
         ("proc/sys/net/core/wmem_max", "65536", Better, ["100 KiB", "net.core.wmem_max=102400"]),
         ("proc/sys/net/ipv4/tcp_slow_start_after_idle", "1", Better, ["idle", "tcp_slow_start_after_idle=0"]),
