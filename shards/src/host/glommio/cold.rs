@@ -2,7 +2,8 @@
 //!
 //! Pages that are new to the cache cost more than the copy that they save, and the reader of old records leaves as
 //! many behind as it reads, at the cost of everybody else's. So what is not in the page cache is read directly, in
-//! pieces, and sent from memory; who goes on reading gets the next piece read meanwhile.
+//! pieces, and sent from memory; who goes on reading gets the next piece read meanwhile. What a reader leaves of a
+//! piece waits for its next request, so that pieces follow each other and nothing is read twice.
 //!
 //! What another reader has had a moment ago goes through the page cache ([`touched`](super::touched)), and is there for
 //! whoever comes third. Not beside synced writes: making room for new pages holds those up far longer than a read does.
@@ -13,7 +14,7 @@
 //! cache has, are read through the cache.
 //!
 //! What must hold: buffers of readers that do not take what they asked for go to others; a piece that nobody came for
-//! is forgotten within [`AHEAD_KEPT`].
+//! is forgotten soon after [`AHEAD_KEPT`]; a piece is given to readers of its own file only.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -28,7 +29,7 @@ use ottla::limits::BLOCK_BYTES;
 use ottla::time::Monotonic;
 
 use super::driver;
-use super::executor::spawn_detached;
+use super::executor::{spawn_detached, yield_now};
 use super::file::{File, SharedFd, checked};
 use super::sendfile::{Residency, residency};
 use super::timer::{now, sleep};
@@ -44,11 +45,13 @@ const PIECE_BYTES_BESIDE_WRITES: u64 = 256 << 10;
 /// How long after a synced write another one is expected.
 const WRITES_GO_ON: Duration = Duration::from_secs(1);
 /// Bytes of pieces that a shard has in memory at a time.
-const ROOM_BYTES: usize = 4 << 20;
+const ROOM_BYTES: usize = 8 << 20;
 /// Bytes of those that may be read before somebody asks.
-const AHEAD_BYTES_MAX: usize = ROOM_BYTES / 2;
+const AHEAD_BYTES_MAX: usize = ROOM_BYTES / 4 * 3;
 /// How long a piece waits for its reader.
 const AHEAD_KEPT: Duration = Duration::from_secs(1);
+/// How often the pieces that wait are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
 
 /// When a shard of this process last began a synced write, in nanoseconds of [`now`].
 static LAST_SYNCED_WRITE: AtomicU64 = AtomicU64::new(0);
@@ -73,7 +76,7 @@ pub(super) struct ColdReads {
     turn: Rc<Semaphore>,
     room: Rc<Semaphore>,
     ahead: RefCell<VecDeque<Ahead>>,
-    next_number: Cell<u64>,
+    sweeping: Cell<bool>,
     /// By device whether the kernel tells what the page cache has of its files: an overlay reports an empty cache.
     tells: RefCell<BTreeMap<u64, bool>>,
     touched: RefCell<Touched>,
@@ -85,19 +88,27 @@ impl Default for ColdReads {
             turn: Semaphore::new(1),
             room: Semaphore::new(ROOM_BYTES),
             ahead: RefCell::default(),
-            next_number: Cell::new(0),
+            sweeping: Cell::new(false),
             tells: RefCell::default(),
             touched: RefCell::default(),
         }
     }
 }
 
-/// A piece that is read before its reader asks for it.
+/// A piece that waits for its reader.
 struct Ahead {
-    number: u64,
-    file: usize,
+    /// Held, so that no other file takes its identity.
+    fd: SharedFd,
     range: Range<u64>,
-    piece: OneReceiver<io::Result<Piece>>,
+    piece: Coming,
+    since: Monotonic,
+}
+
+enum Coming {
+    /// It is being read.
+    Read(OneReceiver<io::Result<Piece>>),
+    /// Its reader has had the bytes before it.
+    Here(Piece),
 }
 
 /// Bytes of a file in memory.
@@ -127,11 +138,12 @@ impl Piece {
 pub(super) async fn piece_at(fd: &SharedFd, at: u64, end: u64) -> io::Result<Piece> {
     let driver = driver::current();
     let cold = &driver.cold;
-    let known = cold.take_ahead(fd, at);
-    let piece = match known {
-        Some(piece) => piece.await.ok().and_then(Result::ok).filter(|piece| !piece.from(at, end).is_empty()),
+    let piece = match cold.take_ahead(fd, at) {
+        Some(Coming::Read(piece)) => piece.await.ok().and_then(Result::ok),
+        Some(Coming::Here(piece)) => Some(piece),
         None => None,
     };
+    let piece = piece.filter(|piece| !piece.from(at, end).is_empty());
     let piece = match piece {
         Some(piece) => piece,
         None => {
@@ -140,49 +152,95 @@ pub(super) async fn piece_at(fd: &SharedFd, at: u64, end: u64) -> io::Result<Pie
             read(fd, range, room).await?
         }
     };
-    read_ahead(fd, piece.end(), end);
+    if begin_ahead(fd, piece.end(), end) {
+        // One round for its task, and one for the ring that has its read by then: else both would wait for the caller.
+        yield_now().await;
+        yield_now().await;
+    }
     Ok(piece)
 }
 
-/// Begins to read what follows `at` before somebody asks for it, up to `end`, where it is not in the page cache: a part
-/// of it, if there is room. The file must have been opened without `direct`.
-pub fn read_ahead(fd: &SharedFd, at: u64, end: u64) {
-    if at >= end {
-        return;
+/// The reader of `piece` has had what is before `at`: what it has of the rest waits for the next request.
+pub(super) fn keep_rest(fd: &SharedFd, piece: Piece, at: u64) {
+    let (cold, range) = (&driver::current().cold, at..piece.end());
+    if !range.is_empty() && cold.place_of(fd, at).is_none() {
+        cold.keep(Ahead { fd: SharedFd::clone(fd), range, piece: Coming::Here(piece), since: now() });
     }
+}
+
+/// Begins to read what follows `at` before somebody asks for it, up to `end`, where it is not in the page cache: one
+/// piece, if there is room and not most of one waits already. The file must have been opened without `direct`.
+pub fn read_ahead(fd: &SharedFd, at: u64, end: u64) {
+    let _ = begin_ahead(fd, at, end);
+}
+
+/// [`read_ahead`]; returns whether a read begins.
+fn begin_ahead(fd: &SharedFd, at: u64, end: u64) -> bool {
     let driver = driver::current();
     let cold = &driver.cold;
-    let range = piece_range(at, end);
+    let waits = cold.end_of_what_waits(fd, at);
+    if waits >= end || waits - at > piece_bytes() / 2 {
+        return false;
+    }
+    let range = piece_range(waits, end);
     let bytes = bytes_of(&range);
-    if cold.place_of(fd, at).is_some() || cold.room.taken() + bytes > AHEAD_BYTES_MAX {
-        return;
+    if cold.room.taken() + bytes > AHEAD_BYTES_MAX {
+        return false;
     }
-    if residency(fd, at, range.end.min(end) - at) != Residency::Part {
-        return;
+    if residency(fd, waits, range.end.min(end) - waits) != Residency::Part {
+        return false;
     }
-    let Some(room) = cold.room.try_acquire(bytes) else { return };
-    let number = cold.next_number.replace(cold.next_number.get() + 1);
+    let Some(room) = cold.room.try_acquire(bytes) else { return false };
     let (sender, piece) = oneshot();
-    cold.ahead.borrow_mut().push_back(Ahead { number, file: fd.identity(), range: range.clone(), piece });
+    let piece = Coming::Read(piece);
     let fd = SharedFd::clone(fd);
+    cold.keep(Ahead { fd: SharedFd::clone(&fd), range: range.clone(), piece, since: now() });
     spawn_detached(async move {
         let result = read(&fd, range, room).await;
         drop(fd);
         sender.send(result);
-        sleep(AHEAD_KEPT).await;
-        driver::current().cold.ahead.borrow_mut().retain(|ahead| ahead.number != number);
     });
+    true
 }
 
 impl ColdReads {
     fn place_of(&self, fd: &SharedFd, at: u64) -> Option<usize> {
-        let covers = |it: &Ahead| it.file == fd.identity() && it.range.contains(&at);
+        let covers = |it: &Ahead| it.fd.identity() == fd.identity() && it.range.contains(&at);
         self.ahead.borrow().iter().position(covers)
     }
 
-    fn take_ahead(&self, fd: &SharedFd, at: u64) -> Option<OneReceiver<io::Result<Piece>>> {
+    fn take_ahead(&self, fd: &SharedFd, at: u64) -> Option<Coming> {
         let place = self.place_of(fd, at)?;
         self.ahead.borrow_mut().remove(place).map(|ahead| ahead.piece)
+    }
+
+    /// Up to where the pieces that wait follow `at` without a gap.
+    fn end_of_what_waits(&self, fd: &SharedFd, mut at: u64) -> u64 {
+        while let Some(place) = self.place_of(fd, at) {
+            at = self.ahead.borrow()[place].range.end;
+        }
+        at
+    }
+
+    fn keep(&self, ahead: Ahead) {
+        self.ahead.borrow_mut().push_back(ahead);
+        if !self.sweeping.replace(true) {
+            spawn_detached(forget_the_old());
+        }
+    }
+}
+
+/// Lets pieces go that nobody has come for, until none waits.
+async fn forget_the_old() {
+    loop {
+        sleep(SWEEP).await;
+        let driver = driver::current();
+        let mut ahead = driver.cold.ahead.borrow_mut();
+        ahead.retain(|ahead| now() < ahead.since.after(AHEAD_KEPT));
+        if ahead.is_empty() {
+            driver.cold.sweeping.set(false);
+            return;
+        }
     }
 }
 
@@ -204,6 +262,9 @@ async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piec
     let turn = driver.cold.turn.acquire(1).await;
     let is_read_again = driver.cold.touched.borrow_mut().again(file, range) && !writes_go_on();
     let tells = driver.cold.tells.borrow().get(&file.0).copied();
+    if tells.is_none() {
+        advise(fd, libc::POSIX_FADV_RANDOM);
+    }
     let directly = if tells == Some(true) && !is_read_again { direct_twin(fd).await? } else { None };
     let bytes = match directly {
         Some(file) => file.read_at(start, wanted).await?,
@@ -213,6 +274,9 @@ async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piec
         // What has just been read through the cache must show there.
         let tells = residency(fd, start, bytes.len() as u64) == Residency::All;
         driver.cold.tells.borrow_mut().insert(file.0, tells);
+        if !tells {
+            advise(fd, libc::POSIX_FADV_NORMAL);
+        }
     }
     drop(turn);
     Ok(Piece { start, bytes, _room: room })
@@ -226,13 +290,17 @@ fn device_and_inode(fd: &SharedFd) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
+/// How the kernel shall read ahead. Where it tells what its cache has, not at all: what it reads on its own account
+/// would be on its way while `sendfile` waits for it, and fills the cache for nobody.
+fn advise(fd: &SharedFd, how: libc::c_int) {
+    // SAFETY: no pointers are passed. Without the advice it reads as it likes.
+    let _ = unsafe { libc::posix_fadvise(fd.as_raw_fd(), 0, 0, how) };
+}
+
 /// The same file past the page cache: opened when it is first needed, `None` where it cannot be.
 async fn direct_twin(fd: &SharedFd) -> io::Result<Option<File>> {
     if fd.twin().get().is_none() {
-        // What goes through the cache is what somebody asked for: the kernel's own reading ahead would be on its way
-        // while `sendfile` waits for it.
-        // SAFETY: no pointers are passed.
-        let _ = unsafe { libc::posix_fadvise(fd.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+        advise(fd, libc::POSIX_FADV_RANDOM);
         let how = OpenHow { read: true, direct: true, ..OpenHow::default() };
         let twin = File::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), how).await;
         fd.twin().get_or_init(|| twin.ok().map(|twin| twin.shared_fd()));
@@ -355,6 +423,13 @@ mod tests {
             let piece = piece_at(&fd, 6_000, 1 << 20).await.expect("reads");
             assert_eq!((piece.start, piece.from(6_000, 7_000)), (4_096, &bytes[6_000..7_000]));
             assert_eq!(cold().cold.ahead.borrow()[0].range.start, piece.end(), "the next one follows");
+            let (end, rest) = (piece.end(), 7_000);
+            keep_rest(&fd, piece, rest);
+            assert_eq!(cold().cold.ahead.borrow().len(), 2);
+            read_ahead(&fd, rest, 1 << 20);
+            assert_eq!(cold().cold.ahead.borrow().len(), 2, "enough of it waits");
+            let piece = piece_at(&fd, rest, end).await.expect("is there");
+            assert_eq!((piece.start, piece.end()), (4_096, end), "not read again");
             for at in 0..20_u64 {
                 read_ahead(&fd, at << 15, 1 << 20);
             }

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use super::cold::piece_at;
+use super::cold::{keep_rest, piece_at};
 use super::file::SharedFd;
 use super::socket::{Stream, transferred};
 use super::timer::timeout;
@@ -135,9 +135,11 @@ impl Stream {
             }
         }
         let (is_stalled, at) = (sent < bytes.len(), at + sent as u64);
-        drop(piece);
         if is_stalled {
+            drop(piece);
             self.writable().await?;
+        } else {
+            keep_rest(fd, piece, at);
         }
         Ok(at)
     }
