@@ -2,7 +2,8 @@
 //!
 //! A file is one YAML mapping of the keys below; `like` takes what a file beside it says and puts its own words over
 //! that. Scripts run by `sh` in the broker's own fresh directory with `ADDRESS` (host and port), `PORT`,
-//! `SECOND_PORT`, `ROOT` (of this repository), `OTTLA` (the binary of this build) and `SETTINGS` in their environment.
+//! `SECOND_PORT`, `ROOT` (of this repository), `OTTLA` (the binary of this build), `COMPARE` (this program) and
+//! `SETTINGS` in their environment.
 //!
 //! | key | |
 //! |---|---|
@@ -14,6 +15,7 @@
 //! | `settings` | what `SETTINGS` is; empty without it |
 //! | `needs` | a file of this repository without which the broker is left out; optional |
 //! | `questions` | which questions are put to it; all without it |
+//! | `fetches` | `no` where nothing can be fetched from it: what consumers see is not asked |
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +42,8 @@ pub struct Driver {
     pub needs: Option<String>,
     /// The questions that are put to it; all where it is empty.
     pub questions: Vec<String>,
+    /// Whether records can be fetched from it.
+    pub fetches: bool,
 }
 
 /// What every script has in its environment besides its ports.
@@ -76,6 +80,7 @@ impl Driver {
             settings,
             needs: take("needs"),
             questions: take("questions").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
+            fetches: take("fetches").is_none_or(|word| word != "no"),
         };
         match mapping.first().or(base.first()) {
             Some((key, line)) => Err(format!("{}: line {line}: unknown key {key:?}", path.display())),
@@ -109,6 +114,7 @@ impl Surroundings {
     /// Gives a command what every script may expect.
     pub fn fill(&self, command: &mut std::process::Command) {
         command.env("ROOT", &self.root).env("OTTLA", &self.ottla);
+        command.env("COMPARE", std::env::current_exe().unwrap_or_default());
     }
 
     /// The first line that a script prints.

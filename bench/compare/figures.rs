@@ -67,24 +67,30 @@ use Want::{AtLeast, AtMost};
 pub const BASELINE: &str = "kafka";
 /// The one that syncs before it acknowledges.
 const FLUSHED: &str = "kafka-flush";
+/// No broker, but what the kernel and the disk take: a tenth above it is as near as it gets.
+const LEAST: (&str, Want) = ("least", AtMost(1.1));
 
 const SMALL: &str = "5,000/s of 1 KiB, 12 partitions, linger 1 ms";
 const SINGLE: &str = "10,000/s of 1 KiB, one partition, linger 0";
 
 /// All figures, in the order of the report.
 pub const FIGURES: &[Figure] = &[
-    figure("small.cpu", "CPU per record", "µs").ratios(&[(BASELINE, AtMost(0.35))]),
-    figure("small.ack_p50", "ack p50", "ms"),
-    figure("small.ack_p99", "ack p99", "ms").ratios(&[(BASELINE, AtMost(0.10)), (FLUSHED, AtMost(0.03))]),
-    figure("small.ack_p999", "ack p99.9", "ms").ratios(&[(BASELINE, AtMost(0.10))]),
+    figure("small.cpu", "CPU per record", "µs").ratios(&[(BASELINE, AtMost(0.35)), LEAST]),
+    figure("small.ack_p50", "ack p50", "ms").ratios(&[LEAST]),
+    figure("small.ack_p99", "ack p99", "ms").ratios(&[
+        (BASELINE, AtMost(0.10)),
+        (FLUSHED, AtMost(0.03)),
+        LEAST,
+    ]),
+    figure("small.ack_p999", "ack p99.9", "ms").ratios(&[(BASELINE, AtMost(0.10)), LEAST]),
     figure("small.seen_p50", "end to end p50", "ms"),
     figure("small.seen_p99", "end to end p99", "ms"),
     figure("small.seen_p999", "end to end p99.9", "ms"),
     figure("small.memory", "memory after it", "MB"),
-    figure("single.cpu", "CPU per record", "µs").ratios(&[(BASELINE, AtMost(0.40))]),
-    figure("single.ack_p50", "ack p50", "ms").ratios(&[(BASELINE, AtMost(0.15))]),
-    figure("single.ack_p99", "ack p99", "ms").ratios(&[(BASELINE, AtMost(0.08))]),
-    figure("single.ack_p999", "ack p99.9", "ms").ratios(&[(BASELINE, AtMost(0.10))]),
+    figure("single.cpu", "CPU per record", "µs").ratios(&[(BASELINE, AtMost(0.40)), LEAST]),
+    figure("single.ack_p50", "ack p50", "ms").ratios(&[(BASELINE, AtMost(0.15)), LEAST]),
+    figure("single.ack_p99", "ack p99", "ms").ratios(&[(BASELINE, AtMost(0.08)), LEAST]),
+    figure("single.ack_p999", "ack p99.9", "ms").ratios(&[(BASELINE, AtMost(0.10)), LEAST]),
     figure("single.seen_p50", "end to end p50", "ms"),
     figure("single.seen_p99", "end to end p99", "ms"),
     figure("single.seen_p999", "end to end p99.9", "ms"),

@@ -24,9 +24,10 @@ use ottla_tests::broker::binary;
 pub mod driver;
 pub mod field;
 pub mod figures;
-mod first;
+pub mod first;
+pub mod least;
 mod load;
-mod many;
+pub mod many;
 pub mod questions;
 pub mod report;
 mod running;
@@ -39,10 +40,15 @@ use samples::Samples;
 
 const ROUNDS: usize = 3;
 /// The driver files of this repository, in the order of the table.
-const BROKERS: [&str; 3] = ["ottla", "kafka", "kafka-flush"];
+const BROKERS: [&str; 4] = ["ottla", "kafka", "kafka-flush", "least"];
 
 fn main() -> ExitCode {
-    match compare() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["least", address, file] => least::serve(address, file),
+        _ => compare(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
             eprintln!("compare: {line}");

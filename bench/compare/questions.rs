@@ -138,7 +138,9 @@ impl Steady {
             answer.figure(id, broker.resident_bytes() as f64 / MEGABYTE);
         }
         answer.runs.push((self.label, outcome.run));
-        seen(&load, &broker, (self.seen_label, self.seen), answer);
+        if driver.fetches {
+            seen(&load, &broker, (self.seen_label, self.seen), answer);
+        }
         broker.stop();
     }
 }

@@ -1,12 +1,14 @@
 //! The parts of a comparison without brokers: driver files, figures, what is made of them, and that nothing is left.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hdrhistogram::Histogram;
 use ottla_bench::result::{ACK, RunResult};
+use ottla_tests::topics::create_topic;
 
 #[allow(dead_code)]
 #[path = "main.rs"]
@@ -43,6 +45,30 @@ fn our_own_driver_files_are_right() {
     assert!(kafka.answers("many") && flushed.answers("max") && !flushed.answers("many"));
     let known = |name: &String| QUESTIONS.iter().any(|(question, _)| question == name);
     assert!(flushed.questions.iter().all(known));
+    let least = built_in("least");
+    assert!(kafka.fetches && !least.fetches && least.questions.iter().all(known));
+}
+
+#[test]
+fn the_least_program_answers_when_the_bytes_are_in_its_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("data").display().to_string();
+    let address = SocketAddr::from(([127, 0, 0, 1], ottla_tests::kafka::free_port()));
+    // It has no end, but that of this process.
+    std::thread::spawn(move || compare::least::serve(&address.to_string(), &file));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !compare::first::is_acknowledged(address) {
+        assert!(std::time::Instant::now() < deadline, "it acknowledges");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    create_topic(address, "wide", 3, &[]);
+    compare::many::write_once(address, "wide", 3);
+    let files = std::fs::read_dir(directory.path()).expect("it is there").flatten();
+    // Everything is at the beginning of the zeros.
+    let files = files.map(|file| std::fs::read(file.path()).expect("it can be read")[..8192].to_vec());
+    let files: Vec<Vec<u8>> = files.collect();
+    let has = |word: &[u8]| files.iter().any(|file| file.windows(word.len()).any(|bytes| bytes == word));
+    assert!(has(b"first") && has(b"once") && !has(b"twice"));
 }
 
 #[test]

@@ -17,7 +17,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(60);
 pub fn binary() -> PathBuf {
     static BUILT: Once = Once::new();
     if let Some(path) = std::env::var_os("OTTLA_BINARY") {
-        return PathBuf::from(path);
+        // Brokers run in directories of their own.
+        return Path::new(&path).canonicalize().expect("OTTLA_BINARY names a file");
     }
     let test = std::env::current_exe().expect("a test knows its own path");
     let profile = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
