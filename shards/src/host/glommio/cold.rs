@@ -5,8 +5,8 @@
 //! pieces, and sent from memory; who goes on reading gets the next piece read meanwhile. What a reader leaves of a
 //! piece waits for its next request, so that pieces follow each other and nothing is read twice.
 //!
-//! What another reader has had a moment ago goes through the page cache ([`touched`](super::touched)), and is there for
-//! whoever comes third. Not beside synced writes: making room for new pages holds those up far longer than a read does.
+//! What several readers have had a moment ago goes through the page cache ([`touched`](super::touched)), and is there
+//! for whoever follows. Not beside synced writes: making room for new pages holds those up far longer than a read does.
 //!
 //! A shard has one such read on its way at a time: it keeps a disk as busy as more would, and a synced write that comes
 //! in between waits for one read at most. While there are synced writes the reads are short; otherwise they are large,
@@ -43,7 +43,7 @@ const PIECE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes that are read at a time beside synced writes.
 const PIECE_BYTES_BESIDE_WRITES: u64 = 256 << 10;
 /// How long after a synced write another one is expected.
-const WRITES_GO_ON: Duration = Duration::from_secs(1);
+const WRITES_GO_ON: Duration = Duration::from_millis(200);
 /// Bytes of pieces that a shard has in memory at a time.
 const ROOM_BYTES: usize = 8 << 20;
 /// Bytes of those that may be read before somebody asks.
@@ -260,12 +260,12 @@ async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piec
     let driver = driver::current();
     let file = device_and_inode(fd)?;
     let turn = driver.cold.turn.acquire(1).await;
-    let is_read_again = driver.cold.touched.borrow_mut().again(file, range) && !writes_go_on();
+    let is_read_often = driver.cold.touched.borrow_mut().often(file, range) && !writes_go_on();
     let tells = driver.cold.tells.borrow().get(&file.0).copied();
     if tells.is_none() {
         advise(fd, libc::POSIX_FADV_RANDOM);
     }
-    let directly = if tells == Some(true) && !is_read_again { direct_twin(fd).await? } else { None };
+    let directly = if tells == Some(true) && !is_read_often { direct_twin(fd).await? } else { None };
     let bytes = match directly {
         Some(file) => file.read_at(start, wanted).await?,
         None => File::from_shared(SharedFd::clone(fd))?.read_at(start, wanted).await?,
@@ -365,11 +365,12 @@ mod tests {
                 return;
             }
             driver::current().cold.tells.borrow_mut().insert(device_and_inode(&fd).expect("a file").0, true);
-            for _ in 0..3 {
+            let part = 256 << 10;
+            for _ in 0..8 {
                 note_synced_write();
-                let piece = piece_at(&fd, 0, 4_096).await.expect("reads");
+                let piece = piece_at(&fd, 0, part).await.expect("reads");
                 assert_eq!(piece.from(0, 4_096), &bytes[..4_096]);
-                assert_eq!(residency(&fd, 0, 4_096), Residency::Part);
+                assert_eq!(residency(&fd, 0, part), Residency::Part);
             }
         });
     }
