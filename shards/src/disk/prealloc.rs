@@ -32,8 +32,12 @@ const WINDOW_BYTES_MIN: u64 = 256 << 10;
 /// The largest window.
 const WINDOW_BYTES_MAX: u64 = 16 << 20;
 
-/// One write of zeros: as long as a flush may have to wait for it.
-const PIECE_BYTES: u64 = 256 << 10;
+/// One write of zeros. A flush may have to wait for it, and the first flush behind each has to have the file system's
+/// journal committed, for its extents have changed: the larger the fewer.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// The block of zeros that a piece consists of, over and over.
+const ZEROS_BYTES: u64 = 256 << 10;
 
 /// Over this time flushes are counted.
 const SPELL: Duration = Duration::from_secs(1);
@@ -65,11 +69,12 @@ impl ZeroBudget {
     }
 
     /// A piece of zeros; the memory is made once per shard, by the first busy segment.
-    fn zeros(&self, bytes: u64) -> WriteSlice {
+    fn zeros(&self, bytes: u64) -> Vec<WriteSlice> {
         let size = |bytes| usize::try_from(bytes).expect("a piece is small");
         let mut zeros = self.zeros.borrow_mut();
-        let zeros = zeros.get_or_insert_with(|| AlignedBuf::zeroed(size(PIECE_BYTES)).freeze());
-        zeros.slice(..size(bytes)).into()
+        let zeros = zeros.get_or_insert_with(|| AlignedBuf::zeroed(size(ZEROS_BYTES)).freeze());
+        let blocks = (0..bytes).step_by(size(ZEROS_BYTES));
+        blocks.map(|at| zeros.slice(..size((bytes - at).min(ZEROS_BYTES))).into()).collect()
     }
 }
 
@@ -246,7 +251,7 @@ impl Partition {
     async fn zero_pieces(&self, base: Offset, file: &File) -> Result<(), IoFailure> {
         let path = self.segment_path(base);
         while let Some(piece) = self.begin_piece(base) {
-            let slices: Vec<WriteSlice> = vec![self.disk.zeroed.zeros(piece.end.0 - piece.start.0)];
+            let slices = self.disk.zeroed.zeros(piece.end.0 - piece.start.0);
             let result = file.write_at(slices, piece.start.0, Durability::None).await;
             if let Some(segment) = self.state.borrow_mut().tail_of(base) {
                 segment.zero.piece_done(result.is_ok());
