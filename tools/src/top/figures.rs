@@ -224,7 +224,7 @@ pub struct Figures {
     pub journeys: Vec<Journey>,
     /// Durable writes by kind.
     pub commits: Vec<(&'static str, Spread)>,
-    /// Errors in replies per second.
+    /// Errors per second, of replies and of Produce requests without one.
     pub errors: f64,
     /// Log directories that are offline.
     pub offline_dirs: f64,

@@ -94,7 +94,7 @@ fn alarms(figures: &Figures) -> impl Iterator<Item = String> {
         format!("{:.0} log directories are OFFLINE: the broker's log says why", figures.offline_dirs)
     });
     let errors = (figures.errors > 0.0)
-        .then(|| format!("{:.1} errors/s in replies: ottla_errors_total says which", figures.errors));
+        .then(|| format!("{:.1} errors/s: ottla_errors_total says which", figures.errors));
     offline.into_iter().chain(errors)
 }
 
