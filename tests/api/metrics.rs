@@ -171,6 +171,7 @@ fn what_is_counted_is_what_was_done() {
     assert_sum(&after, "ottla_appended_bytes_total", &[], (20 * sent.len()) as f64);
     assert_sum(&after, "ottla_fetched_bytes_total", &[("source", "memory")], (20 * sent.len()) as f64);
     assert_sum(&after, "ottla_fetched_bytes_total", &[], (20 * sent.len()) as f64);
+    assert_sum(&after, "ottla_fetched_records_total", &[("source", "memory")], 140.0);
     check_stages(&after);
     let commits = |samples: &[Sample]| {
         let count = |kind| sum(samples, "ottla_commit_seconds_count", &[("kind", kind)]);
@@ -234,6 +235,7 @@ fn records_that_are_not_in_memory_are_told_from_those_that_are() {
     assert_sum(&after, "ottla_fetched_bytes_total", &[], bytes as f64);
     let in_memory = sum(&after, "ottla_fetched_bytes_total", &[("source", "memory")]);
     assert!(in_memory < 4096.0, "{in_memory} bytes of the last block");
+    assert_sum(&after, "ottla_fetched_records_total", &[], 0.0);
     assert_eq!(broker.stop(), 0);
 }
 
