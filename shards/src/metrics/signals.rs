@@ -1,8 +1,9 @@
 //! The signals that end a process which has something to put back first: `ottla top`, which has taken the terminal.
 //!
 //! A thread of its own waits for them, so that what is put back may take locks and write, as a signal's handler may
-//! not. Nothing of it is on disk. What must hold: the process ends by the signal that came, whatever becomes of what was
-//! to be done before and within [`PATIENCE`]; a signal that whoever started the process has switched off stays off.
+//! not. Nothing of it is on disk. What must hold: the process ends by the signal that came, whatever becomes of what
+//! was to be done before, and within [`PATIENCE`]; a signal that whoever started the process has switched off stays
+//! off.
 
 use std::io;
 use std::sync::mpsc;
