@@ -70,7 +70,7 @@ impl ShardMetrics {
         }
     }
 
-    /// Counts an error of a reply; none is no matter.
+    /// Counts an error of a reply, or what would be one if the client had asked for it; none is no matter.
     #[inline]
     pub fn error(&self, api: ApiKey, error: ErrorCode) {
         if !error.is_none() {

@@ -58,6 +58,9 @@ rows! {
         FetchedMemory = "ottla_fetched_bytes_total" ["source" = "memory"], FETCHED;
         FetchedPageCache = "ottla_fetched_bytes_total" ["source" = "page_cache"], FETCHED;
         FetchedDisk = "ottla_fetched_bytes_total" ["source" = "disk"], FETCHED;
+        FetchedRecordsMemory = "ottla_fetched_records_total" ["source" = "memory"],
+            "Records sent from memory, in whole batches and without the marks of transactions' ends; in what is sent \
+             from files nobody looks for records.";
         JournalBytes = "ottla_commit_bytes_total" ["kind" = "journal"], COMMIT_BYTES;
         SegmentBytes = "ottla_commit_bytes_total" ["kind" = "segment"], COMMIT_BYTES;
         WriteBackBytes = "ottla_commit_bytes_total" ["kind" = "write_back"], COMMIT_BYTES;

@@ -17,7 +17,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const REQUESTS: Row = Row { name: "ottla_requests_total", help: "Requests by API.", label: None };
 const ERRORS: Row = Row {
     name: "ottla_errors_total",
-    help: "Errors in replies by API, one for each partition or group that has one.",
+    help: "Errors by API, one for each partition or group that has one: those of replies, and those of Produce \
+           requests with acks=0, which have none.",
     label: None,
 };
 

@@ -2,10 +2,10 @@
 //! nonsense to the listener disturbs clients.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ottla_tests::broker::{Broker, Options, binary};
@@ -171,6 +171,7 @@ fn what_is_counted_is_what_was_done() {
     assert_sum(&after, "ottla_appended_bytes_total", &[], (20 * sent.len()) as f64);
     assert_sum(&after, "ottla_fetched_bytes_total", &[("source", "memory")], (20 * sent.len()) as f64);
     assert_sum(&after, "ottla_fetched_bytes_total", &[], (20 * sent.len()) as f64);
+    assert_sum(&after, "ottla_fetched_records_total", &[("source", "memory")], 140.0);
     check_stages(&after);
     let commits = |samples: &[Sample]| {
         let count = |kind| sum(samples, "ottla_commit_seconds_count", &[("kind", kind)]);
@@ -234,6 +235,7 @@ fn records_that_are_not_in_memory_are_told_from_those_that_are() {
     assert_sum(&after, "ottla_fetched_bytes_total", &[], bytes as f64);
     let in_memory = sum(&after, "ottla_fetched_bytes_total", &[("source", "memory")]);
     assert!(in_memory < 4096.0, "{in_memory} bytes of the last block");
+    assert_sum(&after, "ottla_fetched_records_total", &[], 0.0);
     assert_eq!(broker.stop(), 0);
 }
 
@@ -253,6 +255,31 @@ fn a_rejected_batch_is_counted_as_such() {
     assert_sum(&after, "ottla_rejected_batches_total", &[], 1.0);
     assert_sum(&after, "ottla_appended_batches_total", &[], 0.0);
     assert_sum(&after, "ottla_errors_total", &[("api", "Produce"), ("error", "CORRUPT_MESSAGE")], 1.0);
+}
+
+#[test]
+fn errors_that_no_reply_tells_are_counted_too() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (broker, place) = start(directory.path());
+    let mut client = Client::connect(broker.address(), "metrics").expect("the broker listens");
+    let mut damaged = batch(3);
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    let mut send = |batch: &[u8]| {
+        let request = super::produce_request(batch, 0);
+        client.send(ApiKey::Produce, super::PRODUCE_VERSION, &request).expect("it is sent");
+        client.expect_silence();
+    };
+    send(&batch(3));
+    send(&damaged);
+    let end = client.receive::<MetadataResponse<'_>>(ApiKey::Metadata, super::METADATA_VERSION);
+    assert!(end.is_err(), "the connection is closed");
+    let errors = |api, error| [("api", api), ("error", error)];
+    let after = scrape(&place);
+    assert_sum(&after, "ottla_errors_total", &errors("Produce", "CORRUPT_MESSAGE"), 1.0);
+    assert_sum(&after, "ottla_errors_total", &[], 1.0);
+    assert_sum(&after, "ottla_requests_total", &[("api", "Produce")], 2.0);
+    assert_eq!(broker.stop(), 0);
 }
 
 /// Sends bytes and returns what comes back until the end, or nothing where the connection is cut.
@@ -362,4 +389,57 @@ fn ottla_top_prints_one_look() {
     let (code, text, error) = top(&["--once"]);
     assert_eq!((code, text.as_str(), error.lines().count()), (Some(1), "", 1), "{error}");
     assert!(error.contains("metrics.listener"), "{error}");
+}
+
+/// Another screen without a cursor, and back.
+const TAKES: &str = "\x1b[?1049h\x1b[?25l";
+const GIVES_BACK: &str = "\x1b[?25h\x1b[?1049l";
+
+/// What `ottla top` writes on a terminal until it gets a signal and ends, in between two lines of the terminal's modes
+/// and before its exit code as a shell says it. `None` without the tool `script`.
+fn top_until(signal: &str, place: &str) -> Option<String> {
+    let top = format!("echo pid $$; exec '{}' top --metrics {place} --interval 100ms", binary().display());
+    let line = "stty -g; sh -c \"$TOP\"; echo code $?; stty -g";
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--command", line, "/dev/null"]).env("TOP", top).env("SHELL", "/bin/sh");
+    let mut child = match script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        child => child.expect("it starts"),
+    };
+    // Its input stays open: at its end a key would come that ends everything.
+    let input = child.stdin.take();
+    let mut output = child.stdout.take().expect("it is piped");
+    let (mut text, mut bytes) = (String::new(), [0; 4096]);
+    let mut read = |text: &mut String| {
+        let more = output.read(&mut bytes).expect("the terminal can be read");
+        text.push_str(&String::from_utf8_lossy(&bytes[..more]));
+        more > 0
+    };
+    while !text.contains("requests/s") {
+        assert!(read(&mut text), "it ends too early: {text:?}");
+    }
+    let pid = text.lines().find_map(|line| line.trim().strip_prefix("pid ")).expect("it says who it is");
+    let status = Command::new("kill").arg(format!("-{signal}")).arg(pid).status();
+    assert!(status.expect("kill is there").success(), "{pid} takes a signal");
+    while read(&mut text) {}
+    drop(input);
+    assert!(child.wait().expect("it ends").success());
+    Some(text)
+}
+
+#[test]
+fn ottla_top_gives_the_terminal_back_when_a_signal_ends_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (broker, place) = start(directory.path());
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let Some(text) = top_until(signal, &place) else { return eprintln!("script is not installed") };
+        let (before, during) = text.split_once(TAKES).expect("it takes the terminal");
+        let (during, after) = during.split_once(GIVES_BACK).unwrap_or_else(|| panic!("{signal}: {during:?}"));
+        assert!(during.contains("Produce"), "{signal}: {during:?}");
+        assert!(!after.contains("\x1b["), "{signal}: nothing is drawn any more: {after:?}");
+        assert!(after.contains(&format!("code {code}")), "{signal} ends it: {after:?}");
+        let modes = |line: Option<&str>| line.expect("stty prints a line").trim().to_owned();
+        assert_eq!(modes(before.lines().next()), modes(after.trim().lines().next_back()), "{signal}");
+    }
+    assert_eq!(broker.stop(), 0);
 }

@@ -7,7 +7,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use ottla::ids::{Offset, TopicIdPartition};
+use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::metrics::{Counter, ShardMetrics, Timing};
+use ottla::protocol::records::BatchHeader;
 use ottla::request::RequestContext;
 use ottla::request::fetch::{FetchParams, FetchPlan, FetchQuestion, refusal};
 use ottla::time::Monotonic;
@@ -138,16 +140,108 @@ fn spliced(
     assert_eq!(frame.splices.len(), records.len(), "each splice point has its records");
     let head = Bytes::from(frame.head);
     let mut pieces = Vec::with_capacity(2 * records.len() + 1);
-    let (mut from, mut in_memory) = (0, 0);
+    let (mut from, mut in_memory, mut counted) = (0, 0, 0);
     for (splice, records) in frame.splices.iter().zip(records) {
         let bytes: usize = records.iter().map(Piece::len).sum();
         assert_eq!(bytes, splice.bytes as usize, "the length that was announced is what is sent");
         pieces.push(Piece::Bytes(head.slice(from..splice.at)));
+        counted += records_in_memory(&records);
         in_memory += records.iter().filter(|piece| piece.is_memory()).map(Piece::len).sum::<usize>();
         pieces.extend(records);
         from = splice.at;
     }
     pieces.push(Piece::Bytes(head.slice(from..)));
     metrics.add(Counter::FetchedMemory, in_memory as u64);
+    metrics.add(Counter::FetchedRecordsMemory, counted);
     crate::net::Answer::Reply(Reply::new(pieces))
+}
+
+/// The records of a partition's batches, as far as these are whole and their headers in memory, without the marks of
+/// transactions' ends. Behind a range of a file nothing is counted: where a batch begins there, only the file knows.
+fn records_in_memory(pieces: &[Piece]) -> u64 {
+    let mut left: usize = pieces.iter().map(Piece::len).sum();
+    // What is not counted yet, of which the first piece is left from `skip` on.
+    let (mut rest, mut skip, mut records) = (pieces, 0, 0);
+    while let Some(header) = header_at(rest, skip).filter(|header| header.batch_bytes <= left) {
+        if !header.attributes.is_control() {
+            records += u64::try_from(header.record_count).unwrap_or(0);
+        }
+        left -= header.batch_bytes;
+        skip += header.batch_bytes;
+        while let [first, others @ ..] = rest
+            && first.len() <= skip
+        {
+            skip -= first.len();
+            rest = others;
+        }
+    }
+    records
+}
+
+/// The header behind so many bytes of the first piece, which may go on in the next.
+fn header_at(pieces: &[Piece], mut skip: usize) -> Option<BatchHeader> {
+    let (mut header, mut filled) = ([0; BATCH_HEADER_BYTES], 0);
+    for piece in pieces {
+        let Piece::Bytes(bytes) = piece else { return None };
+        let part = bytes.get(skip..).unwrap_or_default();
+        let taken = part.len().min(BATCH_HEADER_BYTES - filled);
+        header[filled..filled + taken].copy_from_slice(&part[..taken]);
+        (filled, skip) = (filled + taken, 0);
+        if filled == BATCH_HEADER_BYTES {
+            break;
+        }
+    }
+    BatchHeader::parse(&header[..filled]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla::ids::TimestampMs;
+    use ottla::protocol::records::builder::{BatchBuilder, NewRecord};
+
+    use super::*;
+
+    fn batch(records: usize) -> Vec<u8> {
+        let mut batch = BatchBuilder::new();
+        for _ in 0..records {
+            let record = NewRecord { timestamp: TimestampMs(1), key: None, value: Some(b"v"), headers: &[] };
+            batch.append(&record);
+        }
+        batch.build()
+    }
+
+    fn memory(bytes: &[u8]) -> Piece {
+        Piece::Bytes(Bytes::copy_from_slice(bytes))
+    }
+
+    #[test]
+    fn whole_batches_count_wherever_their_pieces_part() {
+        let sent = [batch(3), batch(1), batch(40)].concat();
+        for at in 0..=sent.len() {
+            let (one, other) = sent.split_at(at);
+            assert_eq!(records_in_memory(&[memory(one), memory(other)]), 44, "parted at {at}");
+        }
+        let bytes: Vec<Piece> = sent.chunks(1).map(memory).collect();
+        assert_eq!(records_in_memory(&bytes), 44);
+    }
+
+    #[test]
+    fn a_batch_that_is_cut_is_none() {
+        let (first, second) = (batch(3), batch(2));
+        let sent = [first.as_slice(), &second].concat();
+        for end in first.len()..sent.len() {
+            assert_eq!(records_in_memory(&[memory(&sent[..end])]), 3, "cut at {end}");
+        }
+        assert_eq!(records_in_memory(&[memory(&first[..first.len() - 1])]), 0);
+        assert_eq!((records_in_memory(&[]), records_in_memory(&[memory(&[])])), (0, 0));
+    }
+
+    #[test]
+    fn marks_of_transactions_are_no_records() {
+        let mut marked = batch(1);
+        // The attributes are 16 bits at byte 21; bit 5 says that the batch is a mark.
+        marked[22] |= 0x20;
+        let sent = [batch(2), marked, batch(5)].concat();
+        assert_eq!(records_in_memory(&[memory(&sent)]), 7);
+    }
 }

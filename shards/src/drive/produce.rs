@@ -13,7 +13,7 @@ use ottla::request::produce::{Acks, ProducePlan};
 use ottla_wire::init_producer_id_request::InitProducerIdRequest;
 use ottla_wire::produce_request::ProduceRequest;
 
-use crate::drive::dispatch::Body;
+use crate::drive::dispatch::{Body, count_errors};
 use crate::drive::fan_out::{ask_all, by_owner};
 use crate::drive::messages::{self, AppendQuery, Query};
 use crate::drive::{CONTROLLER_SHARD, Shard, stages};
@@ -48,7 +48,11 @@ pub async fn produce(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
         stages::produced(metrics, asked, times, here)
     });
     match plan.acks {
-        Acks::None if plan.has_error() => Answer::Close,
+        Acks::None if plan.has_error() => {
+            // Nobody is told but the counters, as in Kafka's `RequestChannel.closeConnection`.
+            count_errors(metrics, body.context.api, &plan.into_reply());
+            Answer::Close
+        }
         Acks::None => Answer::Silence,
         Acks::Leader | Acks::All => body.reply_since(&plan.into_reply(), since),
     }

@@ -146,6 +146,10 @@ pub struct ShardRow {
     pub requests: f64,
     /// Records of producers per second.
     pub records: f64,
+    /// Records sent to consumers from memory per second.
+    pub fetched: f64,
+    /// Bytes of records sent from files per second: these are not counted.
+    pub fetched_uncounted: f64,
     /// Bytes per second from clients.
     pub bytes_in: f64,
     /// Bytes per second to clients.
@@ -164,6 +168,8 @@ impl ShardRow {
     fn add(&mut self, other: &ShardRow) {
         self.requests += other.requests;
         self.records += other.records;
+        self.fetched += other.fetched;
+        self.fetched_uncounted += other.fetched_uncounted;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.connections += other.connections;
@@ -224,7 +230,7 @@ pub struct Figures {
     pub journeys: Vec<Journey>,
     /// Durable writes by kind.
     pub commits: Vec<(&'static str, Spread)>,
-    /// Errors in replies per second.
+    /// Errors per second, of replies and of Produce requests without one.
     pub errors: f64,
     /// Log directories that are offline.
     pub offline_dirs: f64,
@@ -288,15 +294,19 @@ impl Between<'_> {
     }
 
     fn row(&self, shard: &str) -> ShardRow {
-        let commits = |kind| {
-            let count = |reading: &Reading| reading.value("ottla_commit_seconds_count", shard, kind);
+        let rate_of = |name, own| {
+            let count = |reading: &Reading| reading.value(name, shard, own);
             (count(self.now) - count(self.before)).max(0.0) / self.interval
         };
+        let commits = |kind| rate_of("ottla_commit_seconds_count", kind);
+        let fetched = |source| rate_of("ottla_fetched_bytes_total", source);
         let gauge = |name| self.now.total(name, shard);
         ShardRow {
             shard: shard.to_owned(),
             requests: self.rate("ottla_requests_total", shard),
             records: self.rate("ottla_appended_records_total", shard),
+            fetched: self.rate("ottla_fetched_records_total", shard),
+            fetched_uncounted: fetched("page_cache") + fetched("disk"),
             bytes_in: self.rate("ottla_received_bytes_total", shard),
             bytes_out: self.rate("ottla_sent_bytes_total", shard),
             connections: gauge("ottla_connections"),
@@ -374,6 +384,10 @@ mod tests {
                 (0..10 * times).for_each(|_| metrics.request(ApiKey::Produce));
                 metrics.request(ApiKey::Fetch);
                 metrics.add(Counter::AppendedRecords, 100);
+                metrics.add(Counter::FetchedRecordsMemory, 30 * times);
+                metrics.add(Counter::FetchedMemory, 1);
+                metrics.add(Counter::FetchedPageCache, 3);
+                metrics.add(Counter::FetchedDisk, 5);
                 metrics.nanos(Timing::CommitJournal, 1_000_000);
                 metrics.nanos(Timing::CommitSegment, 1_000_000);
                 metrics.nanos(Timing::WriteBack, 1_000_000);
@@ -386,6 +400,8 @@ mod tests {
         let [first, second] = figures.shards.as_slice() else { panic!("two shards") };
         assert!(close(first.requests, 11.0 / 2.0) && close(second.requests, 31.0 / 2.0), "{figures:?}");
         assert!(close(figures.all.records, 100.0) && close(figures.all.connections, 6.0));
+        assert!(close(second.fetched, 45.0) && close(figures.all.fetched, 60.0), "{figures:?}");
+        assert!(close(second.fetched_uncounted, 4.0) && close(figures.all.fetched_uncounted, 8.0));
         assert!(close(figures.all.commits, 2.0), "a write back commits nothing new");
         assert!(close(figures.all.stall, 0.001) && close(figures.cpu, 0.25));
         assert_eq!(figures.version, "7");

@@ -94,14 +94,23 @@ fn alarms(figures: &Figures) -> impl Iterator<Item = String> {
         format!("{:.0} log directories are OFFLINE: the broker's log says why", figures.offline_dirs)
     });
     let errors = (figures.errors > 0.0)
-        .then(|| format!("{:.1} errors/s in replies: ottla_errors_total says which", figures.errors));
+        .then(|| format!("{:.1} errors/s: ottla_errors_total says which", figures.errors));
     offline.into_iter().chain(errors)
 }
 
 fn shard_lines(figures: &Figures, room: usize) -> Vec<(Kind, String)> {
     let head = format!(
-        "{:>5} {:>12} {:>12} {:>9} {:>9} {:>7} {:>11} {:>8} {:>8}",
-        "shard", "requests/s", "records/s", "MB/s in", "MB/s out", "clients", "commits/s", "stall", "queued"
+        "{:>5} {:>10} {:>9} {:>10} {:>7} {:>8} {:>7} {:>9} {:>7} {:>7}",
+        "shard",
+        "requests/s",
+        "rec/s in",
+        "rec/s out",
+        "MB/s in",
+        "MB/s out",
+        "clients",
+        "commits/s",
+        "stall",
+        "queued"
     );
     let mut lines = vec![(Kind::Head, head)];
     // The sum says most of it where not all have room.
@@ -116,10 +125,11 @@ fn shard_lines(figures: &Figures, room: usize) -> Vec<(Kind, String)> {
 
 fn shard_line(row: &ShardRow) -> String {
     format!(
-        "{:>5} {:>12} {:>12} {:>9} {:>9} {:>7} {:>11} {:>8} {:>8}",
+        "{:>5} {:>10} {:>9} {:>10} {:>7} {:>8} {:>7} {:>9} {:>7} {:>7}",
         row.shard,
         number(row.requests),
         number(row.records),
+        fetched(row),
         decimals(row.bytes_in / 1e6),
         decimals(row.bytes_out / 1e6),
         number(row.connections),
@@ -127,6 +137,12 @@ fn shard_line(row: &ShardRow) -> String {
         time(Some(row.stall)),
         number(row.queued),
     )
+}
+
+/// The records that are sent; a plus says that there are more, from files, which are not counted.
+fn fetched(row: &ShardRow) -> String {
+    let more = if row.fetched_uncounted > 0.0 { "+" } else { "" };
+    format!("{}{more}", number(row.fetched))
 }
 
 fn spread_line(name: &str, spread: &Spread) -> String {
@@ -278,6 +294,20 @@ mod tests {
         let bars: Vec<usize> =
             text.lines().map(|line| line.matches('█').count()).filter(|&bar| bar > 0).collect();
         assert_eq!(bars, [4, 16], "append and commit");
+    }
+
+    #[test]
+    fn records_from_files_are_more_than_are_counted() {
+        let row = ShardRow { records: 7.0, fetched: 1_234.0, ..ShardRow::default() };
+        assert!(shard_line(&row).contains(" 7      1,234 "), "{}", shard_line(&row));
+        let row = ShardRow { fetched_uncounted: 0.5, ..row };
+        assert!(shard_line(&row).contains(" 7     1,234+ "), "{}", shard_line(&row));
+        let lines = shard_lines(&figures(2), 40);
+        let widths: Vec<usize> = lines.iter().map(|(_, line)| line.chars().count()).collect();
+        assert!(
+            widths.iter().all(|width| *width == widths[0] && *width <= Style::PLAIN.columns),
+            "{widths:?}"
+        );
     }
 
     #[test]

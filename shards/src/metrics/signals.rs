@@ -1,0 +1,158 @@
+//! The signals that end a process which has something to put back first: `ottla top`, which has taken the terminal.
+//!
+//! A thread of its own waits for them, so that what is put back may take locks and write, as a signal's handler may
+//! not. Nothing of it is on disk. What must hold: the process ends by the signal that came, whatever becomes of what
+//! was to be done before, and within [`PATIENCE`]; a signal that whoever started the process has switched off stays
+//! off.
+
+use std::io;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long the end waits for what is to be done before it: a terminal that takes nothing must not keep the process.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// `kill` alone, Ctrl-C where the terminal makes a signal of it, and a terminal that was closed.
+const ENDING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+
+/// Has `last` done before SIGTERM, SIGINT or SIGHUP ends the process. Call it before other threads are started: they
+/// inherit that these signals are left to the thread that this starts.
+///
+/// # Errors
+/// When the signals cannot be left to it, or it cannot be started.
+pub fn before_a_signal_ends(last: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let set = signals(ENDING.into_iter().filter(|number| !is_ignored(*number)));
+    mask(libc::SIG_BLOCK, &set)?;
+    let wait = move || {
+        let number = wait_for(&set);
+        // What does not come back in time, and what panics, is given up.
+        let (done, is_done) = mpsc::channel();
+        let begun = std::thread::Builder::new().spawn(move || {
+            last();
+            let _ = done.send(());
+        });
+        if begun.is_ok() {
+            let _ = is_done.recv_timeout(PATIENCE);
+        }
+        end_by(number)
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(())
+}
+
+fn signals(numbers: impl Iterator<Item = libc::c_int>) -> libc::sigset_t {
+    // SAFETY: all zero bits are a value of the type; the call below empties it.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer leads to `set`.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    for number in numbers {
+        // SAFETY: the pointer leads to `set`, and the number is a signal's.
+        unsafe { libc::sigaddset(&raw mut set, number) };
+    }
+    set
+}
+
+/// Whether whoever started the process has switched the signal off, as `nohup` does.
+fn is_ignored(number: libc::c_int) -> bool {
+    // SAFETY: all zero bits are a value of the type.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is set, and the pointer leads to `action`.
+    let result = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
+    result == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+fn mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: the pointer leads to a set.
+    let result = unsafe { libc::pthread_sigmask(how, std::ptr::from_ref(set), std::ptr::null_mut()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
+}
+
+fn wait_for(set: &libc::sigset_t) -> libc::c_int {
+    loop {
+        let mut number = 0;
+        // SAFETY: the pointers lead to a set and to `number`.
+        if unsafe { libc::sigwait(std::ptr::from_ref(set), &raw mut number) } == 0 {
+            return number;
+        }
+    }
+}
+
+/// Ends the process as the signal does where nobody takes it.
+fn end_by(number: libc::c_int) -> ! {
+    let _ = mask(libc::SIG_UNBLOCK, &signals(std::iter::once(number)));
+    // SAFETY: the signal has the action that it began with, which is to end the process; the exit stands behind it for
+    // a process that no signal ends, the first one of a container.
+    unsafe {
+        libc::raise(number);
+        libc::_exit(128 + number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Command, Output};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Runs as a process of its own (see below): takes the signals and waits for one.
+    #[test]
+    #[ignore = "ends its process"]
+    fn child() {
+        let way = std::env::var("WAY").expect("it is set");
+        let last = move || {
+            writeln!(io::stdout(), "put back").expect("somebody reads");
+            match way.as_str() {
+                "plain" => {}
+                "panics" => panic!("it cannot be put back"),
+                _ => std::thread::sleep(Duration::from_secs(3_600)),
+            }
+        };
+        before_a_signal_ends(last).expect("the thread starts");
+        for number in [libc::SIGHUP, libc::SIGTERM] {
+            // SAFETY: a signal to this very process.
+            assert_eq!(unsafe { libc::kill(libc::getpid(), number) }, 0);
+            std::thread::sleep(Duration::from_millis(if number == libc::SIGHUP { 200 } else { 60_000 }));
+        }
+        println!("still here");
+    }
+
+    /// What becomes of a process that takes the signals and gets SIGHUP, and then, if it is still there, SIGTERM.
+    fn run(way: &str, hangup: libc::sighandler_t) -> Output {
+        let me = std::env::current_exe().expect("tests are a file");
+        let name = concat!(module_path!(), "::child");
+        let name = name.split_once("::").expect("a crate and a path").1;
+        let mut child = Command::new(me);
+        child.args(["--exact", name, "--ignored", "--nocapture"]).env("WAY", way);
+        // The test harness has threads of its own before the test runs: here they inherit the blocked signals from
+        // the process's start.
+        let prepare = move || {
+            // SAFETY: one of the two actions that need no function.
+            unsafe { libc::signal(libc::SIGHUP, hangup) };
+            mask(libc::SIG_BLOCK, &signals(ENDING.into_iter()))
+        };
+        // SAFETY: the closure only makes system calls.
+        unsafe { child.pre_exec(prepare) };
+        child.output().expect("the child runs")
+    }
+
+    #[test]
+    fn the_last_is_done_and_the_signal_ends_the_process() {
+        for way in ["plain", "panics", "hangs"] {
+            let began = Instant::now();
+            let output = run(way, libc::SIG_DFL);
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(text.contains("put back") && !text.contains("still here"), "{way}: {text}");
+            assert_eq!(output.status.signal(), Some(libc::SIGHUP), "{way}");
+            assert!(began.elapsed() < Duration::from_secs(50), "{way}: not the end of its sleep");
+        }
+    }
+
+    #[test]
+    fn a_signal_that_was_switched_off_stays_off() {
+        let output = run("plain", libc::SIG_IGN);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("put back"));
+        assert_eq!(output.status.signal(), Some(libc::SIGTERM), "the hangup was none");
+    }
+}
