@@ -280,8 +280,8 @@ impl Producer {
     }
 
     fn make_one(&mut self, now: u64, due: u64) {
-        let bytes = self.walk.advance(self.plan.record_bytes);
         let number = self.share.number(self.made);
+        let bytes = self.walk.advance(self.plan.record_bytes, number);
         let partitions = self.places.partitions.len();
         let key = self.keys.next(number);
         let partition = match key {

@@ -327,7 +327,7 @@ fn title(plan: &TrafficPlan, topic: &Topic, jobs: &Jobs) -> String {
         counted(topic.partition_count(), "partition")
     )];
     if let Some(producers) = &plan.producers {
-        parts.push(produce_title(&producers.produce));
+        parts.push(produce_title(producers));
     }
     if jobs.consumers > 0 {
         parts.push(counted(jobs.consumers, "consumer"));
@@ -338,17 +338,21 @@ fn title(plan: &TrafficPlan, topic: &Topic, jobs: &Jobs) -> String {
     parts.join("; ")
 }
 
-fn produce_title(plan: &ProducePlan) -> String {
+fn produce_title(producers: &ProducersPlan) -> String {
+    let plan = &producers.produce;
     let acks = if plan.acks == -1 { "all".to_owned() } else { plan.acks.to_string() };
     let pace = match plan.pace {
         Pace::Steady(rate) => format!("{} records/s", grouped(rate)),
         Pace::Ramp { from, to, .. } => format!("{from:.0} to {to:.0} records/s"),
         Pace::Free => "as fast as answers come".to_owned(),
     };
+    let values = match producers.filler {
+        Filler::Pool(_) | Filler::Lines(_) => format!("{} bytes", grouped(plan.record_bytes as u64)),
+        Filler::Numbers => "increasing numbers".to_owned(),
+    };
     format!(
-        "{} of {} bytes {pace}, acks {acks}{}, linger {} ms, batches of {} bytes, compression {}",
+        "{} of {values} {pace}, acks {acks}{}, linger {} ms, batches of {} bytes, compression {}",
         counted(plan.clients, "producer"),
-        grouped(plan.record_bytes as u64),
         if plan.idempotent { " idempotent" } else { "" },
         plan.limits.linger_nanos as f64 / 1e6,
         grouped(plan.limits.batch_bytes as u64),
@@ -374,7 +378,10 @@ fn settings(plan: &TrafficPlan, topic: &Topic) -> BTreeMap<String, String> {
     if let Some(producers) = &plan.producers {
         let produce = &producers.produce;
         set("producers", produce.clients.to_string());
-        set("record.bytes", produce.record_bytes.to_string());
+        match producers.filler {
+            Filler::Pool(_) | Filler::Lines(_) => set("record.bytes", produce.record_bytes.to_string()),
+            Filler::Numbers => set("payload.monotonic", true.to_string()),
+        }
         set("acks", produce.acks.to_string());
         set("linger.ms", (produce.limits.linger_nanos as f64 / 1e6).to_string());
         set("batch.size", produce.limits.batch_bytes.to_string());

@@ -112,6 +112,30 @@ fn what_is_produced_is_what_librdkafka_reads() {
 }
 
 #[test]
+fn increasing_numbers_arrive_as_text() {
+    let setup = Setup::new();
+    let run =
+        setup.bench("produce --topic numbers --payload-monotonic --num-records 700 --clients 2 --threads 2");
+    assert_eq!(run.good().figure("produced, records"), 700);
+    let mut config = setup.client();
+    config.set("group.id", "readers").set("auto.offset.reset", "earliest");
+    let consumer: BaseConsumer = config.create().expect("the configuration is valid");
+    consumer.subscribe(&["numbers"]).expect("a valid name");
+    let deadline = Instant::now() + PATIENCE;
+    let mut numbers: Vec<u64> = Vec::new();
+    while numbers.len() < 700 {
+        assert!(Instant::now() < deadline, "{} of 700 records came", numbers.len());
+        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+            let message = message.expect("no error");
+            let text = std::str::from_utf8(message.payload().expect("a value")).expect("text");
+            numbers.push(text.parse().expect("a number"));
+        }
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..700).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_librdkafka_produces_is_what_is_consumed() {
     let setup = Setup::new();
     create_topic(setup.broker.address(), "theirs", 4, &[]);
@@ -257,6 +281,10 @@ fn what_cannot_be_done_is_one_line() {
     let refusals = [
         ("produce --topic a/b", "ottla: --topic \"a/b\": must be"),
         ("produce --rate fast", "ottla: --rate \"fast\": must be a rate above 0"),
+        (
+            "produce --payload-monotonic --record-size 9",
+            "ottla: --record-size 9: --payload-monotonic says what",
+        ),
         ("produce --acks 7", "ottla: --acks 7: must be 0, 1 or all"),
         ("consume --topic nowhere", "ottla: topic nowhere: does not exist"),
         ("produce --topic nowhere --no-create", "ottla: topic nowhere: does not exist"),

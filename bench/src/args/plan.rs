@@ -34,6 +34,7 @@ const IDLE_MAX: u64 = 1_000_000;
 /// Members of a group.
 const MEMBERS_MAX: u64 = 10_000;
 
+const RECORD_BYTES_DEFAULT: &str = "1024";
 const BOOTSTRAP_DEFAULT: &str = "localhost:9092";
 const LENGTH_DEFAULT: Duration = Duration::from_secs(10);
 const MIXED_DEFAULT: Duration = Duration::from_secs(30);
@@ -243,7 +244,28 @@ impl RecordArgs {
         })
     }
 
+    /// Refuses a second flag that says what values are: as in Kafka's tool there is one.
+    fn check_payload(&self) -> Result<(), BenchError> {
+        let size = self.record_size.clone().map(|size| ("--record-size", size));
+        let file = self.payload_file.as_ref().map(|path| ("--payload-file", path.display().to_string()));
+        let part = self.compressibility.map(|part| ("--compressibility", part.to_string()));
+        let refuse = |other: Option<(&str, String)>, by: &str| match other {
+            Some((flag, value)) => {
+                Err(refused(flag, value, format!("{by} says what values are: give one of them")))
+            }
+            None => Ok(()),
+        };
+        if self.payload_monotonic {
+            return refuse(size.or(file).or(part), "--payload-monotonic");
+        }
+        if self.payload_file.is_some() { refuse(size.or(part), "--payload-file") } else { Ok(()) }
+    }
+
     fn filler(&self, batch_bytes: usize, record_bytes: usize) -> Result<Filler, BenchError> {
+        self.check_payload()?;
+        if self.payload_monotonic {
+            return Ok(Filler::Numbers);
+        }
         if let Some(path) = &self.payload_file {
             let delimiter = self.payload_delimiter.replace("\\n", "\n").replace("\\t", "\t");
             if delimiter.is_empty() {
@@ -269,7 +291,8 @@ fn producers(
     run: &RunPlan,
 ) -> Result<(ProducersPlan, Option<String>), BenchError> {
     let settings = producer.settings()?;
-    let record_bytes = check::bytes("--record-size", &records.record_size, 0..=RECORD_BYTES_MAX)? as usize;
+    let record_bytes = records.record_size.as_deref().unwrap_or(RECORD_BYTES_DEFAULT);
+    let record_bytes = check::bytes("--record-size", record_bytes, 0..=RECORD_BYTES_MAX)? as usize;
     let filler = records.filler(settings.limits.batch_bytes, record_bytes)?;
     let keys = KeySpec::parse(&records.keys).ok_or_else(|| {
         refused("--keys", &records.keys, "must be none, uniform:N, zipf:N:S (N up to 1M) or sequential:N")
@@ -543,6 +566,17 @@ mod tests {
         ];
         for (line, text) in refusals {
             assert_eq!(traffic(line).expect_err(line).to_string(), text);
+        }
+        let twice = [
+            ("--payload-monotonic --record-size 9", "--record-size 9: --payload-monotonic"),
+            ("--payload-monotonic --payload-file /x", "--payload-file /x: --payload-monotonic"),
+            ("--payload-monotonic --compressibility 0.5", "--compressibility 0.5: --payload-monotonic"),
+            ("--payload-file /x --record-size 9", "--record-size 9: --payload-file"),
+            ("--payload-file /x --compressibility 0.5", "--compressibility 0.5: --payload-file"),
+        ];
+        for (flags, beginning) in twice {
+            let text = traffic(&format!("produce {flags}")).expect_err(flags).to_string();
+            assert_eq!(text, format!("{beginning} says what values are: give one of them"));
         }
         let keys = traffic("produce --keys hot").expect_err("unknown").to_string();
         assert!(keys.starts_with("--keys hot: must be none, uniform:N"), "{keys}");

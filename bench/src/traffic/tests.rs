@@ -49,8 +49,8 @@ fn exactly_the_records_arrive_over_all_clients_and_partitions() {
     let seen = broker.seen();
     assert_eq!(seen.records(), 1_003);
     assert!(seen.acks.iter().all(|acks| *acks == -1));
-    assert_eq!(seen.partitions.len(), 4);
-    assert!(seen.partitions.iter().all(|(records, _)| *records > 200), "every partition got its share");
+    assert_eq!(seen.partitions().count(), 4);
+    assert!(seen.partitions().all(|(records, _)| *records > 200), "every partition got its share");
     assert!(seen.wide_requests > 0, "a request carries batches of several partitions");
     assert!(report.starts_with("produce t (4 partitions); 3 producers of 100 bytes"), "{report}");
 }
@@ -175,9 +175,24 @@ fn keys_choose_their_partitions() {
     let flags = "produce --record-size 50 --keys sequential:1 --num-records 500 --partitions 6";
     let (code, report) = bench(&broker, flags);
     assert_eq!((code, produced(&report)), (0, (500, 0)), "{report}");
-    let counts: Vec<i64> = broker.seen().partitions.iter().map(|(records, _)| *records).collect();
+    let counts: Vec<i64> = broker.seen().partitions().map(|(records, _)| *records).collect();
     let own = crate::keys::partition_of(b"key-0", 6);
     assert_eq!((counts[own], counts.iter().sum::<i64>()), (500, 500));
+}
+
+#[test]
+fn increasing_numbers_are_the_values_over_all_clients() {
+    let broker = FakeBroker::start(Script::default());
+    let flags = "produce --payload-monotonic --num-records 1200 --clients 3 --partitions 2";
+    let (code, report) = bench(&broker, flags);
+    assert_eq!((code, produced(&report)), (0, (1_200, 0)), "{report}");
+    assert!(report.contains("3 producers of increasing numbers as fast as"), "{report}");
+    let mut numbers: Vec<u64> =
+        broker.seen().values().iter().map(|value| value.parse().expect("a number")).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..1_200).collect::<Vec<_>>());
+    let (code, report) = bench(&broker, "end-to-end --payload-monotonic --num-records 300");
+    assert_eq!((code, figure(&report, "consumed, records")), (0, 300), "{report}");
 }
 
 #[test]
