@@ -99,6 +99,8 @@ pub(crate) struct ConsumerJob {
     pub kind: Kind,
     /// It begins so long after the load.
     pub delay: Duration,
+    /// Records of this load carry their numbers.
+    pub numbered: bool,
 }
 
 impl ConsumerJob {
@@ -167,9 +169,10 @@ impl Consumer {
     fn new(mut job: ConsumerJob, shard: Rc<Shard>, link: Link) -> Consumer {
         let run = shard.shared.run;
         let verify = job.plan.verify;
+        let topic: Arc<str> = job.places.name().into();
         let reading = |position: Position| {
             let Position { partition, next, end, from_start } = position;
-            let verifier = Verifier::new(partition, next, from_start, run);
+            let verifier = Verifier::new(partition, next, from_start, run).of(&topic);
             Reading { partition, end, verifier: if verify { verifier } else { verifier.only_bytes() } }
         };
         let readings = std::mem::take(&mut job.positions).into_iter().map(reading).collect();
@@ -369,8 +372,10 @@ impl Consumer {
         let shared = &self.shard.shared;
         for reading in &mut self.done {
             if self.job.until == Until::Producers {
-                for (lane, sent) in shared.sent_to(reading.partition) {
-                    reading.verifier.conclude(lane, &sent);
+                let sent = shared.sent_to(self.job.places.name(), reading.partition);
+                match self.job.numbered {
+                    true => sent.iter().for_each(|(lane, sent)| reading.verifier.conclude(*lane, sent)),
+                    false => reading.verifier.conclude_count(&sent),
                 }
             }
             reading.verifier.conclude_rest();

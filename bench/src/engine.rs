@@ -52,7 +52,8 @@ pub(crate) struct Shared {
     last: AtomicU64,
     meters: Vec<Meter>,
     cpu: Vec<AtomicU64>,
-    sent: Mutex<BTreeMap<(LaneId, i32), Sent>>,
+    /// By topic and partition.
+    sent: Mutex<BTreeMap<String, BTreeMap<i32, Vec<(LaneId, Sent)>>>>,
     findings: Mutex<Findings>,
 }
 
@@ -132,16 +133,19 @@ impl Shared {
         self.cpu.iter().map(|nanos| Duration::from_nanos(nanos.load(Ordering::Relaxed))).collect()
     }
 
-    /// Notes what a lane sent to a partition, for whoever reads it.
-    pub(crate) fn note_sent(&self, lane: LaneId, partition: i32, sent: Sent) {
-        self.sent.lock().expect("nobody panics with it").insert((lane, partition), sent);
+    /// Notes what a lane sent to each partition of a topic, for whoever reads it.
+    pub(crate) fn note_sent(&self, topic: &str, lane: LaneId, sent: impl Iterator<Item = (i32, Sent)>) {
+        let mut all = self.sent.lock().expect("nobody panics with it");
+        let of_topic = all.entry(topic.to_owned()).or_default();
+        for (partition, sent) in sent.filter(|(_, sent)| sent.records > 0) {
+            of_topic.entry(partition).or_default().push((lane, sent));
+        }
     }
 
     /// What was sent to a partition, by lane.
-    pub(crate) fn sent_to(&self, partition: i32) -> Vec<(LaneId, Sent)> {
-        let sent = self.sent.lock().expect("nobody panics with it");
-        let of_partition = sent.iter().filter(|((_, p), _)| *p == partition);
-        of_partition.map(|((lane, _), sent)| (*lane, sent.clone())).collect()
+    pub(crate) fn sent_to(&self, topic: &str, partition: i32) -> Vec<(LaneId, Sent)> {
+        let all = self.sent.lock().expect("nobody panics with it");
+        all.get(topic).and_then(|of_topic| of_topic.get(&partition)).cloned().unwrap_or_default()
     }
 
     /// Adds what a verification has found, and how many records it looked at.
@@ -322,6 +326,7 @@ mod tests {
         let finding = |offset| Finding {
             fault: Fault::Lost,
             records: 2,
+            topic: "t".into(),
             partition: 0,
             offset: Offset(offset),
             detail: String::new(),
@@ -329,6 +334,19 @@ mod tests {
         shared.note_findings((0..50).map(finding).collect(), 1_000);
         let findings = shared.findings();
         assert_eq!((findings.count(), findings.first.len(), findings.checked), (100, FINDINGS_MAX, 1_000));
+    }
+
+    #[test]
+    fn what_was_sent_is_known_by_topic_and_partition() {
+        let shared = Shared::new(0, 0, 1);
+        let lane = |client| LaneId { run: 1, client };
+        let sent = |records| Sent { records, doubtful: Vec::new() };
+        shared.note_sent("a", lane(0), [(0, sent(5)), (1, sent(0))].into_iter());
+        shared.note_sent("a", lane(2), [(0, sent(6))].into_iter());
+        shared.note_sent("b", lane(1), [(0, sent(7))].into_iter());
+        assert_eq!(shared.sent_to("a", 0), [(lane(0), sent(5)), (lane(2), sent(6))]);
+        assert_eq!(shared.sent_to("b", 0), [(lane(1), sent(7))]);
+        assert_eq!((shared.sent_to("a", 1), shared.sent_to("c", 0)), (Vec::new(), Vec::new()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Made once per run from a fixed seed and shared by its clients; two runs send the same. A client walks through the
 //! pool from a place of its own, so that no batch has the same bytes twice and compression finds what was asked for.
 
+use std::fmt;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ const BLOCK_BYTES: usize = 256;
 const NUMBER_BYTES_MAX: usize = 19;
 
 /// Bytes to fill values with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Filler {
     /// Slices of one pool.
     Pool(Arc<[u8]>),
@@ -25,6 +26,16 @@ pub(crate) enum Filler {
     Lines(Arc<[Vec<u8>]>),
     /// Each record's number in the whole load, from 0, as decimal text; such values have no stamps.
     Numbers,
+}
+
+impl fmt::Debug for Filler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Filler::Pool(pool) => write!(f, "Pool({} bytes)", pool.len()),
+            Filler::Lines(lines) => write!(f, "Lines({})", lines.len()),
+            Filler::Numbers => f.write_str("Numbers"),
+        }
+    }
 }
 
 impl Filler {

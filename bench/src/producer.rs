@@ -43,8 +43,11 @@ const NAP_LINGER_NANOS: u64 = 1_000_000;
 /// A produce load whose flags were checked.
 #[derive(Clone, Debug)]
 pub(crate) struct ProducePlan {
-    /// Producers, each with a connection to each broker.
+    /// Producers of all topics, each with a connection to each broker.
     pub clients: usize,
+    /// Topics; the producers are dealt out to them in turn, so that records that are due one after the other go to
+    /// one topic after the other.
+    pub topics: usize,
     /// As on the wire: 0, 1, or -1 for all.
     pub acks: i16,
     /// `max.in.flight.requests.per.connection`.
@@ -283,7 +286,8 @@ impl Producer {
         let number = self.share.number(self.made);
         let bytes = self.walk.advance(self.plan.record_bytes, number);
         let partitions = self.places.partitions.len();
-        let key = self.keys.next(number);
+        // A key's number is the record's number in its topic.
+        let key = self.keys.next(number / self.plan.topics as u64);
         let partition = match key {
             Some(key) => partition_of(key, partitions),
             None => {
@@ -408,13 +412,11 @@ impl Producer {
             receiver.await;
         }
         self.fail_unsent();
-        if !self.stamped {
-            return;
-        }
-        for (at, place) in self.places.partitions.iter().enumerate() {
+        let sent = self.places.partitions.iter().enumerate().map(|(at, place)| {
             let doubtful = self.peers[place.node].take_doubtful(place.partition);
-            shared.note_sent(self.lane, place.partition, Sent { records: self.sent[at], doubtful });
-        }
+            (place.partition, Sent { records: self.sent[at], doubtful })
+        });
+        shared.note_sent(self.places.name(), self.lane, sent);
     }
 
     /// Counts what was made and could not be sent as failed.

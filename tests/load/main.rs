@@ -257,7 +257,7 @@ fn a_workload_file_is_run() {
         std::fs::write(&path, text).expect("a file");
         path
     };
-    let load = "topics: 1\npartitionsPerTopic: 3\nmessageSize: 100\nuseRandomizedPayloads: true\n\
+    let load = "topics: 2\npartitionsPerTopic: 3\nmessageSize: 100\nuseRandomizedPayloads: true\n\
                 randomBytesRatio: 0.5\nrandomizedPayloadPoolSize: 10\nsubscriptionsPerTopic: 2\n\
                 consumerPerSubscription: 2\nproducersPerTopic: 2\nproducerRate: 500\ntestDurationMinutes: 1\n";
     let load = write("load.yaml", load);
@@ -270,6 +270,10 @@ fn a_workload_file_is_run() {
     let result = run(&load);
     assert_eq!(result.figure("produced, records"), 500, "{}{}", result.out, result.err);
     assert_eq!(result.figure("consumed, records"), 1_000, "two subscriptions read everything");
+    assert!(
+        result.out.contains("end-to-end 2 topics ottla-bench-")
+            && result.out.contains("1,000 records, all as sent")
+    );
     let bad = std::fs::read_to_string(&load).expect("it was just written").replace("e: 100", "e: many");
     let bad = run(&write("bad.yaml", &bad));
     assert!(bad.refused().contains("bad.yaml: line 3: messageSize"), "{}", bad.err);

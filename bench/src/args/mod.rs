@@ -334,7 +334,7 @@ pub struct WorkloadArgs {
     /// Brokers, as HOST:PORT,HOST:PORT
     #[arg(long, value_name = "ADDRESSES")]
     pub bootstrap_server: Option<String>,
-    /// The topic; a new one without it
+    /// The topic, or what the names of several begin with; new ones without it
     #[arg(long)]
     pub topic: Option<String>,
     /// How long to measure

@@ -20,11 +20,11 @@ use crate::pace::Pace;
 use crate::producer::ProducePlan;
 
 /// Clients of one load: a stamp has 16 bits for them.
-const CLIENTS_MAX: u64 = 50_000;
+pub(crate) const CLIENTS_MAX: u64 = 50_000;
 /// Executors of one load.
 const THREADS_MAX: u64 = 256;
 /// Bytes of a value: Kafka's default for `socket.request.max.bytes`, which no request may pass.
-const RECORD_BYTES_MAX: u64 = 100 * 1024 * 1024;
+pub(crate) const RECORD_BYTES_MAX: u64 = 100 * 1024 * 1024;
 /// Records of a load, and records per second.
 const RECORDS_MAX: u64 = 1_000_000_000_000;
 /// Bytes and milliseconds of Kafka's requests are signed 32-bit numbers.
@@ -69,18 +69,33 @@ impl Mode {
     }
 }
 
-/// The cluster and its topic.
+/// The cluster and its topics.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub bootstrap: String,
     pub topic: String,
+    /// With more than one, `topic` is what their names begin with.
+    pub topics: usize,
+    /// Of each topic.
     pub partitions: Option<i32>,
+    /// What asks for the partitions: a flag or a key.
+    pub partitions_name: &'static str,
     /// Whether a missing topic is made.
     pub create: bool,
     /// Settings of a topic that is made.
     pub topic_config: Vec<(String, String)>,
     /// Its replicas; -1 for the broker's own default.
     pub replication_factor: i16,
+}
+
+impl Target {
+    /// The topics' names; with more than one each has its number behind it, in seven digits as in OpenMessaging's.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self.topics {
+            1 => vec![self.topic.clone()],
+            topics => (0..topics).map(|number| format!("{}-{number:07}", self.topic)).collect(),
+        }
+    }
 }
 
 /// Where a load runs, how long, and what becomes of its figures.
@@ -112,11 +127,12 @@ pub(crate) enum StartAt {
     Latest,
 }
 
-/// Consumers of the load's topic.
+/// Consumers of the load's topics.
 #[derive(Clone, Debug)]
 pub(crate) struct ConsumerPlan {
+    /// Of each topic and subscription.
     pub clients: usize,
-    /// So many sets of such consumers, each of which reads everything.
+    /// So many sets of such consumers for each topic, each of which reads everything.
     pub subscriptions: usize,
     pub fetch: ConsumePlan,
     pub from: StartAt,
@@ -189,6 +205,8 @@ impl TargetArgs {
         Ok(Target {
             bootstrap: check::bootstrap(bootstrap.as_deref().unwrap_or(BOOTSTRAP_DEFAULT))?,
             topic: check::topic("--topic", &self.topic)?,
+            topics: 1,
+            partitions_name: "--partitions",
             partitions: partitions
                 .transpose()?
                 .map(|n| i32::try_from(n).expect("it was checked against its range")),
@@ -299,6 +317,7 @@ fn producers(
     })?;
     let produce = ProducePlan {
         clients: within("--clients", producer.clients, 1..=CLIENTS_MAX)? as usize,
+        topics: 1,
         acks: settings.acks,
         in_flight: settings.in_flight,
         limits: settings.limits,

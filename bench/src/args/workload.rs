@@ -3,7 +3,7 @@
 
 use clap::Parser;
 
-use super::check::refused;
+use super::check::{refused, topic};
 use super::plan::{Mode, TrafficPlan};
 use super::{EndToEndArgs, WorkloadArgs};
 use crate::error::BenchError;
@@ -34,23 +34,19 @@ impl WorkloadArgs {
         let workload = Workload::read(&self.workload)?;
         let driver = self.driver.as_deref().map(Driver::read).transpose()?.unwrap_or_default();
         let shown = self.workload.display();
-        if workload.topics != 1 {
-            return Err(refused(
-                "workload",
-                shown,
-                format!("topics {}: 1 is what there is", workload.topics),
-            ));
-        }
         if workload.consumer_backlog_bytes > 0 {
             let allowed = "consumerBacklogSizeGB: a backlog is drained by `ottla bench mixed --cold-topic`";
             return Err(refused("workload", shown, allowed));
         }
-        let words = self.words(&workload, &driver);
+        let topic = self.topic_name(workload.topics)?;
+        let words = self.words(&workload, &driver, topic);
         let words = Words::try_parse_from(&words).map_err(|error| {
             let text = error.to_string();
             refused("workload", shown, text.lines().next().unwrap_or_default())
         })?;
         let mut plan = words.load.plan(Mode::EndToEnd)?;
+        plan.target.topics = workload.topics as usize;
+        plan.target.partitions_name = "partitionsPerTopic";
         plan.target.topic_config = driver.topic_config;
         plan.target.replication_factor = i16::try_from(driver.replication_factor.max(1)).unwrap_or(i16::MAX);
         if let (Some(path), Some(producers)) = (&workload.payload_file, &mut plan.producers) {
@@ -63,27 +59,34 @@ impl WorkloadArgs {
             }
             producers.filler = Filler::Lines(vec![whole].into());
         }
-        match (&mut plan.consumers, workload.subscriptions_per_topic as usize) {
-            (consumers, 0) => *consumers = None,
-            (Some(consumers), subscriptions) => consumers.subscriptions = subscriptions,
-            (None, _) => {}
+        if let Some(producers) = &mut plan.producers {
+            producers.produce.topics = plan.target.topics;
         }
+        if let Some(consumers) = &mut plan.consumers {
+            consumers.subscriptions = workload.subscriptions_per_topic as usize;
+        }
+        plan.consumers = plan.consumers.filter(|_| workload.consumers() > 0);
         Ok(plan)
     }
 
+    /// What the names of the topics begin with, or the name of the only one.
+    fn topic_name(&self, topics: u32) -> Result<String, BenchError> {
+        let unique = || format!("ottla-bench-{:08x}", ottla_shards::host::random_u64() as u32);
+        let name = self.topic.clone().unwrap_or_else(unique);
+        // Several have their numbers behind it.
+        let number = if topics > 1 { "-0000000" } else { "" };
+        topic("--topic", &format!("{name}{number}"))?;
+        Ok(name)
+    }
+
     /// The flags that stand for what the files say.
-    fn words(&self, workload: &Workload, driver: &Driver) -> Vec<String> {
+    fn words(&self, workload: &Workload, driver: &Driver, topic: String) -> Vec<String> {
         let mut words = Vec::new();
         let mut flag = |name: &str, value: String| words.extend([name.to_owned(), value]);
-        flag(
-            "--topic",
-            self.topic
-                .clone()
-                .unwrap_or_else(|| format!("ottla-bench-{:08x}", ottla_shards::host::random_u64() as u32)),
-        );
+        flag("--topic", topic);
         flag("--partitions", workload.partitions_per_topic.to_string());
         flag("--record-size", workload.message_bytes.to_string());
-        flag("--clients", workload.producers_per_topic.to_string());
+        flag("--clients", workload.producers().to_string());
         flag("--consumers", workload.consumers_per_subscription.max(1).to_string());
         let random = if workload.use_randomized_payloads { workload.random_bytes_ratio } else { 0.0 };
         flag("--compressibility", (1.0 - random).to_string());
@@ -173,13 +176,31 @@ mod tests {
     }
 
     #[test]
+    fn topics_share_the_rate_and_have_names_of_their_own() {
+        let three = LOAD.replace("topics: 1", "topics: 3");
+        let load = plan(&three, "--topic load").expect("allowed");
+        assert_eq!(load.target.names(), ["load-0000000", "load-0000001", "load-0000002"]);
+        let producers = load.producers.expect("it produces").produce;
+        assert_eq!((producers.clients, producers.topics, producers.pace), (12, 3, Pace::Steady(5_000)));
+        let consumers = load.consumers.expect("it consumes");
+        assert_eq!((consumers.clients, consumers.subscriptions), (3, 2));
+        let names = |flags: &str| plan(&three, flags).expect("allowed").target.names();
+        assert_ne!(names(""), names(""), "each run has topics of its own");
+        assert_eq!(plan(LOAD, "--topic load").expect("allowed").target.names(), ["load"]);
+    }
+
+    #[test]
     fn what_cannot_be_done_is_said() {
         let error = |text: &str| plan(text, "").expect_err("refused").to_string();
-        let two = error(&LOAD.replace("topics: 1", "topics: 2"));
-        assert!(two.ends_with("topics 2: 1 is what there is") && two.lines().count() == 1, "{two}");
+        let long = format!("--topic {}", "x".repeat(242));
+        assert_eq!(plan(LOAD, &long).expect("one may be so long").target.topic.len(), 242);
+        let long = plan(&LOAD.replace("topics: 1", "topics: 2"), &long).expect_err("too long").to_string();
+        assert!(long.starts_with("--topic ") && long.contains("must be 1 to 249"), "{long}");
         let backlog = error(&format!("{LOAD}consumerBacklogSizeGB: 1\n"));
         assert!(backlog.contains("mixed --cold-topic"), "{backlog}");
         let none = plan(&LOAD.replace("subscriptionsPerTopic: 2", "subscriptionsPerTopic: 0"), "");
+        assert!(none.expect("allowed").consumers.is_none());
+        let none = plan(&LOAD.replace("Subscription: 3", "Subscription: 0"), "");
         assert!(none.expect("allowed").consumers.is_none());
     }
 }

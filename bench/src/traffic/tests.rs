@@ -320,7 +320,7 @@ fn a_lost_last_batch_is_found_out() {
     let flags = "end-to-end --record-size 100 --batch-size 0 --num-records 400 --partitions 1";
     let (code, report) = bench(&broker, flags);
     assert_eq!(code, 1, "{report}");
-    assert!(report.contains("1 record lost: partition 0 at offset 399: records 399 to 399"), "{report}");
+    assert!(report.contains("1 record lost: partition 0 of t at offset 399: records 399 to 399"), "{report}");
 }
 
 #[test]
@@ -336,4 +336,65 @@ fn files_are_written_and_drawn() {
     assert_eq!(result.latencies_ns.get("ack").map(hdrhistogram::Histogram::len), Some(50));
     assert!(std::fs::read_to_string(page).expect("a page").contains("<svg"));
     assert!(std::fs::read_to_string(hgrm).expect("percentiles").contains("Percentile"));
+}
+
+/// Runs a workload file with these lines before what all of them say, and gives its exit code and its report.
+fn workload(broker: &FakeBroker, lines: &str, flags: &str) -> (u8, String) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("load.yaml");
+    let text = format!("{lines}testDurationMinutes: 1\nwarmupDurationMinutes: 0\n");
+    std::fs::write(&file, text).expect("a file");
+    let line = format!("bench workload {} --bootstrap-server {} {flags}", file.display(), broker.address());
+    let command = Command::try_parse_from(line.split_whitespace()).expect("the flags exist");
+    let mut out = Vec::new();
+    let code = crate::run(&command.bench, &mut out).expect("the load begins");
+    (code, String::from_utf8(out).expect("text"))
+}
+
+const THREE_TOPICS: &str = "topics: 3\npartitionsPerTopic: 2\nsubscriptionsPerTopic: 2\n\
+                            consumerPerSubscription: 2\nproducersPerTopic: 2\nproducerRate: 3000\n";
+
+#[test]
+fn topics_share_the_rate_and_every_subscription_reads_all_of_its_topic() {
+    for values in
+        ["messageSize: 100\n", "messageSize: 10\n", "messageSize: 50\nkeyDistributor: KEY_ROUND_ROBIN\n"]
+    {
+        let broker = FakeBroker::start(Script::default());
+        let (code, report) =
+            workload(&broker, &format!("{THREE_TOPICS}{values}"), "--duration 200ms --topic load");
+        assert_eq!((code, produced(&report)), (0, (600, 0)), "{report}");
+        assert_eq!(figure(&report, "consumed, records"), 1_200, "two subscriptions: {report}");
+        assert!(report.contains("1,200 records, all as sent"), "{report}");
+        assert!(
+            report.starts_with(
+                "end-to-end 3 topics load-0000000 to load-0000002 (2 partitions each); 6 producers of "
+            ) && report.contains("; 12 consumers\n"),
+            "{report}"
+        );
+        let seen = broker.seen();
+        let kept: Vec<_> = seen.topics.iter().map(|topic| (topic.name.as_str(), topic.records())).collect();
+        assert_eq!(kept, [("load-0000000", 200), ("load-0000001", 200), ("load-0000002", 200)]);
+    }
+}
+
+#[test]
+fn a_fault_in_one_of_several_topics_is_found_and_its_topic_named() {
+    let driver = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(driver.path(), "producerConfig: |\n  batch.size=0\n").expect("a file");
+    let flags = format!("--duration 100ms --topic load --driver {}", driver.path().display());
+    let faults = [
+        (Script { lose: Some(30), ..Script::default() }, "1 record lost: "),
+        (Script { repeat: Some(40), ..Script::default() }, "1 record duplicate: "),
+    ];
+    for (script, fault) in faults {
+        // Without a number in each record and with one.
+        for size in [10, 100] {
+            let broker = FakeBroker::start(script.clone());
+            let (code, report) = workload(&broker, &format!("{THREE_TOPICS}messageSize: {size}\n"), &flags);
+            assert_eq!((code, produced(&report)), (1, (300, 0)), "{report}");
+            let found = report.lines().filter(|line| line.starts_with(fault));
+            let named = found.filter(|line| line.contains(" of load-000000")).count();
+            assert_eq!(named, 2, "each subscription finds it: {report}");
+        }
+    }
 }
