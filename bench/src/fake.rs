@@ -73,7 +73,7 @@ pub(crate) struct Script {
     pub lose: Option<usize>,
     /// This one is kept twice.
     pub repeat: Option<usize>,
-    /// This one is kept before the one that came before it, if both are one partition's.
+    /// This one, which is not the first, is kept before the one that came before it.
     pub swap: Option<usize>,
     /// Fetch sessions are forgotten after so many requests.
     pub session_requests: Option<i32>,
@@ -121,6 +121,8 @@ pub(crate) struct Seen {
     /// Fetches with a session that was there.
     pub session_fetches: usize,
     batches: usize,
+    /// A batch that is kept behind the next one, with its topic and partition.
+    late: Option<(usize, i32, Vec<u8>)>,
     sessions: BTreeMap<i32, Session>,
     next_session: i32,
     sequences: BTreeMap<(i64, Uuid, i32), i32>,
@@ -532,13 +534,19 @@ impl Connection {
             _ if script.repeat == Some(number) => 2,
             _ => 1,
         };
-        let (_, batches) = &mut seen.topics[topic].partitions[partition as usize];
-        batches.extend((0..copies).map(|_| bytes.to_vec()));
-        let last = batches.len().saturating_sub(1);
-        if script.swap == Some(number) && last > 0 {
-            batches.swap(last - 1, last);
+        let keep = |seen: &mut Seen, topic: usize, partition: i32, bytes: Vec<u8>| {
+            seen.topics[topic].partitions[partition as usize].1.push(bytes);
+            seen.topics[topic].renumber(partition);
+        };
+        if script.swap == Some(number + 1) {
+            // Nobody may read it where it would be without the swap.
+            seen.late = Some((topic, partition, bytes.to_vec()));
+            return ErrorCode::None;
         }
-        seen.topics[topic].renumber(partition);
+        (0..copies).for_each(|_| keep(&mut seen, topic, partition, bytes.to_vec()));
+        if let Some((topic, partition, bytes)) = seen.late.take() {
+            keep(&mut seen, topic, partition, bytes);
+        }
         ErrorCode::None
     }
 
