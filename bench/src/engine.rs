@@ -16,7 +16,7 @@ use ottla_shards::host::{self, LocalBoxFuture, ShardSpec};
 
 use crate::error::BenchError;
 use crate::stamp::LaneId;
-use crate::tally::{Meter, Tally};
+use crate::tally::{Meter, Tally, nanos};
 use crate::verify::{Fault, Finding, Sent};
 
 /// Findings that are kept word for word.
@@ -44,6 +44,12 @@ pub(crate) struct Shared {
     pub stop: AtomicBool,
     /// A cold reader is at work.
     pub cold_reading: AtomicBool,
+    /// Consumers fetch nothing.
+    pub holding: AtomicBool,
+    /// When the producers end, in nanoseconds from the start; `u64::MAX` where only their plan says it.
+    producers_end: AtomicU64,
+    /// Records that were acknowledged.
+    pub acknowledged: AtomicU64,
     /// Records that consumers have fetched.
     pub fetched: AtomicU64,
     /// Records that producers have made.
@@ -88,6 +94,9 @@ impl Shared {
             producers_left: AtomicUsize::new(producers),
             stop: AtomicBool::new(false),
             cold_reading: AtomicBool::new(false),
+            holding: AtomicBool::new(false),
+            producers_end: AtomicU64::new(u64::MAX),
+            acknowledged: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
             made: AtomicU64::new(0),
             last: AtomicU64::new(0),
@@ -116,6 +125,17 @@ impl Shared {
     /// The same as records carry it.
     pub(crate) fn timestamp(&self, nanos: u64) -> TimestampMs {
         TimestampMs(i64::try_from(self.wall(nanos) / 1_000_000).unwrap_or(i64::MAX))
+    }
+
+    /// Ends the producers of a load without an end: nothing falls due from this moment on.
+    pub(crate) fn end_producers(&self, at: Duration) {
+        self.producers_end.store(nanos(at), Ordering::Relaxed);
+    }
+
+    /// The end of the producers, where they were given one while they ran.
+    pub(crate) fn producers_end(&self) -> Option<Duration> {
+        let end = self.producers_end.load(Ordering::Relaxed);
+        (end < u64::MAX).then(|| Duration::from_nanos(end))
     }
 
     /// Notes an answer that counted.

@@ -273,6 +273,7 @@ impl Peer {
 
 fn count(batch: &SentBatch, now: u64, shard: &Shard) {
     let cold = shard.shared.cold_reading.load(Ordering::Relaxed);
+    shard.shared.acknowledged.fetch_add(batch.due.len() as u64, Ordering::Relaxed);
     let mut meter = shard.meter();
     let counts = meter.of(if cold { Kind::AckBesideCold } else { Kind::Ack });
     counts.records += batch.due.len() as u64;

@@ -37,6 +37,8 @@ use crate::verify::Sent;
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
 /// Where records linger anyway, the producer wakes no more often than this.
 const NAP_NANOS: u64 = 50_000;
+/// How often a producer that has no end yet looks whether it was given one.
+const END_LOOK_NANOS: u64 = 100_000_000;
 /// From this linger on it naps.
 const NAP_LINGER_NANOS: u64 = 1_000_000;
 
@@ -143,6 +145,8 @@ struct Producer {
     /// Records made so far, and how many there are to be.
     made: u64,
     limit: u64,
+    /// When the load ends, from its start, as far as it is known.
+    end: Option<Duration>,
     /// Per partition, the records that were made and those that were sent.
     numbered: Vec<u64>,
     sent: Vec<u64>,
@@ -168,6 +172,7 @@ impl Producer {
                 false => Keyless::sticky(client, partitions),
             },
             batcher: Batcher::new(plan.limits, &leaders),
+            end: plan.end,
             limit: plan.records_due().map_or(u64::MAX, |records| share.of(records)),
             numbered: vec![0; partitions],
             sent: vec![0; partitions],
@@ -189,6 +194,7 @@ impl Producer {
     async fn produce(&mut self) {
         loop {
             let now = self.shard.shared.now();
+            self.learn_end();
             if self.is_over(now) || self.is_broken() {
                 return;
             }
@@ -202,12 +208,22 @@ impl Producer {
         }
     }
 
+    /// Takes over the end that the load was given while it runs.
+    fn learn_end(&mut self) {
+        let Some(end) = self.shard.shared.producers_end().filter(|end| self.end != Some(*end)) else {
+            return;
+        };
+        self.end = Some(end);
+        let due = self.plan.pace.due_before(end).map_or(u64::MAX, |records| self.share.of(records));
+        self.limit = self.limit.min(due);
+    }
+
     fn is_over(&self, now: u64) -> bool {
         let out_of_time = match self.plan.pace {
-            Pace::Free => self.plan.end.is_some_and(|end| now >= nanos(end)),
+            Pace::Free => self.end.is_some_and(|end| now >= nanos(end)),
             // All that falls due before the end is made, unless the broker has no room for it even now.
             Pace::Steady(_) | Pace::Ramp { .. } => {
-                self.blocked && self.plan.end.is_some_and(|end| now >= nanos(end))
+                self.blocked && self.end.is_some_and(|end| now >= nanos(end))
             }
         };
         self.made >= self.limit || out_of_time || self.shard.shared.stop.load(Ordering::Relaxed)
@@ -357,11 +373,15 @@ impl Producer {
                 until = Some(until.map_or(deadline, |until| until.min(deadline)));
             }
         }
-        if let (None, Pace::Free, Some(end)) = (until, &self.plan.pace, self.plan.end) {
+        if let (None, Pace::Free, Some(end)) = (until, &self.plan.pace, self.end) {
             until = Some(nanos(end));
         }
-        if let (true, Some(end)) = (self.blocked, self.plan.end) {
+        if let (true, Some(end)) = (self.blocked, self.end) {
             until = Some(until.map_or(nanos(end), |until| until.min(nanos(end).max(now + NAP_NANOS))));
+        }
+        if self.end.is_none() && self.plan.records.is_none() {
+            let look = now + END_LOOK_NANOS;
+            until = Some(until.map_or(look, |until| until.min(look)));
         }
         self.sleep(until).await;
     }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ottla::ids::Offset;
 
 use crate::args::plan::{ConsumerPlan, Mode, ProducersPlan, StartAt, Target, TrafficPlan};
+use crate::backlog::{BacklogJob, Outcome};
 use crate::cluster::{Cluster, NewTopic, Topic};
 use crate::consumer::{ConsumePlan, ConsumerJob, Position, Until};
 use crate::engine::{self, Job, Shared};
@@ -55,15 +56,38 @@ pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunRes
     if let Some(producers) = &plan.producers {
         jobs.add_producers(&mut cluster, &topics, producers)?;
     }
+    let backlog = Arc::new(Mutex::new(Outcome::default()));
+    if let Some(plan) = plan.backlog {
+        let job = BacklogJob { plan, outcome: Arc::clone(&backlog) };
+        jobs.jobs.push(Box::new(move |shard| Box::pin(job.run(shard))));
+    }
     let title = title(plan, &topics, &jobs);
     let shared = Shared::new(jobs.jobs.len(), jobs.producers, plan.run.cores.count);
     let mut result = outcome::begin(plan.mode, &title);
     result.settings = settings(plan, &topics);
     let watched = run_jobs(plan, &shared, jobs.jobs, out)?;
-    let verdict = verdict(plan, &shared, &watched);
+    let plan = &ended(plan, &shared);
+    let mut verdict = verdict(plan, &shared, &watched);
     add_counters(plan, &shared, &mut result);
+    if let Some(plan) = &plan.backlog {
+        let outcome = *backlog.lock().expect("nobody panics with it");
+        result
+            .counters
+            .extend(outcome.counters(plan).into_iter().map(|(name, count)| (name.to_owned(), count)));
+        verdict.failed |= outcome.drained.is_none();
+        verdict.lines.push(outcome.line(plan));
+    }
     outcome::fill(&mut result, watched, &shared);
     Ok((result, verdict))
+}
+
+/// The plan with the end that the producers were given while they ran.
+fn ended(plan: &TrafficPlan, shared: &Shared) -> TrafficPlan {
+    let mut plan = plan.clone();
+    if let (Some(producers), Some(end)) = (&mut plan.producers, shared.producers_end()) {
+        producers.produce.end = Some(end);
+    }
+    plan
 }
 
 fn run_jobs(
@@ -74,7 +98,8 @@ fn run_jobs(
 ) -> Result<Watched, BenchError> {
     let goal = Goal {
         warmup: plan.run.warmup,
-        end: plan.run.end(),
+        // Nobody knows when a backlog will be drained.
+        end: plan.run.end().filter(|_| plan.backlog.is_none()),
         records: match (&plan.producers, &plan.consumers) {
             (Some(producers), _) => producers.produce.records,
             (None, Some(consumers)) => consumers.fetch.records,
@@ -330,6 +355,9 @@ fn title(plan: &TrafficPlan, topics: &[Arc<Places>], jobs: &Jobs) -> String {
     }
     if jobs.consumers > 0 {
         parts.push(counted(jobs.consumers, "consumer"));
+    }
+    if let Some(backlog) = &plan.backlog {
+        parts.push(format!("a backlog of {} bytes", grouped(backlog.bytes)));
     }
     if let Some(cold) = &plan.cold {
         parts.push(format!("{} read cold after {} s", cold.topic, cold.delay.as_secs()));

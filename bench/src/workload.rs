@@ -100,11 +100,12 @@ pub struct Workload {
     pub producers_per_topic: u32,
     /// Records per second of all producers together; `None`, written as 0, for as many as can be.
     pub producer_rate: Option<u32>,
-    /// Bytes that are there before the consumers begin; 0 for consumers from the beginning.
+    /// Bytes of values that wait before the consumers are released to drain them, each counted once for every
+    /// subscription; 0 for consumers that are never held back.
     pub consumer_backlog_bytes: u64,
-    /// The part of the backlog that has to be drained before the end, 0 to 1.
+    /// The part of the backlog that has to be drained, 0 to 1.
     pub backlog_drain_ratio: f64,
-    /// How long is measured.
+    /// How long is measured; with a backlog, how long the load lasts once it is drained.
     pub test_duration_minutes: u32,
     /// How long runs before.
     pub warmup_duration_minutes: u32,
@@ -176,6 +177,21 @@ impl Workload {
         u128::from(self.topics) * u128::from(self.subscriptions_per_topic) * of_each
     }
 
+    /// What stands against the backlog that is asked for, in words that follow its name.
+    pub(crate) fn refusal_of_backlog(&self) -> Option<&'static str> {
+        if self.consumer_backlog_bytes == 0 {
+            None
+        } else if self.consumers() == 0 {
+            Some("needs subscriptionsPerTopic and consumerPerSubscription of 1 or more")
+        } else if self.producer_rate.is_none() {
+            Some("needs a producerRate of 1 or more: no highest rate is looked for beside a backlog")
+        } else if self.message_bytes == 0 {
+            Some("needs a messageSize of 1 or more")
+        } else {
+            None
+        }
+    }
+
     /// What no field says by itself.
     fn check(self, path: &Path) -> Result<Self, WorkloadError> {
         let refused = |what: &str| Err(refused(path, 1, what.to_owned()));
@@ -198,10 +214,10 @@ impl Workload {
         if self.use_randomized_payloads && self.payload_file.is_some() {
             return refused("useRandomizedPayloads and payloadFile are two kinds of payload: give one");
         }
-        if self.consumer_backlog_bytes > 0 && consumers == 0 {
-            return refused("consumerBacklogSizeGB needs subscriptionsPerTopic and consumerPerSubscription");
+        match self.refusal_of_backlog() {
+            Some(what) => refused(&format!("consumerBacklogSizeGB {what}")),
+            None => Ok(self),
         }
-        Ok(self)
     }
 }
 

@@ -280,6 +280,39 @@ fn a_workload_file_is_run() {
 }
 
 #[test]
+fn a_backlog_is_built_and_drained_while_production_goes_on() {
+    let setup = Setup::new();
+    let load = setup.directory.path().join("backlog.yaml");
+    let text = "topics: 3\npartitionsPerTopic: 2\nmessageSize: 200\nsubscriptionsPerTopic: 2\n\
+                consumerPerSubscription: 2\nproducersPerTopic: 1\nproducerRate: 4000\n\
+                consumerBacklogSizeGB: 1\ntestDurationMinutes: 1\nwarmupDurationMinutes: 0\n";
+    std::fs::write(&load, text).expect("a file");
+    let run = |flags: &str| setup.bench(&format!("workload {} {flags}", load.display()));
+    let result = run("--topic late --backlog 1m --duration 500ms --warmup 200ms --threads 2");
+    assert!(
+        result.out.contains(", drained to ") && result.out.contains(" while production went on"),
+        "{}{}",
+        result.out,
+        result.err
+    );
+    let (records, bytes) = (result.figure("backlog records"), result.figure("backlog bytes"));
+    assert!(records >= 5_243 && bytes == 200 * records, "1 MiB of 200 bytes: {}", result.out);
+    assert_eq!(result.figure("errors, records"), 0, "{}", result.out);
+    assert!(result.out.contains(" records, all as sent"), "{}", result.out);
+    // What was produced, the warm-up included, is in the topics; every subscription has read all of it.
+    let there: u64 = (0..3)
+        .map(|topic| {
+            setup.bench(&format!("consume --topic late-000000{topic}")).good().figure("consumed, records")
+        })
+        .sum();
+    let checked = result.out.lines().find(|line| line.starts_with("| verification ")).expect("a row");
+    let checked: String = checked.chars().filter(char::is_ascii_digit).collect();
+    assert_eq!(checked.parse(), Ok(2 * there), "{}", result.out);
+    let bad = run("--backlog some");
+    assert!(bad.refused().starts_with("ottla: --backlog \"some\": must be 0 to "), "{}", bad.err);
+}
+
+#[test]
 fn what_cannot_be_done_is_one_line() {
     let setup = Setup::new();
     let refusals = [

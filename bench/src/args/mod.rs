@@ -337,12 +337,15 @@ pub struct WorkloadArgs {
     /// The topic, or what the names of several begin with; new ones without it
     #[arg(long)]
     pub topic: Option<String>,
-    /// How long to measure
+    /// How long to measure; with a backlog, from its drain on
     #[arg(long, value_name = "TIME")]
     pub duration: Option<String>,
     /// How long to run before that without counting
     #[arg(long, value_name = "TIME")]
     pub warmup: Option<String>,
+    /// The backlog that consumers are to drain, in place of consumerBacklogSizeGB; 0 for none
+    #[arg(long, value_name = "BYTES")]
+    pub backlog: Option<String>,
     /// Executors, each on a thread
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub threads: u64,

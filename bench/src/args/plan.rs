@@ -11,6 +11,7 @@ use super::{
     ConnectionsArgs, ConsumeArgs, EndToEndArgs, FetchArgs, GroupsArgs, MaxArgs, MixedArgs, ProduceArgs,
     ProducerArgs, RecordArgs, RunArgs, SoakArgs, TargetArgs,
 };
+use crate::backlog::BacklogPlan;
 use crate::consumer::ConsumePlan;
 use crate::engine::Cores;
 use crate::error::BenchError;
@@ -162,6 +163,8 @@ pub(crate) struct TrafficPlan {
     pub producers: Option<ProducersPlan>,
     pub consumers: Option<ConsumerPlan>,
     pub cold: Option<ColdPlan>,
+    /// A backlog for the consumers; it decides when the producers end.
+    pub backlog: Option<BacklogPlan>,
     pub run: RunPlan,
     /// How often a line goes to standard output.
     pub line_every: Option<Duration>,
@@ -361,7 +364,16 @@ impl ProduceArgs {
         let (producers, bootstrap) = producers(&self.records, &self.producer, &run)?;
         let target = self.target.plan(bootstrap)?;
         let producers = Some(producers);
-        Ok(TrafficPlan { mode, target, producers, consumers: None, cold: None, run, line_every: None })
+        Ok(TrafficPlan {
+            mode,
+            target,
+            producers,
+            consumers: None,
+            cold: None,
+            backlog: None,
+            run,
+            line_every: None,
+        })
     }
 }
 
@@ -393,6 +405,7 @@ impl ConsumeArgs {
             producers: None,
             consumers: Some(consumers),
             cold: None,
+            backlog: None,
             run,
             line_every: None,
         })
@@ -418,6 +431,7 @@ impl EndToEndArgs {
             producers: Some(producers),
             consumers: Some(consumers),
             cold: None,
+            backlog: None,
             run,
             line_every: None,
         })

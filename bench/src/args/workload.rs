@@ -3,13 +3,16 @@
 
 use clap::Parser;
 
-use super::check::{refused, topic};
+use super::check::{bytes, refused, topic};
 use super::plan::{Mode, TrafficPlan};
 use super::{EndToEndArgs, WorkloadArgs};
+use crate::backlog::BacklogPlan;
 use crate::error::BenchError;
 use crate::filler::Filler;
 use crate::workload::{Driver, KeyDistributor, Workload};
 
+/// Bytes of a backlog that --backlog may ask for.
+const BACKLOG_BYTES_MAX: u64 = 1 << 50;
 /// Keys that OpenMessaging's distributors choose among.
 const KEYS: u32 = 10_000;
 /// Settings of consumers that are flags here; all others have no effect on what is fetched.
@@ -31,12 +34,14 @@ struct Words {
 impl WorkloadArgs {
     /// Reads the files and checks what they say.
     pub(crate) fn plan(&self) -> Result<TrafficPlan, BenchError> {
-        let workload = Workload::read(&self.workload)?;
+        let mut workload = Workload::read(&self.workload)?;
         let driver = self.driver.as_deref().map(Driver::read).transpose()?.unwrap_or_default();
         let shown = self.workload.display();
-        if workload.consumer_backlog_bytes > 0 {
-            let allowed = "consumerBacklogSizeGB: a backlog is drained by `ottla bench mixed --cold-topic`";
-            return Err(refused("workload", shown, allowed));
+        if let Some(backlog) = &self.backlog {
+            workload.consumer_backlog_bytes = bytes("--backlog", backlog, 0..=BACKLOG_BYTES_MAX)?;
+            if let Some(what) = workload.refusal_of_backlog() {
+                return Err(refused("--backlog", backlog, what));
+            }
         }
         let topic = self.topic_name(workload.topics)?;
         let words = self.words(&workload, &driver, topic);
@@ -66,6 +71,9 @@ impl WorkloadArgs {
             consumers.subscriptions = workload.subscriptions_per_topic as usize;
         }
         plan.consumers = plan.consumers.filter(|_| workload.consumers() > 0);
+        if workload.consumer_backlog_bytes > 0 {
+            add_backlog(&mut plan, &workload);
+        }
         Ok(plan)
     }
 
@@ -125,6 +133,21 @@ impl WorkloadArgs {
             words.extend(props);
         }
         words
+    }
+}
+
+/// Makes the load one that builds a backlog and drains it.
+fn add_backlog(plan: &mut TrafficPlan, workload: &Workload) {
+    plan.backlog = Some(BacklogPlan {
+        bytes: workload.consumer_backlog_bytes,
+        record_bytes: u64::from(workload.message_bytes),
+        subscriptions: u64::from(workload.subscriptions_per_topic),
+        drain_ratio: workload.backlog_drain_ratio,
+        begin: plan.run.warmup,
+        after: plan.run.duration.expect("it was made with one"),
+    });
+    if let Some(producers) = &mut plan.producers {
+        producers.produce.end = None;
     }
 }
 
@@ -190,14 +213,39 @@ mod tests {
     }
 
     #[test]
+    fn a_backlog_decides_the_end() {
+        let text = format!("{LOAD}consumerBacklogSizeGB: 3\nbacklogDrainRatio: 0.9\n");
+        let load = plan(&text, "").expect("allowed");
+        let expected = BacklogPlan {
+            bytes: 3 << 30,
+            record_bytes: 200,
+            subscriptions: 2,
+            drain_ratio: 0.9,
+            begin: Duration::from_secs(60),
+            after: Duration::from_secs(180),
+        };
+        assert_eq!(load.backlog, Some(expected));
+        assert_eq!(load.producers.expect("it produces").produce.end, None);
+        let small = plan(&text, "--backlog 64k").expect("allowed").backlog.map(|backlog| backlog.bytes);
+        assert_eq!(small, Some(65_536));
+        let none = plan(&text, "--backlog 0").expect("allowed");
+        assert_eq!((none.backlog, none.run.end()), (None, none.producers.and_then(|p| p.produce.end)));
+    }
+
+    #[test]
     fn what_cannot_be_done_is_said() {
         let error = |text: &str| plan(text, "").expect_err("refused").to_string();
         let long = format!("--topic {}", "x".repeat(242));
         assert_eq!(plan(LOAD, &long).expect("one may be so long").target.topic.len(), 242);
         let long = plan(&LOAD.replace("topics: 1", "topics: 2"), &long).expect_err("too long").to_string();
         assert!(long.starts_with("--topic ") && long.contains("must be 1 to 249"), "{long}");
-        let backlog = error(&format!("{LOAD}consumerBacklogSizeGB: 1\n"));
-        assert!(backlog.contains("mixed --cold-topic"), "{backlog}");
+        let backlog = error(&format!("{LOAD}consumerBacklogSizeGB: x\n"));
+        assert!(backlog.ends_with("consumerBacklogSizeGB \"x\": must be a whole number of 0 to 2147483647"));
+        let no_rate = LOAD.replace("producerRate: 5000", "producerRate: 0");
+        let backlog = plan(&no_rate, "--backlog 4m").expect_err("no rate").to_string();
+        assert!(backlog.starts_with("--backlog 4m: needs a producerRate of 1 or more"), "{backlog}");
+        let backlog = plan(LOAD, "--backlog much").expect_err("no number").to_string();
+        assert!(backlog.starts_with("--backlog \"much\": must be 0 to "), "{backlog}");
         let none = plan(&LOAD.replace("subscriptionsPerTopic: 2", "subscriptionsPerTopic: 0"), "");
         assert!(none.expect("allowed").consumers.is_none());
         let none = plan(&LOAD.replace("Subscription: 3", "Subscription: 0"), "");

@@ -398,3 +398,36 @@ fn a_fault_in_one_of_several_topics_is_found_and_its_topic_named() {
         }
     }
 }
+
+#[test]
+fn a_backlog_is_built_and_drained_over_all_topics_and_subscriptions() {
+    let broker = FakeBroker::start(Script::default());
+    // 3,000 records wait in all, of each topic as much as of the others; below 1,000 nothing counts as waiting.
+    let lines = format!("{THREE_TOPICS}messageSize: 100\n").replace("3000", "6000");
+    let (code, report) = workload(&broker, &lines, "--duration 300ms --topic load --backlog 300000");
+    assert_eq!((code, figure(&report, "errors, records")), (0, 0), "{report}");
+    let records = figure(&report, "backlog records");
+    assert!(records >= 3_000 && figure(&report, "backlog bytes") == records * 100, "{report}");
+    assert!(figure(&report, "backlog build ms") >= 240, "1,500 records at 6,000 a second: {report}");
+    assert!(
+        report.contains("| backlog drain ms ") && report.contains("while production went on"),
+        "{report}"
+    );
+    let (produced, _) = produced(&report);
+    assert!(produced >= 1_500 + 1_700, "the whole duration follows: {report}");
+    assert_eq!(figure(&report, "consumed, records"), 2 * produced, "{report}");
+    assert!(report.contains("records, all as sent") && report.contains("; a backlog of 300,000 bytes"));
+    assert_eq!(broker.seen().records() as u64, produced);
+}
+
+#[test]
+fn a_backlog_that_producers_cannot_build_fails_the_run() {
+    let driver = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(driver.path(), "producerConfig: |\n  enable.idempotence=true\n").expect("a file");
+    let refuse = Some((2..9_999, ErrorCode::NotEnoughReplicas));
+    let broker = FakeBroker::start(Script { refuse, ..Script::default() });
+    let flags = format!("--duration 100ms --backlog 1m --driver {}", driver.path().display());
+    let (code, report) = workload(&broker, &format!("{THREE_TOPICS}messageSize: 100\n"), &flags);
+    assert_eq!(code, 1, "{report}");
+    assert!(report.contains("\nbacklog not built: "), "{report}");
+}
