@@ -29,6 +29,9 @@ const CPU_LOOK: Duration = Duration::from_millis(500);
 /// One client of a load, to be run on some shard.
 pub(crate) type Job = Box<dyn FnOnce(Rc<Shard>) -> LocalBoxFuture<()> + Send>;
 
+/// What each lane sent to the partitions of one topic.
+type SentByPartition = BTreeMap<i32, Vec<(LaneId, Sent)>>;
+
 /// What all shards of a run share, and the watching thread.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -59,7 +62,7 @@ pub(crate) struct Shared {
     meters: Vec<Meter>,
     cpu: Vec<AtomicU64>,
     /// By topic and partition.
-    sent: Mutex<BTreeMap<String, BTreeMap<i32, Vec<(LaneId, Sent)>>>>,
+    sent: Mutex<BTreeMap<String, SentByPartition>>,
     findings: Mutex<Findings>,
 }
 
