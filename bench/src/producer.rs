@@ -42,6 +42,27 @@ const END_LOOK_NANOS: u64 = 100_000_000;
 /// From this linger on it naps.
 const NAP_LINGER_NANOS: u64 = 1_000_000;
 
+/// A producer's settings.
+#[derive(Clone, Debug)]
+pub(crate) struct ProducerSettings {
+    /// Where the settings name brokers.
+    pub bootstrap: Option<String>,
+    /// As on the wire: 0, 1, or -1 for all.
+    pub acks: i16,
+    /// `max.in.flight.requests.per.connection`.
+    pub in_flight: usize,
+    /// `batch.size`, `linger.ms`, `max.request.size`.
+    pub limits: BatchLimits,
+    /// `buffer.memory`.
+    pub buffer_bytes: usize,
+    /// `compression.type`.
+    pub codec: Codec,
+    /// `enable.idempotence`; off unless asked for, whatever Kafka's default is: it is another kind of load.
+    pub idempotent: bool,
+    /// Kafka's `RoundRobinPartitioner`.
+    pub round_robin: bool,
+}
+
 /// A produce load whose flags were checked.
 #[derive(Clone, Debug)]
 pub(crate) struct ProducePlan {
@@ -50,24 +71,12 @@ pub(crate) struct ProducePlan {
     /// Topics; the producers are dealt out to them in turn, so that records that are due one after the other go to
     /// one topic after the other.
     pub topics: usize,
-    /// As on the wire: 0, 1, or -1 for all.
-    pub acks: i16,
-    /// `max.in.flight.requests.per.connection`.
-    pub in_flight: usize,
-    /// `batch.size`, `linger.ms`, `max.request.size`.
-    pub limits: BatchLimits,
-    /// `buffer.memory`: bytes of records that wait to be sent.
-    pub buffer_bytes: usize,
-    /// `compression.type`.
-    pub codec: Codec,
-    /// `enable.idempotence`.
-    pub idempotent: bool,
+    /// How each of them produces.
+    pub settings: ProducerSettings,
     /// Bytes of each value, where no file says it.
     pub record_bytes: usize,
     /// Which keys records have.
     pub keys: KeySpec,
-    /// Records without a key go round; they stick otherwise.
-    pub round_robin: bool,
     /// When records are due.
     pub pace: Pace,
     /// All records of the load.
@@ -167,11 +176,11 @@ impl Producer {
             walk: filler.walk(client),
             stamped: matches!(filler, Filler::Pool(_)) && plan.record_bytes >= STAMP_BYTES,
             keys: Keys::new(plan.keys.clone(), client),
-            keyless: match plan.round_robin {
+            keyless: match plan.settings.round_robin {
                 true => Keyless::RoundRobin(client as usize),
                 false => Keyless::sticky(client, partitions),
             },
-            batcher: Batcher::new(plan.limits, &leaders),
+            batcher: Batcher::new(plan.settings.limits, &leaders),
             end: plan.end,
             limit: plan.records_due().map_or(u64::MAX, |records| share.of(records)),
             numbered: vec![0; partitions],
@@ -253,9 +262,9 @@ impl Producer {
 
     /// Without a rate: enough for a batch of every partition, in one request.
     fn fill_target(&self) -> usize {
-        let limits = &self.plan.limits;
+        let limits = &self.plan.settings.limits;
         let all = limits.batch_bytes.saturating_mul(self.places.partitions.len());
-        all.min(limits.request_bytes).max(limits.batch_bytes).min(self.plan.buffer_bytes).max(1)
+        all.min(limits.request_bytes).max(limits.batch_bytes).min(self.plan.settings.buffer_bytes).max(1)
     }
 
     /// Whether nothing but making more records keeps a window from being full.
@@ -275,7 +284,7 @@ impl Producer {
             if due > now {
                 break;
             }
-            if self.batcher.buffered() >= self.plan.buffer_bytes {
+            if self.batcher.buffered() >= self.plan.settings.buffer_bytes {
                 self.blocked = true;
                 break;
             }
@@ -307,7 +316,8 @@ impl Producer {
         let partition = match key {
             Some(key) => partition_of(key, partitions),
             None => {
-                let next = NextRecord { bytes, batch_bytes: self.plan.limits.batch_bytes, partitions };
+                let next =
+                    NextRecord { bytes, batch_bytes: self.plan.settings.limits.batch_bytes, partitions };
                 let batcher = &self.batcher;
                 self.keyless.choose(next, |partition| batcher.is_open(partition))
             }
@@ -345,7 +355,7 @@ impl Producer {
             *next = sequence_plus(base_sequence, i32::try_from(records).expect("a batch is below 2 GiB"));
             Sequence { producer_id, producer_epoch, base_sequence }
         });
-        let (bytes, spare) = writer.finish(self.plan.codec, sequence);
+        let (bytes, spare) = writer.finish(self.plan.settings.codec, sequence);
         if let Some(spare) = spare {
             self.batcher.recycle(spare);
         }
@@ -361,7 +371,7 @@ impl Producer {
             Pace::Free => None,
             Pace::Steady(_) | Pace::Ramp { .. } if self.blocked || self.made >= self.limit => None,
             Pace::Steady(_) | Pace::Ramp { .. } => {
-                let naps = self.plan.limits.linger_nanos >= NAP_LINGER_NANOS;
+                let naps = self.plan.settings.limits.linger_nanos >= NAP_LINGER_NANOS;
                 Some(self.next_due().max(if naps { now + NAP_NANOS } else { 0 }))
             }
         };
@@ -416,7 +426,7 @@ impl Producer {
                 self.sleep(Some(last)).await;
             }
         }
-        if self.plan.acks == 0 {
+        if self.plan.settings.acks == 0 {
             // A broker answers in order: once it has answered this it has taken everything.
             for peer in &self.peers {
                 peer.ask(ApiKey::ApiVersions);

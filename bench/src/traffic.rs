@@ -182,7 +182,7 @@ impl Jobs {
                 plan: Arc::clone(&produce),
                 places: Arc::clone(places),
                 share: Share { client, clients },
-                producer: if produce.idempotent { Some(cluster.producer_id()?) } else { None },
+                producer: if produce.settings.idempotent { Some(cluster.producer_id()?) } else { None },
                 filler: plan.filler.clone(),
             };
             self.jobs.push(Box::new(move |shard| Box::pin(job.run(shard))));
@@ -376,7 +376,7 @@ fn names(topics: &[Arc<Places>]) -> String {
 
 fn produce_title(producers: &ProducersPlan) -> String {
     let plan = &producers.produce;
-    let acks = if plan.acks == -1 { "all".to_owned() } else { plan.acks.to_string() };
+    let acks = if plan.settings.acks == -1 { "all".to_owned() } else { plan.settings.acks.to_string() };
     let pace = match plan.pace {
         Pace::Steady(rate) => format!("{} records/s", grouped(rate)),
         Pace::Ramp { from, to, .. } => format!("{from:.0} to {to:.0} records/s"),
@@ -389,10 +389,10 @@ fn produce_title(producers: &ProducersPlan) -> String {
     format!(
         "{} of {values} {pace}, acks {acks}{}, linger {} ms, batches of {} bytes, compression {}",
         counted(plan.clients, "producer"),
-        if plan.idempotent { " idempotent" } else { "" },
-        plan.limits.linger_nanos as f64 / 1e6,
-        grouped(plan.limits.batch_bytes as u64),
-        plan.codec.name(),
+        if plan.settings.idempotent { " idempotent" } else { "" },
+        plan.settings.limits.linger_nanos as f64 / 1e6,
+        grouped(plan.settings.limits.batch_bytes as u64),
+        plan.settings.codec.name(),
     )
 }
 
@@ -419,14 +419,14 @@ fn settings(plan: &TrafficPlan, topics: &[Arc<Places>]) -> BTreeMap<String, Stri
             Filler::Pool(_) | Filler::Lines(_) => set("record.bytes", produce.record_bytes.to_string()),
             Filler::Numbers => set("payload.monotonic", true.to_string()),
         }
-        set("acks", produce.acks.to_string());
-        set("linger.ms", (produce.limits.linger_nanos as f64 / 1e6).to_string());
-        set("batch.size", produce.limits.batch_bytes.to_string());
-        set("max.request.size", produce.limits.request_bytes.to_string());
-        set("buffer.memory", produce.buffer_bytes.to_string());
-        set("compression.type", produce.codec.name().to_owned());
-        set("enable.idempotence", produce.idempotent.to_string());
-        set("max.in.flight.requests.per.connection", produce.in_flight.to_string());
+        set("acks", produce.settings.acks.to_string());
+        set("linger.ms", (produce.settings.limits.linger_nanos as f64 / 1e6).to_string());
+        set("batch.size", produce.settings.limits.batch_bytes.to_string());
+        set("max.request.size", produce.settings.limits.request_bytes.to_string());
+        set("buffer.memory", produce.settings.buffer_bytes.to_string());
+        set("compression.type", produce.settings.codec.name().to_owned());
+        set("enable.idempotence", produce.settings.idempotent.to_string());
+        set("max.in.flight.requests.per.connection", produce.settings.in_flight.to_string());
     }
     if let Some(consumers) = &plan.consumers {
         let fetch = &consumers.fetch;

@@ -155,6 +155,12 @@ pub(crate) struct ProducersPlan {
     pub filler: Filler,
 }
 
+impl ProducersPlan {
+    fn bootstrap(&self) -> Option<String> {
+        self.produce.settings.bootstrap.clone()
+    }
+}
+
 /// A load of records: all modes but connections and groups.
 #[derive(Clone, Debug)]
 pub(crate) struct TrafficPlan {
@@ -310,7 +316,7 @@ fn producers(
     records: &RecordArgs,
     producer: &ProducerArgs,
     run: &RunPlan,
-) -> Result<(ProducersPlan, Option<String>), BenchError> {
+) -> Result<ProducersPlan, BenchError> {
     let settings = producer.settings()?;
     let record_bytes = records.record_size.as_deref().unwrap_or(RECORD_BYTES_DEFAULT);
     let record_bytes = check::bytes("--record-size", record_bytes, 0..=RECORD_BYTES_MAX)? as usize;
@@ -321,20 +327,14 @@ fn producers(
     let produce = ProducePlan {
         clients: within("--clients", producer.clients, 1..=CLIENTS_MAX)? as usize,
         topics: 1,
-        acks: settings.acks,
-        in_flight: settings.in_flight,
-        limits: settings.limits,
-        buffer_bytes: settings.buffer_bytes,
-        codec: settings.codec,
-        idempotent: settings.idempotent,
+        settings,
         record_bytes: filler.longest().unwrap_or(record_bytes),
         keys,
-        round_robin: settings.round_robin,
         pace: records.pace(run.end())?,
         records: records.records()?,
         end: run.end(),
     };
-    Ok((ProducersPlan { produce, filler }, settings.bootstrap))
+    Ok(ProducersPlan { produce, filler })
 }
 
 impl FetchArgs {
@@ -361,8 +361,8 @@ impl ProduceArgs {
     pub(crate) fn plan(&self, mode: Mode) -> Result<TrafficPlan, BenchError> {
         let default = self.records.num_records.is_none().then_some(LENGTH_DEFAULT);
         let run = self.run.plan(default)?;
-        let (producers, bootstrap) = producers(&self.records, &self.producer, &run)?;
-        let target = self.target.plan(bootstrap)?;
+        let producers = producers(&self.records, &self.producer, &run)?;
+        let target = self.target.plan(producers.bootstrap())?;
         let producers = Some(producers);
         Ok(TrafficPlan {
             mode,
@@ -421,13 +421,13 @@ impl EndToEndArgs {
             _ => LENGTH_DEFAULT,
         };
         let run = self.run.plan(self.records.num_records.is_none().then_some(length))?;
-        let (producers, bootstrap) = producers(&self.records, &self.producer, &run)?;
+        let producers = producers(&self.records, &self.producer, &run)?;
         let clients = within("--consumers", self.consumers, 1..=CLIENTS_MAX)? as usize;
         let fetch = self.fetch.plan(None, None)?;
         let consumers = ConsumerPlan { clients, subscriptions: 1, fetch, from: StartAt::Latest };
         Ok(TrafficPlan {
             mode,
-            target: self.target.plan(bootstrap)?,
+            target: self.target.plan(producers.bootstrap())?,
             producers: Some(producers),
             consumers: Some(consumers),
             cold: None,

@@ -188,8 +188,11 @@ mod tests {
         assert_eq!((load.target.bootstrap.as_str(), load.target.partitions), ("broker:9092", Some(12)));
         assert_eq!(load.target.topic_config, [("flush.messages".to_owned(), "1".to_owned())]);
         let producers = load.producers.expect("it produces").produce;
-        assert_eq!((producers.clients, producers.record_bytes, producers.acks), (4, 200, -1));
-        assert_eq!((producers.limits.linger_nanos, producers.limits.batch_bytes), (1_000_000, 131_072));
+        assert_eq!((producers.clients, producers.record_bytes, producers.settings.acks), (4, 200, -1));
+        assert_eq!(
+            (producers.settings.limits.linger_nanos, producers.settings.limits.batch_bytes),
+            (1_000_000, 131_072)
+        );
         assert_eq!(producers.pace, Pace::Steady(5_000));
         assert_eq!(producers.end.map(nanos), Some(nanos(Duration::from_secs(240))));
         let consumers = load.consumers.expect("it consumes");
