@@ -519,6 +519,33 @@ mod tests {
     }
 
     #[test]
+    fn records_without_numbers_are_counted_but_for_the_doubtful() {
+        let sent = |records, doubtful: &[Span]| (LANE, Sent { records, doubtful: doubtful.to_vec() });
+        let span = |from, to| Span { from, to };
+        let came = |count: i64, sent: &[(LaneId, Sent)]| {
+            let mut verifier = Verifier::new(3, Offset(12), false, 1);
+            verifier.next = Offset(12 + count);
+            verifier.conclude_count(sent);
+            let findings = verifier.take_findings();
+            findings.iter().map(|finding| (finding.fault, finding.records)).collect::<Vec<_>>()
+        };
+        let all = [sent(30, &[]), sent(10, &[span(2, 5)])];
+        assert_eq!((came(37, &all), came(40, &all)), (Vec::new(), Vec::new()));
+        assert_eq!(came(36, &all), [(Fault::Lost, 1)]);
+        assert_eq!(came(42, &all), [(Fault::Duplicate, 2)]);
+        assert_eq!((came(0, &[]), came(1, &[])), (Vec::new(), vec![(Fault::Duplicate, 1)]));
+    }
+
+    #[test]
+    fn where_only_bytes_are_looked_at_no_count_is_wrong() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1).only_bytes();
+        let sent = Sent { records: 5, doubtful: Vec::new() };
+        verifier.conclude(LANE, &sent);
+        verifier.conclude_count(&[(LANE, sent)]);
+        assert_eq!(faults(&mut verifier), []);
+    }
+
+    #[test]
     fn a_finding_reads_like_a_sentence() {
         let finding = Finding {
             fault: Fault::Lost,
