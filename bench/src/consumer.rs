@@ -16,6 +16,8 @@ use ottla::ids::Offset;
 use ottla::protocol::records::{BatchError, BatchIter};
 use ottla_shards::host;
 use ottla_tools::client::ClientError;
+use ottla_wire::api_versions_request::ApiVersionsRequest;
+use ottla_wire::api_versions_response::ApiVersionsResponse;
 use ottla_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::fetch_response::{FetchResponse, PartitionData};
 use ottla_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
@@ -31,6 +33,9 @@ use crate::verify::{Finding, Received, Verifier};
 
 /// How long records that were acknowledged may take to come.
 const LAST_PATIENCE: Duration = Duration::from_secs(30);
+/// How often a consumer that is held looks whether it still is, and how long it says nothing to its broker.
+const HELD_LOOK: Duration = Duration::from_millis(10);
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Bytes that are checked before the other tasks of the shard get their turn.
 const TURN_BYTES: usize = 128 << 10;
 /// How long a consumer that waits for a number of records waits for more, as Kafka's perf tool does.
@@ -99,6 +104,8 @@ pub(crate) struct ConsumerJob {
     pub kind: Kind,
     /// It begins so long after the load.
     pub delay: Duration,
+    /// Records of this load carry their numbers.
+    pub numbered: bool,
 }
 
 impl ConsumerJob {
@@ -167,9 +174,10 @@ impl Consumer {
     fn new(mut job: ConsumerJob, shard: Rc<Shard>, link: Link) -> Consumer {
         let run = shard.shared.run;
         let verify = job.plan.verify;
+        let topic: Arc<str> = job.places.name().into();
         let reading = |position: Position| {
             let Position { partition, next, end, from_start } = position;
-            let verifier = Verifier::new(partition, next, from_start, run);
+            let verifier = Verifier::new(partition, next, from_start, run).of(&topic);
             Reading { partition, end, verifier: if verify { verifier } else { verifier.only_bytes() } }
         };
         let readings = std::mem::take(&mut job.positions).into_iter().map(reading).collect();
@@ -181,6 +189,7 @@ impl Consumer {
 
     async fn consume(&mut self) -> Result<(), ClientError> {
         loop {
+            self.wait_while_held().await?;
             if !self.ends_known && self.shard.shared.producers_left.load(Ordering::Acquire) == 0 {
                 self.learn_ends().await?;
             }
@@ -188,6 +197,23 @@ impl Consumer {
             let Some(wait_ms) = self.wait_ms() else { return Ok(()) };
             self.fetch(wait_ms).await?;
         }
+    }
+
+    /// Waits while consumers are to fetch nothing. Now and then it asks something, for brokers close a connection that
+    /// is silent for `connections.max.idle.ms`.
+    async fn wait_while_held(&mut self) -> Result<(), ClientError> {
+        let shared = Arc::clone(&self.shard.shared);
+        let mut asked = shared.now();
+        while shared.holding.load(Ordering::Relaxed) && !shared.stop.load(Ordering::Relaxed) {
+            host::sleep(HELD_LOOK).await;
+            self.last_came = shared.now();
+            if self.last_came.saturating_sub(asked) > nanos(SILENCE_MAX) {
+                asked = self.last_came;
+                let request = ApiVersionsRequest::default();
+                let _: ApiVersionsResponse<'_> = self.link.call(ApiKey::ApiVersions, 0, &request).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts aside the partitions that were read to their ends.
@@ -369,8 +395,10 @@ impl Consumer {
         let shared = &self.shard.shared;
         for reading in &mut self.done {
             if self.job.until == Until::Producers {
-                for (lane, sent) in shared.sent_to(reading.partition) {
-                    reading.verifier.conclude(lane, &sent);
+                let sent = shared.sent_to(self.job.places.name(), reading.partition);
+                match self.job.numbered {
+                    true => sent.iter().for_each(|(lane, sent)| reading.verifier.conclude(*lane, sent)),
+                    false => reading.verifier.conclude_count(&sent),
                 }
             }
             reading.verifier.conclude_rest();

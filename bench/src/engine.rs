@@ -16,7 +16,7 @@ use ottla_shards::host::{self, LocalBoxFuture, ShardSpec};
 
 use crate::error::BenchError;
 use crate::stamp::LaneId;
-use crate::tally::{Meter, Tally};
+use crate::tally::{Meter, Tally, nanos};
 use crate::verify::{Fault, Finding, Sent};
 
 /// Findings that are kept word for word.
@@ -28,6 +28,9 @@ const CPU_LOOK: Duration = Duration::from_millis(500);
 
 /// One client of a load, to be run on some shard.
 pub(crate) type Job = Box<dyn FnOnce(Rc<Shard>) -> LocalBoxFuture<()> + Send>;
+
+/// What each lane sent to the partitions of one topic.
+type SentByPartition = BTreeMap<i32, Vec<(LaneId, Sent)>>;
 
 /// What all shards of a run share, and the watching thread.
 #[derive(Debug)]
@@ -44,6 +47,12 @@ pub(crate) struct Shared {
     pub stop: AtomicBool,
     /// A cold reader is at work.
     pub cold_reading: AtomicBool,
+    /// Consumers fetch nothing.
+    pub holding: AtomicBool,
+    /// When the producers end, in nanoseconds from the start; `u64::MAX` where only their plan says it.
+    producers_end: AtomicU64,
+    /// Records that were acknowledged.
+    pub acknowledged: AtomicU64,
     /// Records that consumers have fetched.
     pub fetched: AtomicU64,
     /// Records that producers have made.
@@ -52,7 +61,8 @@ pub(crate) struct Shared {
     last: AtomicU64,
     meters: Vec<Meter>,
     cpu: Vec<AtomicU64>,
-    sent: Mutex<BTreeMap<(LaneId, i32), Sent>>,
+    /// By topic and partition.
+    sent: Mutex<BTreeMap<String, SentByPartition>>,
     findings: Mutex<Findings>,
 }
 
@@ -87,6 +97,9 @@ impl Shared {
             producers_left: AtomicUsize::new(producers),
             stop: AtomicBool::new(false),
             cold_reading: AtomicBool::new(false),
+            holding: AtomicBool::new(false),
+            producers_end: AtomicU64::new(u64::MAX),
+            acknowledged: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
             made: AtomicU64::new(0),
             last: AtomicU64::new(0),
@@ -117,6 +130,17 @@ impl Shared {
         TimestampMs(i64::try_from(self.wall(nanos) / 1_000_000).unwrap_or(i64::MAX))
     }
 
+    /// Ends the producers of a load without an end: nothing falls due from this moment on.
+    pub(crate) fn end_producers(&self, at: Duration) {
+        self.producers_end.store(nanos(at), Ordering::Relaxed);
+    }
+
+    /// The end of the producers, where they were given one while they ran.
+    pub(crate) fn producers_end(&self) -> Option<Duration> {
+        let end = self.producers_end.load(Ordering::Relaxed);
+        (end < u64::MAX).then(|| Duration::from_nanos(end))
+    }
+
     /// Notes an answer that counted.
     pub(crate) fn answered(&self, now: u64) {
         self.last.fetch_max(now, Ordering::Relaxed);
@@ -132,16 +156,19 @@ impl Shared {
         self.cpu.iter().map(|nanos| Duration::from_nanos(nanos.load(Ordering::Relaxed))).collect()
     }
 
-    /// Notes what a lane sent to a partition, for whoever reads it.
-    pub(crate) fn note_sent(&self, lane: LaneId, partition: i32, sent: Sent) {
-        self.sent.lock().expect("nobody panics with it").insert((lane, partition), sent);
+    /// Notes what a lane sent to each partition of a topic, for whoever reads it.
+    pub(crate) fn note_sent(&self, topic: &str, lane: LaneId, sent: impl Iterator<Item = (i32, Sent)>) {
+        let mut all = self.sent.lock().expect("nobody panics with it");
+        let of_topic = all.entry(topic.to_owned()).or_default();
+        for (partition, sent) in sent.filter(|(_, sent)| sent.records > 0) {
+            of_topic.entry(partition).or_default().push((lane, sent));
+        }
     }
 
     /// What was sent to a partition, by lane.
-    pub(crate) fn sent_to(&self, partition: i32) -> Vec<(LaneId, Sent)> {
-        let sent = self.sent.lock().expect("nobody panics with it");
-        let of_partition = sent.iter().filter(|((_, p), _)| *p == partition);
-        of_partition.map(|((lane, _), sent)| (*lane, sent.clone())).collect()
+    pub(crate) fn sent_to(&self, topic: &str, partition: i32) -> Vec<(LaneId, Sent)> {
+        let all = self.sent.lock().expect("nobody panics with it");
+        all.get(topic).and_then(|of_topic| of_topic.get(&partition)).cloned().unwrap_or_default()
     }
 
     /// Adds what a verification has found, and how many records it looked at.
@@ -322,6 +349,7 @@ mod tests {
         let finding = |offset| Finding {
             fault: Fault::Lost,
             records: 2,
+            topic: "t".into(),
             partition: 0,
             offset: Offset(offset),
             detail: String::new(),
@@ -329,6 +357,19 @@ mod tests {
         shared.note_findings((0..50).map(finding).collect(), 1_000);
         let findings = shared.findings();
         assert_eq!((findings.count(), findings.first.len(), findings.checked), (100, FINDINGS_MAX, 1_000));
+    }
+
+    #[test]
+    fn what_was_sent_is_known_by_topic_and_partition() {
+        let shared = Shared::new(0, 0, 1);
+        let lane = |client| LaneId { run: 1, client };
+        let sent = |records| Sent { records, doubtful: Vec::new() };
+        shared.note_sent("a", lane(0), [(0, sent(5)), (1, sent(0))].into_iter());
+        shared.note_sent("a", lane(2), [(0, sent(6))].into_iter());
+        shared.note_sent("b", lane(1), [(0, sent(7))].into_iter());
+        assert_eq!(shared.sent_to("a", 0), [(lane(0), sent(5)), (lane(2), sent(6))]);
+        assert_eq!(shared.sent_to("b", 0), [(lane(1), sent(7))]);
+        assert_eq!((shared.sent_to("a", 1), shared.sent_to("c", 0)), (Vec::new(), Vec::new()));
     }
 
     #[test]

@@ -14,7 +14,9 @@ use std::time::Duration;
 use ottla::errors::ErrorCode;
 use ottla::ids::{Offset, TimestampMs};
 use ottla::protocol::compression::Decompressor;
-use ottla::protocol::records::{BatchHeader, TimestampType, ValidationPolicy, edit, validate};
+use ottla::protocol::records::{
+    BatchHeader, BatchIter, RecordIter, TimestampType, ValidationPolicy, edit, validate,
+};
 use ottla_wire::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use ottla_wire::create_topics_request::CreateTopicsRequest;
 use ottla_wire::create_topics_response::{CreatableTopicResult, CreateTopicsResponse};
@@ -34,10 +36,9 @@ use ottla_wire::produce_request::{PartitionProduceData, ProduceRequest};
 use ottla_wire::produce_response::{PartitionProduceResponse, ProduceResponse, TopicProduceResponse};
 use ottla_wire::{ApiKey, Message, Reader, Records, Uuid};
 
-/// The only topic's id, and the only broker's.
-const TOPIC_ID: Uuid = Uuid([7; 16]);
+/// The only broker's id.
 const NODE: i32 = 1;
-/// The only fetch session's id.
+/// The first fetch session's id is behind this one.
 const SESSION_ID: i32 = 77;
 /// A generator that waits for what never comes fails its test rather than to hang it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,7 +73,7 @@ pub(crate) struct Script {
     pub lose: Option<usize>,
     /// This one is kept twice.
     pub repeat: Option<usize>,
-    /// This one is kept before the one that came before it, if both are one partition's.
+    /// This one, which is not the first, is kept before the one that came before it.
     pub swap: Option<usize>,
     /// Fetch sessions are forgotten after so many requests.
     pub session_requests: Option<i32>,
@@ -109,8 +110,8 @@ pub(crate) struct Seen {
     pub acks: Vec<i16>,
     /// The most Produce requests of one connection that were there and unanswered.
     pub in_flight_max: usize,
-    /// Per partition the records' count and the batches with their offsets.
-    pub partitions: Vec<(i64, Vec<Vec<u8>>)>,
+    /// In the order in which they were made.
+    pub topics: Vec<Kept>,
     /// Produce requests with more than one partition.
     pub wide_requests: usize,
     /// Records of the largest batch.
@@ -120,16 +121,42 @@ pub(crate) struct Seen {
     /// Fetches with a session that was there.
     pub session_fetches: usize,
     batches: usize,
-    /// The positions that the one fetch session knows, and its next epoch.
-    session: Option<(i32, BTreeMap<i32, i64>)>,
-    sequences: BTreeMap<(i64, i32), i32>,
+    /// A batch that is kept behind the next one, with its topic and partition.
+    late: Option<(usize, i32, Vec<u8>)>,
+    sessions: BTreeMap<i32, Session>,
+    next_session: i32,
+    sequences: BTreeMap<(i64, Uuid, i32), i32>,
     leaderless_left: u32,
     offset_requests: u32,
     producer_requests: u32,
-    name: Option<String>,
 }
 
-impl Seen {
+/// A topic and what it has.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub name: String,
+    id: Uuid,
+    /// Per partition the records' count and the batches with their offsets.
+    pub partitions: Vec<(i64, Vec<Vec<u8>>)>,
+}
+
+/// A fetch session, of one topic.
+#[derive(Debug)]
+struct Session {
+    next_epoch: i32,
+    topic: usize,
+    positions: BTreeMap<i32, i64>,
+}
+
+/// What a fetch reads: the number of its topic, partitions with offsets, and its session if it has one.
+#[derive(Debug, Default)]
+struct Asked {
+    topic: usize,
+    positions: Vec<(i32, i64)>,
+    session: i32,
+}
+
+impl Kept {
     /// Gives the batches of a partition their offsets.
     fn renumber(&mut self, partition: i32) {
         let (end, batches) = &mut self.partitions[partition as usize];
@@ -140,37 +167,82 @@ impl Seen {
         }
     }
 
+    /// Records of all partitions.
+    pub(crate) fn records(&self) -> i64 {
+        self.partitions.iter().map(|(records, _)| records).sum()
+    }
+}
+
+impl Seen {
+    /// The number of the topic with this name or this id.
+    fn topic(&self, name: &str, id: Uuid) -> Option<usize> {
+        self.topics.iter().position(|topic| if name.is_empty() { topic.id == id } else { topic.name == name })
+    }
+
     /// What a fetch reads: what it names, or what its session knows.
-    fn positions(
+    fn asked(
         &mut self,
         request: &FetchRequest<'_>,
-        asked: Vec<(i32, i64)>,
         session_requests: Option<i32>,
-    ) -> Result<Vec<(i32, i64)>, ErrorCode> {
+    ) -> Result<Asked, ErrorCode> {
+        assert!(request.topics.len() <= 1, "a consumer has one topic");
+        let named = request.topics.first();
+        let topic =
+            named.map(|topic| self.topic(&topic.topic, topic.topic_id).expect("a topic that is there"));
+        let named = named.iter().flat_map(|topic| &topic.partitions);
+        let positions: Vec<(i32, i64)> = named.map(|asked| (asked.partition, asked.fetch_offset)).collect();
+        self.fetch_partitions += positions.len();
         match request.session_epoch {
-            -1 => Ok(asked),
+            -1 => Ok(Asked { topic: topic.expect("it is named"), positions, session: 0 }),
             0 => {
-                self.session = Some((1, asked.iter().copied().collect()));
-                Ok(asked)
+                let topic = topic.expect("it is named");
+                self.next_session += 1;
+                let id = SESSION_ID + self.next_session;
+                let session =
+                    Session { next_epoch: 1, topic, positions: positions.iter().copied().collect() };
+                self.sessions.insert(id, session);
+                Ok(Asked { topic, positions, session: id })
             }
             epoch => {
-                self.session =
-                    self.session.take().filter(|_| session_requests.is_none_or(|most| epoch <= most));
-                let (next, known) = self.session.as_mut().ok_or(ErrorCode::FetchSessionIdNotFound)?;
-                if (request.session_id, epoch) != (SESSION_ID, *next) {
+                if session_requests.is_some_and(|most| epoch > most) {
+                    self.sessions.remove(&request.session_id);
+                }
+                let session =
+                    self.sessions.get_mut(&request.session_id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
+                if epoch != session.next_epoch {
                     return Err(ErrorCode::InvalidFetchSessionEpoch);
                 }
-                *next += 1;
-                known.extend(asked);
+                session.next_epoch += 1;
+                session.positions.extend(positions);
                 self.session_fetches += 1;
-                Ok(known.iter().map(|(partition, offset)| (*partition, *offset)).collect())
+                let positions = session.positions.iter().map(|(partition, offset)| (*partition, *offset));
+                let positions = positions.collect();
+                Ok(Asked { topic: session.topic, positions, session: request.session_id })
             }
         }
     }
 
-    /// Records of all partitions.
+    /// The partitions of all topics.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &(i64, Vec<Vec<u8>>)> {
+        self.topics.iter().flat_map(|topic| &topic.partitions)
+    }
+
+    /// Records of all topics.
     pub(crate) fn records(&self) -> i64 {
-        self.partitions.iter().map(|(records, _)| records).sum()
+        self.topics.iter().map(Kept::records).sum()
+    }
+
+    /// The values of all records that are not compressed, as text.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let mut values = Vec::new();
+        for bytes in self.partitions().flat_map(|(_, batches)| batches) {
+            let batch = BatchIter::new(bytes).next().expect("one").expect("kept whole");
+            for record in RecordIter::new(batch.payload(), batch.header.record_count) {
+                let value = record.expect("it was validated").value.expect("every record has one");
+                values.push(String::from_utf8(value.to_vec()).expect("text"));
+            }
+        }
+        values
     }
 }
 
@@ -330,29 +402,32 @@ impl Connection {
     fn describe(&self, name: &str) -> MetadataResponseTopic<'static> {
         let mut seen = self.seen();
         let topic = MetadataResponseTopic { name: Some(name.to_owned().into()), ..Default::default() };
-        if seen.name.as_deref() != Some(name) {
+        let Some(number) = seen.topic(name, Uuid::ZERO) else {
             return MetadataResponseTopic { error_code: ErrorCode::UnknownTopicOrPartition.code(), ..topic };
-        }
+        };
         let leaderless = seen.leaderless_left > 0;
         seen.leaderless_left = seen.leaderless_left.saturating_sub(1);
-        let partitions = (0..seen.partitions.len()).map(|index| MetadataResponsePartition {
+        let kept = &seen.topics[number];
+        let partitions = (0..kept.partitions.len()).map(|index| MetadataResponsePartition {
             partition_index: index as i32,
             leader_id: if leaderless { -1 } else { NODE },
             ..MetadataResponsePartition::default()
         });
-        MetadataResponseTopic { topic_id: TOPIC_ID, partitions: partitions.collect(), ..topic }
+        MetadataResponseTopic { topic_id: kept.id, partitions: partitions.collect(), ..topic }
     }
 
     fn create_topics(&self, request: &CreateTopicsRequest<'_>) -> CreateTopicsResponse<'static> {
         let mut seen = self.seen();
         let topic = request.topics.first().expect("one topic");
-        assert_eq!(request.topics.len(), 1, "a load creates one topic");
-        seen.name = Some(topic.name.to_string());
+        assert_eq!(request.topics.len(), 1, "a load creates one topic at a time");
+        assert_eq!(seen.topic(&topic.name, Uuid::ZERO), None, "a load looks before it creates");
         seen.topics_created += 1;
-        seen.partitions = vec![(0, Vec::new()); topic.num_partitions as usize];
+        let id = Uuid([seen.topics_created as u8; 16]);
+        let partitions = vec![(0, Vec::new()); topic.num_partitions as usize];
+        seen.topics.push(Kept { name: topic.name.to_string(), id, partitions });
         let created = CreatableTopicResult {
             name: topic.name.to_string().into(),
-            topic_id: TOPIC_ID,
+            topic_id: id,
             num_partitions: topic.num_partitions,
             replication_factor: 1,
             ..CreatableTopicResult::default()
@@ -363,19 +438,20 @@ impl Connection {
     /// Appends, and answers once as many requests are there as the script holds back.
     fn produce(&mut self, head: Head, request: &ProduceRequest<'_>) -> io::Result<()> {
         let topic = request.topic_data.first().expect("one topic");
-        assert_eq!(request.topic_data.len(), 1, "a load has one topic");
-        let number = {
+        assert_eq!(request.topic_data.len(), 1, "a producer has one topic");
+        let (number, kept) = {
             let mut seen = self.seen();
-            let named = if head.1 >= 13 {
-                topic.topic_id == TOPIC_ID
-            } else {
-                Some(&*topic.name) == seen.name.as_deref()
-            };
-            assert!(named, "the topic is named as version {} has it", head.1);
+            assert_eq!(
+                topic.name.is_empty(),
+                head.1 >= 13,
+                "the topic is named as version {} has it",
+                head.1
+            );
+            let kept = seen.topic(&topic.name, topic.topic_id).expect("a topic that is there");
             seen.acks.push(request.acks);
             seen.wide_requests += usize::from(topic.partition_data.len() > 1);
             seen.produce_requests += 1;
-            seen.produce_requests - 1
+            (seen.produce_requests - 1, kept)
         };
         let script = &self.shared.script;
         if script.close_at == Some(number) {
@@ -384,7 +460,7 @@ impl Connection {
         let answer = |data: &PartitionProduceData<'_>| {
             let error = match &script.refuse {
                 Some((numbers, error)) if numbers.contains(&number) => *error,
-                _ => self.append(data.index, data.records.as_ref()),
+                _ => self.append(kept, data.index, data.records.as_ref()),
             };
             PartitionProduceResponse {
                 index: data.index,
@@ -424,7 +500,7 @@ impl Connection {
         Ok(())
     }
 
-    fn append(&self, partition: i32, records: Option<&Records<'_>>) -> ErrorCode {
+    fn append(&self, topic: usize, partition: i32, records: Option<&Records<'_>>) -> ErrorCode {
         let Some(Records::Inline(bytes)) = records else { return ErrorCode::InvalidRecord };
         let policy = ValidationPolicy {
             compacted: false,
@@ -442,7 +518,8 @@ impl Connection {
         let header = BatchHeader::parse(bytes).expect("it was just validated");
         let mut seen = self.seen();
         if header.has_producer_id() {
-            let next = seen.sequences.entry((header.producer_id.0, partition)).or_insert(0);
+            let id = seen.topics[topic].id;
+            let next = seen.sequences.entry((header.producer_id.0, id, partition)).or_insert(0);
             if *next != header.base_sequence {
                 return ErrorCode::OutOfOrderSequenceNumber;
             }
@@ -457,13 +534,19 @@ impl Connection {
             _ if script.repeat == Some(number) => 2,
             _ => 1,
         };
-        let (_, batches) = &mut seen.partitions[partition as usize];
-        batches.extend((0..copies).map(|_| bytes.to_vec()));
-        let last = batches.len().saturating_sub(1);
-        if script.swap == Some(number) && last > 0 {
-            batches.swap(last - 1, last);
+        let keep = |seen: &mut Seen, topic: usize, partition: i32, bytes: Vec<u8>| {
+            seen.topics[topic].partitions[partition as usize].1.push(bytes);
+            seen.topics[topic].renumber(partition);
+        };
+        if script.swap == Some(number + 1) {
+            // Nobody may read it where it would be without the swap.
+            seen.late = Some((topic, partition, bytes.to_vec()));
+            return ErrorCode::None;
         }
-        seen.renumber(partition);
+        (0..copies).for_each(|_| keep(&mut seen, topic, partition, bytes.to_vec()));
+        if let Some((topic, partition, bytes)) = seen.late.take() {
+            keep(&mut seen, topic, partition, bytes);
+        }
         ErrorCode::None
     }
 
@@ -486,10 +569,12 @@ impl Connection {
         seen.busy_answers += u32::from(busy);
         let error = if busy { ErrorCode::NotLeaderOrFollower } else { ErrorCode::None };
         let topic = request.topics.first().expect("one topic");
+        let kept = seen.topic(&topic.name, Uuid::ZERO).expect("a topic that is there");
+        let ends = &seen.topics[kept].partitions;
         let partitions = topic.partitions.iter().map(|asked| ListOffsetsPartitionResponse {
             partition_index: asked.partition_index,
             error_code: error.code(),
-            offset: if asked.timestamp == -2 { 0 } else { seen.partitions[asked.partition_index as usize].0 },
+            offset: if asked.timestamp == -2 { 0 } else { ends[asked.partition_index as usize].0 },
             ..ListOffsetsPartitionResponse::default()
         });
         let topic = ListOffsetsTopicResponse {
@@ -501,34 +586,29 @@ impl Connection {
 
     fn fetch(&self, request: &FetchRequest<'_>) -> FetchResponse<'static> {
         let mut seen = self.seen();
-        let topic = request.topics.first();
-        let asked: Vec<(i32, i64)> = topic
-            .map(|topic| topic.partitions.iter().map(|asked| (asked.partition, asked.fetch_offset)).collect())
-            .unwrap_or_default();
-        seen.fetch_partitions += asked.len();
-        let positions = match seen.positions(request, asked, self.shared.script.session_requests) {
-            Ok(positions) => positions,
-            Err(error) => return FetchResponse { error_code: error.code(), ..FetchResponse::default() },
-        };
-        let session_id = if request.session_epoch == -1 { 0 } else { SESSION_ID };
+        let Asked { topic, positions, session } =
+            match seen.asked(request, self.shared.script.session_requests) {
+                Ok(asked) => asked,
+                Err(error) => return FetchResponse { error_code: error.code(), ..FetchResponse::default() },
+            };
+        let kept = &seen.topics[topic];
         let partitions = positions.into_iter().map(|(partition_index, offset)| PartitionData {
             partition_index,
-            records: Some(Records::Inline(self.read(&seen, partition_index, offset).into())),
+            records: Some(Records::Inline(self.read(kept, partition_index, offset).into())),
             ..PartitionData::default()
         });
-        let topic = seen.name.clone().unwrap_or_default();
         let answer = FetchableTopicResponse {
-            topic: topic.into(),
-            topic_id: TOPIC_ID,
+            topic: kept.name.clone().into(),
+            topic_id: kept.id,
             partitions: partitions.collect(),
         };
-        FetchResponse { session_id, responses: vec![answer], ..FetchResponse::default() }
+        FetchResponse { session_id: session, responses: vec![answer], ..FetchResponse::default() }
     }
 
-    fn read(&self, seen: &Seen, partition: i32, from: i64) -> Vec<u8> {
+    fn read(&self, kept: &Kept, partition: i32, from: i64) -> Vec<u8> {
         let script = &self.shared.script;
         let behind = |batch: &&Vec<u8>| BatchHeader::parse(batch).expect("kept whole").next_offset().0 > from;
-        let mut batches = seen.partitions[partition as usize].1.iter().filter(behind);
+        let mut batches = kept.partitions[partition as usize].1.iter().filter(behind);
         let mut bytes: Vec<u8> = batches.by_ref().take(script.fetch_batches).flatten().copied().collect();
         if script.corrupt && !bytes.is_empty() {
             bytes[40] ^= 1;

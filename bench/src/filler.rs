@@ -3,6 +3,8 @@
 //! Made once per run from a fixed seed and shared by its clients; two runs send the same. A client walks through the
 //! pool from a place of its own, so that no batch has the same bytes twice and compression finds what was asked for.
 
+use std::fmt;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,14 +14,28 @@ use crate::keys::Random;
 const POOL_BYTES_MIN: usize = 1 << 20;
 /// Of each so many bytes the compressible part are zeros.
 const BLOCK_BYTES: usize = 256;
+/// Digits of the largest number of a record, that of a signed 64-bit one as in Kafka's tool.
+const NUMBER_BYTES_MAX: usize = 19;
 
 /// Bytes to fill values with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Filler {
     /// Slices of one pool.
     Pool(Arc<[u8]>),
     /// Whole values from a file; they have no stamps.
     Lines(Arc<[Vec<u8>]>),
+    /// Each record's number in the whole load, from 0, as decimal text; such values have no stamps.
+    Numbers,
+}
+
+impl fmt::Debug for Filler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Filler::Pool(pool) => write!(f, "Pool({} bytes)", pool.len()),
+            Filler::Lines(lines) => write!(f, "Lines({})", lines.len()),
+            Filler::Numbers => f.write_str("Numbers"),
+        }
+    }
 }
 
 impl Filler {
@@ -56,6 +72,7 @@ impl Filler {
         match self {
             Filler::Pool(_) => None,
             Filler::Lines(lines) => lines.iter().map(Vec::len).max(),
+            Filler::Numbers => Some(NUMBER_BYTES_MAX),
         }
     }
 
@@ -64,9 +81,9 @@ impl Filler {
         let mut random = Random::new(client);
         let at = match self {
             Filler::Pool(pool) => random.below(pool.len() as u64) as usize,
-            Filler::Lines(_) => 0,
+            Filler::Lines(_) | Filler::Numbers => 0,
         };
-        Walk { filler: self.clone(), random, at }
+        Walk { filler: self.clone(), random, at, text: Vec::new() }
     }
 }
 
@@ -96,11 +113,14 @@ pub(crate) struct Walk {
     filler: Filler,
     random: Random,
     at: usize,
+    /// The number that the next value is.
+    text: Vec<u8>,
 }
 
 impl Walk {
-    /// Goes on to the next value and returns its length where the filler says it.
-    pub(crate) fn advance(&mut self, bytes: usize) -> usize {
+    /// Goes on to the value of the load's record `number` and returns its length: `bytes` where the filler does not
+    /// say it.
+    pub(crate) fn advance(&mut self, bytes: usize, number: u64) -> usize {
         match &self.filler {
             Filler::Pool(pool) => {
                 self.at += bytes;
@@ -115,6 +135,11 @@ impl Walk {
                 self.at = self.random.below(lines.len() as u64) as usize;
                 lines[self.at].len()
             }
+            Filler::Numbers => {
+                self.text.clear();
+                write!(self.text, "{number}").expect("memory takes every write");
+                self.text.len()
+            }
         }
     }
 
@@ -123,6 +148,7 @@ impl Walk {
         match &self.filler {
             Filler::Pool(pool) => &pool[self.at..self.at + bytes - skip],
             Filler::Lines(lines) => &lines[self.at][skip..],
+            Filler::Numbers => &self.text[skip..],
         }
     }
 }
@@ -136,7 +162,7 @@ mod tests {
         let mut walk = filler.walk(3);
         let mut all = Vec::new();
         for _ in 0..count {
-            let bytes = walk.advance(bytes);
+            let bytes = walk.advance(bytes, 0);
             all.extend_from_slice(walk.value(bytes, 0));
         }
         all
@@ -172,7 +198,7 @@ mod tests {
         assert_eq!(filler.longest(), Some(5));
         let mut walk = filler.walk(0);
         for _ in 0..20 {
-            let bytes = walk.advance(100);
+            let bytes = walk.advance(100, 0);
             assert!([&b"one"[..], b"two", b"three"].contains(&walk.value(bytes, 0)));
         }
         std::fs::write(&path, "").expect("a file");
@@ -184,10 +210,20 @@ mod tests {
         let filler = Filler::letters(1, 3 << 20);
         let mut walk = filler.walk(0);
         for _ in 0..5 {
-            assert_eq!(walk.advance(3 << 20), 3 << 20);
+            assert_eq!(walk.advance(3 << 20, 0), 3 << 20);
             assert_eq!(walk.value(3 << 20, 24).len(), (3 << 20) - 24);
         }
-        assert_eq!(walk.advance(0), 0);
+        assert_eq!(walk.advance(0, 0), 0);
         assert!(walk.value(0, 0).is_empty());
+    }
+
+    #[test]
+    fn numbers_are_text_and_as_long_as_they_are() {
+        let mut walk = Filler::Numbers.walk(5);
+        for (number, text) in [(0, "0"), (9, "9"), (10, "10"), (1_234_567, "1234567"), (7, "7")] {
+            let bytes = walk.advance(100, number);
+            assert_eq!((bytes, walk.value(bytes, 0)), (text.len(), text.as_bytes()));
+        }
+        assert_eq!(walk.advance(0, i64::MAX as u64), NUMBER_BYTES_MAX);
     }
 }

@@ -13,7 +13,7 @@
 //! | `cluster`, `offsets`, `places` | versions, topics, leaders, producer ids, where logs begin and end |
 //! | `engine`, `link` | the executors and their connections |
 //! | `producer`, `peer`, `consumer`, `verify` | those who produce and consume, and what they find |
-//! | `traffic`, `max`, `connections`, `groups` | the modes |
+//! | `traffic`, `backlog`, `max`, `connections`, `groups` | the modes |
 //! | `tally`, `watch`, `screen`, `verdict`, `outcome` | the counting, and what people read |
 //! | [`result`], [`html`], [`workload`] | results as values, files and pages; descriptions of loads as files |
 //! | [`budget`] | the budget sheet of tuning.md, for the benches beside this library |
@@ -21,6 +21,7 @@
 use std::io::Write;
 
 pub mod args;
+mod backlog;
 mod batch;
 mod batcher;
 pub mod budget;

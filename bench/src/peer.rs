@@ -94,8 +94,8 @@ impl Peer {
 
     /// Whether another request may be sent.
     pub(crate) fn has_room(&self) -> bool {
-        let in_flight = if self.plan.acks == 0 { self.outbox.waiting() } else { self.unanswered() };
-        !self.broken.get() && in_flight < self.plan.in_flight
+        let in_flight = if self.plan.settings.acks == 0 { self.outbox.waiting() } else { self.unanswered() };
+        !self.broken.get() && in_flight < self.plan.settings.in_flight
     }
 
     /// Requests that wait for their answers.
@@ -125,7 +125,7 @@ impl Peer {
         let result = self.outbox.send(&frame, bytes);
         shard.meter().requests += 1;
         match result {
-            Ok(()) if self.plan.acks == 0 => self.count_sent(&sent, shard),
+            Ok(()) if self.plan.settings.acks == 0 => self.count_sent(&sent, shard),
             Ok(()) => {
                 let pending = Pending { api: ApiKey::Produce, correlation_id, batches: sent };
                 self.pending.borrow_mut().push_back(pending);
@@ -200,7 +200,7 @@ impl Peer {
                 0 => count(batch, now, shard),
                 code => {
                     self.fail(std::slice::from_ref(batch), &code_name(code), shard);
-                    if self.plan.idempotent {
+                    if self.plan.settings.idempotent {
                         self.break_off();
                     }
                 }
@@ -227,7 +227,7 @@ impl Peer {
         let partition_data = partitions.collect();
         ProduceRequest {
             transactional_id: None,
-            acks: self.plan.acks,
+            acks: self.plan.settings.acks,
             timeout_ms: TIMEOUT_MS,
             topic_data: vec![TopicProduceData { name: name.into(), topic_id, partition_data }],
         }
@@ -273,6 +273,7 @@ impl Peer {
 
 fn count(batch: &SentBatch, now: u64, shard: &Shard) {
     let cold = shard.shared.cold_reading.load(Ordering::Relaxed);
+    shard.shared.acknowledged.fetch_add(batch.due.len() as u64, Ordering::Relaxed);
     let mut meter = shard.meter();
     let counts = meter.of(if cold { Kind::AckBesideCold } else { Kind::Ack });
     counts.records += batch.due.len() as u64;

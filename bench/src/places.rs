@@ -52,6 +52,11 @@ impl Places {
         })
     }
 
+    /// The topic.
+    pub(crate) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
     /// The topic's name.
     pub(crate) fn name(&self) -> &str {
         &self.topic.name

@@ -37,32 +37,46 @@ use crate::verify::Sent;
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
 /// Where records linger anyway, the producer wakes no more often than this.
 const NAP_NANOS: u64 = 50_000;
+/// How often a producer that has no end yet looks whether it was given one.
+const END_LOOK_NANOS: u64 = 100_000_000;
 /// From this linger on it naps.
 const NAP_LINGER_NANOS: u64 = 1_000_000;
 
-/// A produce load whose flags were checked.
+/// A producer's settings.
 #[derive(Clone, Debug)]
-pub(crate) struct ProducePlan {
-    /// Producers, each with a connection to each broker.
-    pub clients: usize,
+pub(crate) struct ProducerSettings {
+    /// Where the settings name brokers.
+    pub bootstrap: Option<String>,
     /// As on the wire: 0, 1, or -1 for all.
     pub acks: i16,
     /// `max.in.flight.requests.per.connection`.
     pub in_flight: usize,
     /// `batch.size`, `linger.ms`, `max.request.size`.
     pub limits: BatchLimits,
-    /// `buffer.memory`: bytes of records that wait to be sent.
+    /// `buffer.memory`.
     pub buffer_bytes: usize,
     /// `compression.type`.
     pub codec: Codec,
-    /// `enable.idempotence`.
+    /// `enable.idempotence`; off unless asked for, whatever Kafka's default is: it is another kind of load.
     pub idempotent: bool,
+    /// Kafka's `RoundRobinPartitioner`.
+    pub round_robin: bool,
+}
+
+/// A produce load whose flags were checked.
+#[derive(Clone, Debug)]
+pub(crate) struct ProducePlan {
+    /// Producers of all topics, each with a connection to each broker.
+    pub clients: usize,
+    /// Topics; the producers are dealt out to them in turn, so that records that are due one after the other go to
+    /// one topic after the other.
+    pub topics: usize,
+    /// How each of them produces.
+    pub settings: ProducerSettings,
     /// Bytes of each value, where no file says it.
     pub record_bytes: usize,
     /// Which keys records have.
     pub keys: KeySpec,
-    /// Records without a key go round; they stick otherwise.
-    pub round_robin: bool,
     /// When records are due.
     pub pace: Pace,
     /// All records of the load.
@@ -140,6 +154,8 @@ struct Producer {
     /// Records made so far, and how many there are to be.
     made: u64,
     limit: u64,
+    /// When the load ends, from its start, as far as it is known.
+    end: Option<Duration>,
     /// Per partition, the records that were made and those that were sent.
     numbered: Vec<u64>,
     sent: Vec<u64>,
@@ -160,11 +176,12 @@ impl Producer {
             walk: filler.walk(client),
             stamped: matches!(filler, Filler::Pool(_)) && plan.record_bytes >= STAMP_BYTES,
             keys: Keys::new(plan.keys.clone(), client),
-            keyless: match plan.round_robin {
+            keyless: match plan.settings.round_robin {
                 true => Keyless::RoundRobin(client as usize),
                 false => Keyless::sticky(client, partitions),
             },
-            batcher: Batcher::new(plan.limits, &leaders),
+            batcher: Batcher::new(plan.settings.limits, &leaders),
+            end: plan.end,
             limit: plan.records_due().map_or(u64::MAX, |records| share.of(records)),
             numbered: vec![0; partitions],
             sent: vec![0; partitions],
@@ -186,6 +203,7 @@ impl Producer {
     async fn produce(&mut self) {
         loop {
             let now = self.shard.shared.now();
+            self.learn_end();
             if self.is_over(now) || self.is_broken() {
                 return;
             }
@@ -199,12 +217,22 @@ impl Producer {
         }
     }
 
+    /// Takes over the end that the load was given while it runs.
+    fn learn_end(&mut self) {
+        let Some(end) = self.shard.shared.producers_end().filter(|end| self.end != Some(*end)) else {
+            return;
+        };
+        self.end = Some(end);
+        let due = self.plan.pace.due_before(end).map_or(u64::MAX, |records| self.share.of(records));
+        self.limit = self.limit.min(due);
+    }
+
     fn is_over(&self, now: u64) -> bool {
         let out_of_time = match self.plan.pace {
-            Pace::Free => self.plan.end.is_some_and(|end| now >= nanos(end)),
+            Pace::Free => self.end.is_some_and(|end| now >= nanos(end)),
             // All that falls due before the end is made, unless the broker has no room for it even now.
             Pace::Steady(_) | Pace::Ramp { .. } => {
-                self.blocked && self.plan.end.is_some_and(|end| now >= nanos(end))
+                self.blocked && self.end.is_some_and(|end| now >= nanos(end))
             }
         };
         self.made >= self.limit || out_of_time || self.shard.shared.stop.load(Ordering::Relaxed)
@@ -234,9 +262,9 @@ impl Producer {
 
     /// Without a rate: enough for a batch of every partition, in one request.
     fn fill_target(&self) -> usize {
-        let limits = &self.plan.limits;
+        let limits = &self.plan.settings.limits;
         let all = limits.batch_bytes.saturating_mul(self.places.partitions.len());
-        all.min(limits.request_bytes).max(limits.batch_bytes).min(self.plan.buffer_bytes).max(1)
+        all.min(limits.request_bytes).max(limits.batch_bytes).min(self.plan.settings.buffer_bytes).max(1)
     }
 
     /// Whether nothing but making more records keeps a window from being full.
@@ -256,7 +284,7 @@ impl Producer {
             if due > now {
                 break;
             }
-            if self.batcher.buffered() >= self.plan.buffer_bytes {
+            if self.batcher.buffered() >= self.plan.settings.buffer_bytes {
                 self.blocked = true;
                 break;
             }
@@ -280,14 +308,16 @@ impl Producer {
     }
 
     fn make_one(&mut self, now: u64, due: u64) {
-        let bytes = self.walk.advance(self.plan.record_bytes);
         let number = self.share.number(self.made);
+        let bytes = self.walk.advance(self.plan.record_bytes, number);
         let partitions = self.places.partitions.len();
-        let key = self.keys.next(number);
+        // A key's number is the record's number in its topic.
+        let key = self.keys.next(number / self.plan.topics as u64);
         let partition = match key {
             Some(key) => partition_of(key, partitions),
             None => {
-                let next = NextRecord { bytes, batch_bytes: self.plan.limits.batch_bytes, partitions };
+                let next =
+                    NextRecord { bytes, batch_bytes: self.plan.settings.limits.batch_bytes, partitions };
                 let batcher = &self.batcher;
                 self.keyless.choose(next, |partition| batcher.is_open(partition))
             }
@@ -325,7 +355,7 @@ impl Producer {
             *next = sequence_plus(base_sequence, i32::try_from(records).expect("a batch is below 2 GiB"));
             Sequence { producer_id, producer_epoch, base_sequence }
         });
-        let (bytes, spare) = writer.finish(self.plan.codec, sequence);
+        let (bytes, spare) = writer.finish(self.plan.settings.codec, sequence);
         if let Some(spare) = spare {
             self.batcher.recycle(spare);
         }
@@ -341,7 +371,7 @@ impl Producer {
             Pace::Free => None,
             Pace::Steady(_) | Pace::Ramp { .. } if self.blocked || self.made >= self.limit => None,
             Pace::Steady(_) | Pace::Ramp { .. } => {
-                let naps = self.plan.limits.linger_nanos >= NAP_LINGER_NANOS;
+                let naps = self.plan.settings.limits.linger_nanos >= NAP_LINGER_NANOS;
                 Some(self.next_due().max(if naps { now + NAP_NANOS } else { 0 }))
             }
         };
@@ -353,11 +383,15 @@ impl Producer {
                 until = Some(until.map_or(deadline, |until| until.min(deadline)));
             }
         }
-        if let (None, Pace::Free, Some(end)) = (until, &self.plan.pace, self.plan.end) {
+        if let (None, Pace::Free, Some(end)) = (until, &self.plan.pace, self.end) {
             until = Some(nanos(end));
         }
-        if let (true, Some(end)) = (self.blocked, self.plan.end) {
+        if let (true, Some(end)) = (self.blocked, self.end) {
             until = Some(until.map_or(nanos(end), |until| until.min(nanos(end).max(now + NAP_NANOS))));
+        }
+        if self.end.is_none() && self.plan.records.is_none() {
+            let look = now + END_LOOK_NANOS;
+            until = Some(until.map_or(look, |until| until.min(look)));
         }
         self.sleep(until).await;
     }
@@ -392,7 +426,7 @@ impl Producer {
                 self.sleep(Some(last)).await;
             }
         }
-        if self.plan.acks == 0 {
+        if self.plan.settings.acks == 0 {
             // A broker answers in order: once it has answered this it has taken everything.
             for peer in &self.peers {
                 peer.ask(ApiKey::ApiVersions);
@@ -408,13 +442,11 @@ impl Producer {
             receiver.await;
         }
         self.fail_unsent();
-        if !self.stamped {
-            return;
-        }
-        for (at, place) in self.places.partitions.iter().enumerate() {
+        let sent = self.places.partitions.iter().enumerate().map(|(at, place)| {
             let doubtful = self.peers[place.node].take_doubtful(place.partition);
-            shared.note_sent(self.lane, place.partition, Sent { records: self.sent[at], doubtful });
-        }
+            (place.partition, Sent { records: self.sent[at], doubtful })
+        });
+        shared.note_sent(self.places.name(), self.lane, sent);
     }
 
     /// Counts what was made and could not be sent as failed.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ottla::ids::Offset;
 
 use crate::args::plan::{ConsumerPlan, Mode, ProducersPlan, StartAt, Target, TrafficPlan};
+use crate::backlog::{BacklogJob, Outcome};
 use crate::cluster::{Cluster, NewTopic, Topic};
 use crate::consumer::{ConsumePlan, ConsumerJob, Position, Until};
 use crate::engine::{self, Job, Shared};
@@ -25,7 +26,6 @@ use crate::screen::Screen;
 use crate::stamp::STAMP_BYTES;
 use crate::tally::Kind;
 use crate::verdict::{Evidence, Verdict, judge};
-use crate::verify::{Fault, Finding};
 use crate::watch::{Goal, Lines, Watched, watch};
 
 /// Partitions of a topic that a load creates, where none were asked for.
@@ -40,32 +40,54 @@ pub(crate) fn run(plan: &TrafficPlan, out: &mut dyn Write) -> Result<u8, BenchEr
 /// Runs a load.
 pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunResult, Verdict), BenchError> {
     let mut cluster = Cluster::open(&plan.target.bootstrap)?;
-    let topic = find_topic(&mut cluster, &plan.target)?;
+    let topics = find_topics(&mut cluster, &plan.target)?;
     let mut jobs = Jobs::default();
     // Consumers first: their positions are from before anything is produced.
     if let Some(consumers) = &plan.consumers {
-        jobs.add_consumers(&cluster, &topic, consumers, plan)?;
+        for topic in &topics {
+            jobs.add_consumers(&cluster, topic, consumers, plan)?;
+        }
     }
     if let Some(cold) = &plan.cold {
         let missing = BenchError::Topic { name: cold.topic.clone(), what: "does not exist".to_owned() };
         let cold_topic = cluster.find_topic(&cold.topic)?.ok_or(missing)?;
-        jobs.add_cold_readers(&cluster, &cold_topic, plan)?;
+        jobs.add_cold_readers(&cluster, &Arc::new(Places::of(&cluster, &cold_topic)?), plan)?;
     }
     if let Some(producers) = &plan.producers {
-        jobs.add_producers(&mut cluster, &topic, producers)?;
+        jobs.add_producers(&mut cluster, &topics, producers)?;
     }
-    let title = title(plan, &topic, &jobs);
+    let backlog = Arc::new(Mutex::new(Outcome::default()));
+    if let Some(plan) = plan.backlog {
+        let job = BacklogJob { plan, outcome: Arc::clone(&backlog) };
+        jobs.jobs.push(Box::new(move |shard| Box::pin(job.run(shard))));
+    }
+    let title = title(plan, &topics, &jobs);
     let shared = Shared::new(jobs.jobs.len(), jobs.producers, plan.run.cores.count);
     let mut result = outcome::begin(plan.mode, &title);
-    result.settings = settings(plan, &topic);
+    result.settings = settings(plan, &topics);
     let watched = run_jobs(plan, &shared, jobs.jobs, out)?;
-    let verdict = verdict(plan, &shared, &watched);
-    if plan.consumers.is_some() && watched.total.error_count() == 0 {
-        check_count(plan, &shared);
-    }
+    let plan = &ended(plan, &shared);
+    let mut verdict = verdict(plan, &shared, &watched);
     add_counters(plan, &shared, &mut result);
+    if let Some(plan) = &plan.backlog {
+        let outcome = *backlog.lock().expect("nobody panics with it");
+        result
+            .counters
+            .extend(outcome.counters(plan).into_iter().map(|(name, count)| (name.to_owned(), count)));
+        verdict.failed |= outcome.drained.is_none();
+        verdict.lines.push(outcome.line(plan));
+    }
     outcome::fill(&mut result, watched, &shared);
     Ok((result, verdict))
+}
+
+/// The plan with the end that the producers were given while they ran.
+fn ended(plan: &TrafficPlan, shared: &Shared) -> TrafficPlan {
+    let mut plan = plan.clone();
+    if let (Some(producers), Some(end)) = (&mut plan.producers, shared.producers_end()) {
+        producers.produce.end = Some(end);
+    }
+    plan
 }
 
 fn run_jobs(
@@ -76,7 +98,8 @@ fn run_jobs(
 ) -> Result<Watched, BenchError> {
     let goal = Goal {
         warmup: plan.run.warmup,
-        end: plan.run.end(),
+        // Nobody knows when a backlog will be drained.
+        end: plan.run.end().filter(|_| plan.backlog.is_none()),
         records: match (&plan.producers, &plan.consumers) {
             (Some(producers), _) => producers.produce.records,
             (None, Some(consumers)) => consumers.fetch.records,
@@ -96,11 +119,24 @@ fn run_jobs(
     })?
 }
 
-/// The topic of the load, made where that is allowed.
+/// All topics of the load, made where that is allowed.
+fn find_topics(cluster: &mut Cluster, target: &Target) -> Result<Vec<Arc<Places>>, BenchError> {
+    let place = |name: &String| {
+        let topic = find_topic_named(cluster, target, name)?;
+        Places::of(cluster, &topic).map(Arc::new)
+    };
+    target.names().iter().map(place).collect()
+}
+
+/// The topic of a load that has one, made where that is allowed.
 pub(crate) fn find_topic(cluster: &mut Cluster, target: &Target) -> Result<Topic, BenchError> {
+    find_topic_named(cluster, target, &target.topic)
+}
+
+fn find_topic_named(cluster: &mut Cluster, target: &Target, name: &str) -> Result<Topic, BenchError> {
     let topic = match target.create {
         true => cluster.find_or_create(
-            &target.topic,
+            name,
             &NewTopic {
                 partitions: target.partitions.unwrap_or(PARTITIONS_DEFAULT),
                 replication_factor: target.replication_factor,
@@ -108,14 +144,15 @@ pub(crate) fn find_topic(cluster: &mut Cluster, target: &Target) -> Result<Topic
             },
         )?,
         false => {
-            let missing = BenchError::Topic { name: target.topic.clone(), what: "does not exist".to_owned() };
-            cluster.find_topic(&target.topic)?.ok_or(missing)?
+            let missing = BenchError::Topic { name: name.to_owned(), what: "does not exist".to_owned() };
+            cluster.find_topic(name)?.ok_or(missing)?
         }
     };
     match target.partitions.filter(|asked| *asked as usize != topic.partition_count()) {
         None => Ok(topic),
         Some(asked) => {
-            let what = format!("has {} partitions, and --partitions says {asked}", topic.partition_count());
+            let (there, says) = (topic.partition_count(), target.partitions_name);
+            let what = format!("has {there} partitions, and {says} says {asked}");
             Err(BenchError::Topic { name: topic.name, what })
         }
     }
@@ -133,19 +170,19 @@ impl Jobs {
     fn add_producers(
         &mut self,
         cluster: &mut Cluster,
-        topic: &Topic,
+        topics: &[Arc<Places>],
         plan: &ProducersPlan,
     ) -> Result<(), BenchError> {
-        let places = Arc::new(Places::of(cluster, topic)?);
+        assert_eq!(topics.len(), plan.produce.topics, "the plan is one of these topics");
         let produce = Arc::new(plan.produce.clone());
         let clients = produce.clients as u64;
         self.producers = produce.clients;
-        for client in 0..clients {
+        for (client, places) in (0..clients).zip(topics.iter().cycle()) {
             let job = ProducerJob {
                 plan: Arc::clone(&produce),
-                places: Arc::clone(&places),
+                places: Arc::clone(places),
                 share: Share { client, clients },
-                producer: if produce.idempotent { Some(cluster.producer_id()?) } else { None },
+                producer: if produce.settings.idempotent { Some(cluster.producer_id()?) } else { None },
                 filler: plan.filler.clone(),
             };
             self.jobs.push(Box::new(move |shard| Box::pin(job.run(shard))));
@@ -156,7 +193,7 @@ impl Jobs {
     fn add_consumers(
         &mut self,
         cluster: &Cluster,
-        topic: &Topic,
+        places: &Arc<Places>,
         plan: &ConsumerPlan,
         load: &TrafficPlan,
     ) -> Result<(), BenchError> {
@@ -165,9 +202,10 @@ impl Jobs {
             None if plan.fetch.end.is_none() && plan.fetch.records.is_none() => (Kind::Fetch, Until::Ends),
             None => (Kind::Fetch, Until::Never),
         };
-        let role = Role { kind, until, from: plan.from, delay: Duration::ZERO };
+        let numbered = load.producers.as_ref().is_some_and(is_stamped);
+        let role = Role { kind, until, from: plan.from, delay: Duration::ZERO, numbered };
         for _ in 0..plan.subscriptions {
-            self.add(cluster, topic, Readers { clients: plan.clients, fetch: plan.fetch.clone(), role })?;
+            self.add(cluster, places, Readers { clients: plan.clients, fetch: plan.fetch.clone(), role })?;
         }
         Ok(())
     }
@@ -175,18 +213,18 @@ impl Jobs {
     fn add_cold_readers(
         &mut self,
         cluster: &Cluster,
-        topic: &Topic,
+        places: &Arc<Places>,
         load: &TrafficPlan,
     ) -> Result<(), BenchError> {
         let Some(cold) = &load.cold else { return Ok(()) };
         let from = StartAt::Earliest;
-        let role = Role { kind: Kind::Cold, until: Until::Ends, from, delay: cold.delay };
-        self.add(cluster, topic, Readers { clients: cold.clients, fetch: cold.fetch.clone(), role })
+        let role = Role { kind: Kind::Cold, until: Until::Ends, from, delay: cold.delay, numbered: false };
+        self.add(cluster, places, Readers { clients: cold.clients, fetch: cold.fetch.clone(), role })
     }
 
-    fn add(&mut self, cluster: &Cluster, topic: &Topic, readers: Readers) -> Result<(), BenchError> {
+    fn add(&mut self, cluster: &Cluster, places: &Arc<Places>, readers: Readers) -> Result<(), BenchError> {
         let Readers { clients, fetch, role } = readers;
-        let places = Arc::new(Places::of(cluster, topic)?);
+        let topic = places.topic();
         let fetch = Arc::new(fetch);
         for (node, (id, led)) in topic.leaders.iter().enumerate() {
             let mut positions = positions(cluster, *id, topic, led, &role)?;
@@ -195,12 +233,13 @@ impl Jobs {
             for nth in 0..consumers {
                 let job = ConsumerJob {
                     plan: Arc::clone(&fetch),
-                    places: Arc::clone(&places),
+                    places: Arc::clone(places),
                     node,
                     positions: positions.iter().copied().skip(nth).step_by(consumers).collect(),
                     until: role.until,
                     kind: role.kind,
                     delay: role.delay,
+                    numbered: role.numbered,
                 };
                 self.consumers += 1;
                 self.jobs.push(Box::new(move |shard| Box::pin(job.run(shard))));
@@ -225,6 +264,8 @@ struct Role {
     until: Until,
     from: StartAt,
     delay: Duration,
+    /// Records of the load carry their numbers.
+    numbered: bool,
 }
 
 /// Where a consumer begins and ends in each of `partitions`, which the broker `node` leads.
@@ -283,23 +324,7 @@ fn due(plan: &ProducePlan) -> Option<(u64, Duration)> {
     Some((records, plan.end.map_or(last, |end| end.min(last))))
 }
 
-/// Records without stamps have nothing but their number to say whether all of them came.
-fn check_count(plan: &TrafficPlan, shared: &Shared) {
-    if plan.producers.as_ref().is_none_or(is_stamped) {
-        return;
-    }
-    let subscriptions = plan.consumers.as_ref().map_or(0, |consumers| consumers.subscriptions as u64);
-    let made = shared.made.load(Ordering::Relaxed) * subscriptions;
-    let fetched = shared.fetched.load(Ordering::Relaxed);
-    if made != fetched {
-        let fault = if fetched < made { Fault::Lost } else { Fault::Duplicate };
-        let detail = format!("{made} records were acknowledged and {fetched} came, over all partitions");
-        let finding =
-            Finding { fault, records: made.abs_diff(fetched), partition: -1, offset: Offset(-1), detail };
-        shared.note_findings(vec![finding], 0);
-    }
-}
-
+/// Whether records carry their numbers; of others there is nothing but their count.
 fn is_stamped(plan: &ProducersPlan) -> bool {
     matches!(plan.filler, Filler::Pool(_)) && plan.produce.record_bytes >= STAMP_BYTES
 }
@@ -319,18 +344,20 @@ fn add_counters(plan: &TrafficPlan, shared: &Shared, result: &mut RunResult) {
     }
 }
 
-fn title(plan: &TrafficPlan, topic: &Topic, jobs: &Jobs) -> String {
-    let mut parts = vec![format!(
-        "{} {} ({})",
-        plan.mode.name(),
-        topic.name,
-        counted(topic.partition_count(), "partition")
-    )];
+fn title(plan: &TrafficPlan, topics: &[Arc<Places>], jobs: &Jobs) -> String {
+    let partitions = counted(topics.first().map_or(0, |places| places.partitions.len()), "partition");
+    let mut parts = vec![match topics.len() {
+        1 => format!("{} {} ({partitions})", plan.mode.name(), names(topics)),
+        many => format!("{} {many} topics {} ({partitions} each)", plan.mode.name(), names(topics)),
+    }];
     if let Some(producers) = &plan.producers {
-        parts.push(produce_title(&producers.produce));
+        parts.push(produce_title(producers));
     }
     if jobs.consumers > 0 {
         parts.push(counted(jobs.consumers, "consumer"));
+    }
+    if let Some(backlog) = &plan.backlog {
+        parts.push(format!("a backlog of {} bytes", grouped(backlog.bytes)));
     }
     if let Some(cold) = &plan.cold {
         parts.push(format!("{} read cold after {} s", cold.topic, cold.delay.as_secs()));
@@ -338,21 +365,34 @@ fn title(plan: &TrafficPlan, topic: &Topic, jobs: &Jobs) -> String {
     parts.join("; ")
 }
 
-fn produce_title(plan: &ProducePlan) -> String {
-    let acks = if plan.acks == -1 { "all".to_owned() } else { plan.acks.to_string() };
+/// The name of a topic, or the first and the last of several.
+fn names(topics: &[Arc<Places>]) -> String {
+    match topics {
+        [] => String::new(),
+        [one] => one.name().to_owned(),
+        [first, .., last] => format!("{} to {}", first.name(), last.name()),
+    }
+}
+
+fn produce_title(producers: &ProducersPlan) -> String {
+    let plan = &producers.produce;
+    let acks = if plan.settings.acks == -1 { "all".to_owned() } else { plan.settings.acks.to_string() };
     let pace = match plan.pace {
         Pace::Steady(rate) => format!("{} records/s", grouped(rate)),
         Pace::Ramp { from, to, .. } => format!("{from:.0} to {to:.0} records/s"),
         Pace::Free => "as fast as answers come".to_owned(),
     };
+    let values = match producers.filler {
+        Filler::Pool(_) | Filler::Lines(_) => format!("{} bytes", grouped(plan.record_bytes as u64)),
+        Filler::Numbers => "increasing numbers".to_owned(),
+    };
     format!(
-        "{} of {} bytes {pace}, acks {acks}{}, linger {} ms, batches of {} bytes, compression {}",
+        "{} of {values} {pace}, acks {acks}{}, linger {} ms, batches of {} bytes, compression {}",
         counted(plan.clients, "producer"),
-        grouped(plan.record_bytes as u64),
-        if plan.idempotent { " idempotent" } else { "" },
-        plan.limits.linger_nanos as f64 / 1e6,
-        grouped(plan.limits.batch_bytes as u64),
-        plan.codec.name(),
+        if plan.settings.idempotent { " idempotent" } else { "" },
+        plan.settings.limits.linger_nanos as f64 / 1e6,
+        grouped(plan.settings.limits.batch_bytes as u64),
+        plan.settings.codec.name(),
     )
 }
 
@@ -361,32 +401,37 @@ pub(crate) fn counted(number: usize, thing: &str) -> String {
     format!("{} {thing}{}", grouped(number as u64), if number == 1 { "" } else { "s" })
 }
 
-fn settings(plan: &TrafficPlan, topic: &Topic) -> BTreeMap<String, String> {
+fn settings(plan: &TrafficPlan, topics: &[Arc<Places>]) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
     let mut set = |name: &str, value: String| {
         settings.insert(name.to_owned(), value);
     };
     set("bootstrap.servers", plan.target.bootstrap.clone());
-    set("topic", topic.name.clone());
-    set("partitions", topic.partition_count().to_string());
+    set("topic", names(topics));
+    set("topics", topics.len().to_string());
+    set("partitions", topics.iter().map(|places| places.partitions.len()).sum::<usize>().to_string());
     set("threads", plan.run.cores.count.to_string());
     set("warmup.seconds", plan.run.warmup.as_secs_f64().to_string());
     if let Some(producers) = &plan.producers {
         let produce = &producers.produce;
         set("producers", produce.clients.to_string());
-        set("record.bytes", produce.record_bytes.to_string());
-        set("acks", produce.acks.to_string());
-        set("linger.ms", (produce.limits.linger_nanos as f64 / 1e6).to_string());
-        set("batch.size", produce.limits.batch_bytes.to_string());
-        set("max.request.size", produce.limits.request_bytes.to_string());
-        set("buffer.memory", produce.buffer_bytes.to_string());
-        set("compression.type", produce.codec.name().to_owned());
-        set("enable.idempotence", produce.idempotent.to_string());
-        set("max.in.flight.requests.per.connection", produce.in_flight.to_string());
+        match producers.filler {
+            Filler::Pool(_) | Filler::Lines(_) => set("record.bytes", produce.record_bytes.to_string()),
+            Filler::Numbers => set("payload.monotonic", true.to_string()),
+        }
+        set("acks", produce.settings.acks.to_string());
+        set("linger.ms", (produce.settings.limits.linger_nanos as f64 / 1e6).to_string());
+        set("batch.size", produce.settings.limits.batch_bytes.to_string());
+        set("max.request.size", produce.settings.limits.request_bytes.to_string());
+        set("buffer.memory", produce.settings.buffer_bytes.to_string());
+        set("compression.type", produce.settings.codec.name().to_owned());
+        set("enable.idempotence", produce.settings.idempotent.to_string());
+        set("max.in.flight.requests.per.connection", produce.settings.in_flight.to_string());
     }
     if let Some(consumers) = &plan.consumers {
         let fetch = &consumers.fetch;
         set("consumers", consumers.clients.to_string());
+        set("subscriptions", consumers.subscriptions.to_string());
         set("fetch.max.wait.ms", fetch.max_wait_ms.to_string());
         set("fetch.min.bytes", fetch.min_bytes.to_string());
         set("fetch.max.bytes", fetch.max_bytes.to_string());

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use ottla::ids::{Offset, TimestampMs};
 use ottla::protocol::compression::{Codec, Decompressor};
@@ -51,6 +52,8 @@ pub(crate) struct Finding {
     pub fault: Fault,
     /// Records concerned.
     pub records: u64,
+    /// The topic.
+    pub topic: Arc<str>,
     /// The partition.
     pub partition: i32,
     /// The offset at which it was found.
@@ -63,8 +66,8 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, records) = (self.fault.name(), self.records);
         let noun = if records == 1 { "record" } else { "records" };
-        let Finding { partition, offset, detail, .. } = self;
-        write!(f, "{records} {noun} {name}: partition {partition} at offset {}: {detail}", offset.0)
+        let Finding { topic, partition, offset: Offset(offset), detail, .. } = self;
+        write!(f, "{records} {noun} {name}: partition {partition} of {topic} at offset {offset}: {detail}")
     }
 }
 
@@ -106,7 +109,11 @@ pub(crate) struct Received {
 /// The records of one partition, checked as they come.
 #[derive(Debug)]
 pub(crate) struct Verifier {
+    /// As findings name it.
+    topic: Arc<str>,
     partition: i32,
+    /// The offset of the first record.
+    first: Offset,
     /// The offset that the next record has.
     next: Offset,
     /// Whether the first record of a lane has to be its number 0.
@@ -125,7 +132,9 @@ impl Verifier {
     /// The lanes of `own_run` begin behind that in any case.
     pub(crate) fn new(partition: i32, next: Offset, from_start: bool, own_run: u32) -> Verifier {
         Verifier {
+            topic: "".into(),
             partition,
+            first: next,
             next,
             from_start,
             own_run,
@@ -139,6 +148,11 @@ impl Verifier {
     /// Looks at nothing but whether batches are whole: a compacted partition has holes.
     pub(crate) fn only_bytes(self) -> Verifier {
         Verifier { orders: false, ..self }
+    }
+
+    /// The same of a partition of `topic`, for the findings.
+    pub(crate) fn of(self, topic: &Arc<str>) -> Verifier {
+        Verifier { topic: Arc::clone(topic), ..self }
     }
 
     /// The offset behind everything that was checked.
@@ -196,6 +210,9 @@ impl Verifier {
 
     /// Notes that all batches were read and that `lane` had sent `sent` to this partition.
     pub(crate) fn conclude(&mut self, lane: LaneId, sent: &Sent) {
+        if !self.orders {
+            return;
+        }
         let seen = self.lanes.remove(&lane).unwrap_or(Lane { next: 0, gaps: Vec::new() });
         let mut missing = seen.gaps;
         if seen.next < sent.records {
@@ -206,6 +223,26 @@ impl Verifier {
                 self.lost(lane, part, offset);
             }
         }
+    }
+
+    /// Notes that all batches were read, to which the lanes had sent `sent` without numbers: their count is what is
+    /// left to check.
+    pub(crate) fn conclude_count(&mut self, sent: &[(LaneId, Sent)]) {
+        if !self.orders {
+            return;
+        }
+        let most: u64 = sent.iter().map(|(_, sent)| sent.records).sum();
+        let doubtful = sent.iter().flat_map(|(_, sent)| &sent.doubtful);
+        let least = most.saturating_sub(doubtful.map(|span| span.to - span.from).sum());
+        // Offsets that were passed over are lost records already.
+        let came = (self.next.0 - self.first.0) as u64;
+        if (least..=most).contains(&came) {
+            return;
+        }
+        let (fault, records) =
+            if came < least { (Fault::Lost, least - came) } else { (Fault::Duplicate, came - most) };
+        let detail = format!("{least} records were acknowledged and {came} came");
+        self.found(fault, records, self.next, detail);
     }
 
     /// Notes that no more will come of any lane: what was passed over is lost.
@@ -291,7 +328,8 @@ impl Verifier {
     }
 
     fn found(&mut self, fault: Fault, records: u64, offset: Offset, detail: String) {
-        self.findings.push(Finding { fault, records, partition: self.partition, offset, detail });
+        let (topic, partition) = (Arc::clone(&self.topic), self.partition);
+        self.findings.push(Finding { fault, records, topic, partition, offset, detail });
     }
 }
 
@@ -481,15 +519,44 @@ mod tests {
     }
 
     #[test]
+    fn records_without_numbers_are_counted_but_for_the_doubtful() {
+        let sent = |records, doubtful: &[Span]| (LANE, Sent { records, doubtful: doubtful.to_vec() });
+        let span = |from, to| Span { from, to };
+        let came = |count: i64, sent: &[(LaneId, Sent)]| {
+            let mut verifier = Verifier::new(3, Offset(12), false, 1);
+            verifier.next = Offset(12 + count);
+            verifier.conclude_count(sent);
+            let findings = verifier.take_findings();
+            findings.iter().map(|finding| (finding.fault, finding.records)).collect::<Vec<_>>()
+        };
+        let all = [sent(30, &[]), sent(10, &[span(2, 5)])];
+        assert_eq!((came(37, &all), came(40, &all)), (Vec::new(), Vec::new()));
+        assert_eq!(came(36, &all), [(Fault::Lost, 1)]);
+        assert_eq!(came(42, &all), [(Fault::Duplicate, 2)]);
+        assert_eq!((came(0, &[]), came(1, &[])), (Vec::new(), vec![(Fault::Duplicate, 1)]));
+    }
+
+    #[test]
+    fn where_only_bytes_are_looked_at_no_count_is_wrong() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1).only_bytes();
+        let sent = Sent { records: 5, doubtful: Vec::new() };
+        verifier.conclude(LANE, &sent);
+        verifier.conclude_count(&[(LANE, sent)]);
+        assert_eq!(faults(&mut verifier), []);
+    }
+
+    #[test]
     fn a_finding_reads_like_a_sentence() {
         let finding = Finding {
             fault: Fault::Lost,
             records: 2,
+            topic: "t".into(),
             partition: 4,
             offset: Offset(17),
             detail: "records 5 to 6 of client 1 are not before it".to_owned(),
         };
-        let text = "2 records lost: partition 4 at offset 17: records 5 to 6 of client 1 are not before it";
+        let text =
+            "2 records lost: partition 4 of t at offset 17: records 5 to 6 of client 1 are not before it";
         assert_eq!(finding.to_string(), text);
     }
 }

@@ -8,16 +8,23 @@
 
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use ottla::limits::PARTITIONS_PER_REQUEST_MAX;
 use thiserror::Error;
 
+use crate::args::plan::{CLIENTS_MAX, RECORD_BYTES_MAX};
 use crate::mapping::{Entry, Mapping};
 
 /// Most bytes of a workload or driver file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What a count may be: Kafka's own numbers of this kind are signed 32-bit ones.
 const COUNT_MAX: u64 = i32::MAX as u64;
+/// A year.
+const MINUTES_MAX: u64 = 366 * 24 * 60;
+/// Kafka's replication factors are signed 16-bit numbers.
+const REPLICAS_MAX: u64 = i16::MAX as u64;
 /// The only driver whose files are understood.
 const DRIVER_CLASS: &str = "io.openmessaging.benchmark.driver.kafka.KafkaBenchmarkDriver";
 
@@ -93,11 +100,12 @@ pub struct Workload {
     pub producers_per_topic: u32,
     /// Records per second of all producers together; `None`, written as 0, for as many as can be.
     pub producer_rate: Option<u32>,
-    /// Bytes that are there before the consumers begin; 0 for consumers from the beginning.
+    /// Bytes of values that wait before the consumers are released to drain them, each counted once for every
+    /// subscription; 0 for consumers that are never held back.
     pub consumer_backlog_bytes: u64,
-    /// The part of the backlog that has to be drained before the end, 0 to 1.
+    /// The part of the backlog that has to be drained, 0 to 1.
     pub backlog_drain_ratio: f64,
-    /// How long is measured.
+    /// How long is measured; with a backlog, how long the load lasts once it is drained.
     pub test_duration_minutes: u32,
     /// How long runs before.
     pub warmup_duration_minutes: u32,
@@ -136,41 +144,80 @@ impl Workload {
             Fields { path, mapping: Mapping::parse(text).map_err(|(line, what)| refused(path, line, what))? };
         let workload = Self {
             name: file.text("name")?.unwrap_or_else(|| stem(path)),
-            topics: file.required("topics", 1)?,
-            partitions_per_topic: file.required("partitionsPerTopic", 1)?,
+            topics: file.required("topics", 1..=CLIENTS_MAX)?,
+            partitions_per_topic: file
+                .required("partitionsPerTopic", 1..=PARTITIONS_PER_REQUEST_MAX as u64)?,
             key_distributor: file.key_distributor()?,
-            message_bytes: file.required("messageSize", 0)?,
+            message_bytes: file.required("messageSize", 0..=RECORD_BYTES_MAX)?,
             payload_file: file.text("payloadFile")?.map(|file| beside(path, &file)),
             use_randomized_payloads: file.truth("useRandomizedPayloads")?,
             random_bytes_ratio: file.ratio("randomBytesRatio", 0.0)?,
-            randomized_payload_pool_size: file.count("randomizedPayloadPoolSize", 0, 0)?,
-            subscriptions_per_topic: file.count("subscriptionsPerTopic", 0, 0)?,
-            consumers_per_subscription: file.count("consumerPerSubscription", 0, 0)?,
-            producers_per_topic: file.required("producersPerTopic", 1)?,
-            producer_rate: Some(file.required("producerRate", 0)?).filter(|rate| *rate > 0),
-            consumer_backlog_bytes: u64::from(file.count("consumerBacklogSizeGB", 0, 0)?) << 30,
+            randomized_payload_pool_size: file.count("randomizedPayloadPoolSize", 0..=COUNT_MAX, 0)?,
+            subscriptions_per_topic: file.count("subscriptionsPerTopic", 0..=CLIENTS_MAX, 0)?,
+            consumers_per_subscription: file.count("consumerPerSubscription", 0..=CLIENTS_MAX, 0)?,
+            producers_per_topic: file.required("producersPerTopic", 1..=CLIENTS_MAX)?,
+            producer_rate: Some(file.required("producerRate", 0..=COUNT_MAX)?).filter(|rate| *rate > 0),
+            consumer_backlog_bytes: u64::from(file.count("consumerBacklogSizeGB", 0..=COUNT_MAX, 0)?) << 30,
             backlog_drain_ratio: file.ratio("backlogDrainRatio", 1.0)?,
-            test_duration_minutes: file.required("testDurationMinutes", 1)?,
-            warmup_duration_minutes: file.count("warmupDurationMinutes", 0, 1)?,
+            test_duration_minutes: file.required("testDurationMinutes", 1..=MINUTES_MAX)?,
+            warmup_duration_minutes: file.count("warmupDurationMinutes", 0..=MINUTES_MAX, 1)?,
         };
         file.finish()?;
         workload.check(path)
     }
 
+    /// Producers of all topics.
+    pub(crate) fn producers(&self) -> u64 {
+        u64::from(self.topics) * u64::from(self.producers_per_topic)
+    }
+
+    /// Consumers of all topics and subscriptions.
+    pub(crate) fn consumers(&self) -> u128 {
+        let of_each = u128::from(self.consumers_per_subscription);
+        u128::from(self.topics) * u128::from(self.subscriptions_per_topic) * of_each
+    }
+
+    /// What stands against the backlog that is asked for, in words that follow its name.
+    pub(crate) fn refusal_of_backlog(&self) -> Option<&'static str> {
+        if self.consumer_backlog_bytes == 0 {
+            None
+        } else if self.consumers() == 0 {
+            Some("needs subscriptionsPerTopic and consumerPerSubscription of 1 or more")
+        } else if self.producer_rate.is_none() {
+            Some("needs a producerRate of 1 or more: no highest rate is looked for beside a backlog")
+        } else if self.message_bytes == 0 {
+            Some("needs a messageSize of 1 or more")
+        } else {
+            None
+        }
+    }
+
     /// What no field says by itself.
     fn check(self, path: &Path) -> Result<Self, WorkloadError> {
         let refused = |what: &str| Err(refused(path, 1, what.to_owned()));
+        let producers = self.producers();
+        if producers > CLIENTS_MAX {
+            let what = format!("topics {} times producersPerTopic {}", self.topics, self.producers_per_topic);
+            return refused(&format!("{what} is {producers}: must be at most {CLIENTS_MAX} producers"));
+        }
+        let (topics, subscriptions) = (self.topics, self.subscriptions_per_topic);
+        let consumers = self.consumers();
+        if consumers > u128::from(CLIENTS_MAX) {
+            let of_each = self.consumers_per_subscription;
+            let what = format!("topics {topics} times subscriptionsPerTopic {subscriptions}");
+            let what = format!("{what} times consumerPerSubscription {of_each} is {consumers}");
+            return refused(&format!("{what}: must be at most {CLIENTS_MAX} consumers"));
+        }
         if self.use_randomized_payloads && self.randomized_payload_pool_size == 0 {
             return refused("useRandomizedPayloads needs a randomizedPayloadPoolSize of 1 or more");
         }
         if self.use_randomized_payloads && self.payload_file.is_some() {
             return refused("useRandomizedPayloads and payloadFile are two kinds of payload: give one");
         }
-        let has_consumers = self.subscriptions_per_topic > 0 && self.consumers_per_subscription > 0;
-        if self.consumer_backlog_bytes > 0 && !has_consumers {
-            return refused("consumerBacklogSizeGB needs subscriptionsPerTopic and consumerPerSubscription");
+        match self.refusal_of_backlog() {
+            Some(what) => refused(&format!("consumerBacklogSizeGB {what}")),
+            None => Ok(self),
         }
-        Ok(self)
     }
 }
 
@@ -194,7 +241,7 @@ impl Driver {
         }
         let driver = Self {
             name: file.text("name")?.unwrap_or_else(|| stem(path)),
-            replication_factor: file.count("replicationFactor", 1, 1)?,
+            replication_factor: file.count("replicationFactor", 1..=REPLICAS_MAX, 1)?,
             reset: file.truth("reset")?,
             topic_config: file.properties("topicConfig")?,
             common_config: file.properties("commonConfig")?,
@@ -217,21 +264,26 @@ impl Fields<'_> {
         Ok(self.mapping.take(key).filter(|entry| !entry.is_null()).map(|entry| entry.value))
     }
 
-    fn required(&mut self, key: &'static str, least: u32) -> Result<u32, WorkloadError> {
+    fn required(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Result<u32, WorkloadError> {
         match self.mapping.take(key) {
-            Some(entry) => self.number(key, &entry, least),
+            Some(entry) => self.number(key, &entry, range),
             None => Err(WorkloadError::Missing { path: self.path.to_owned(), key }),
         }
     }
 
-    fn count(&mut self, key: &'static str, least: u32, default: u32) -> Result<u32, WorkloadError> {
-        self.mapping.take(key).map_or(Ok(default), |entry| self.number(key, &entry, least))
+    fn count(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        default: u32,
+    ) -> Result<u32, WorkloadError> {
+        self.mapping.take(key).map_or(Ok(default), |entry| self.number(key, &entry, range))
     }
 
-    fn number(&self, key: &str, entry: &Entry, least: u32) -> Result<u32, WorkloadError> {
-        let number = entry.value.parse::<u32>().ok();
-        let number = number.filter(|number| *number >= least && u64::from(*number) <= COUNT_MAX);
-        number.ok_or_else(|| self.refuse(key, entry, &format!("a whole number of {least} to {COUNT_MAX}")))
+    fn number(&self, key: &str, entry: &Entry, range: RangeInclusive<u64>) -> Result<u32, WorkloadError> {
+        let number = entry.value.parse::<u32>().ok().filter(|number| range.contains(&u64::from(*number)));
+        let allowed = || format!("a whole number of {} to {}", range.start(), range.end());
+        number.ok_or_else(|| self.refuse(key, entry, &allowed()))
     }
 
     fn ratio(&mut self, key: &'static str, default: f64) -> Result<f64, WorkloadError> {

@@ -112,6 +112,30 @@ fn what_is_produced_is_what_librdkafka_reads() {
 }
 
 #[test]
+fn increasing_numbers_arrive_as_text() {
+    let setup = Setup::new();
+    let run =
+        setup.bench("produce --topic numbers --payload-monotonic --num-records 700 --clients 2 --threads 2");
+    assert_eq!(run.good().figure("produced, records"), 700);
+    let mut config = setup.client();
+    config.set("group.id", "readers").set("auto.offset.reset", "earliest");
+    let consumer: BaseConsumer = config.create().expect("the configuration is valid");
+    consumer.subscribe(&["numbers"]).expect("a valid name");
+    let deadline = Instant::now() + PATIENCE;
+    let mut numbers: Vec<u64> = Vec::new();
+    while numbers.len() < 700 {
+        assert!(Instant::now() < deadline, "{} of 700 records came", numbers.len());
+        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+            let message = message.expect("no error");
+            let text = std::str::from_utf8(message.payload().expect("a value")).expect("text");
+            numbers.push(text.parse().expect("a number"));
+        }
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..700).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_librdkafka_produces_is_what_is_consumed() {
     let setup = Setup::new();
     create_topic(setup.broker.address(), "theirs", 4, &[]);
@@ -233,7 +257,7 @@ fn a_workload_file_is_run() {
         std::fs::write(&path, text).expect("a file");
         path
     };
-    let load = "topics: 1\npartitionsPerTopic: 3\nmessageSize: 100\nuseRandomizedPayloads: true\n\
+    let load = "topics: 2\npartitionsPerTopic: 3\nmessageSize: 100\nuseRandomizedPayloads: true\n\
                 randomBytesRatio: 0.5\nrandomizedPayloadPoolSize: 10\nsubscriptionsPerTopic: 2\n\
                 consumerPerSubscription: 2\nproducersPerTopic: 2\nproducerRate: 500\ntestDurationMinutes: 1\n";
     let load = write("load.yaml", load);
@@ -246,9 +270,46 @@ fn a_workload_file_is_run() {
     let result = run(&load);
     assert_eq!(result.figure("produced, records"), 500, "{}{}", result.out, result.err);
     assert_eq!(result.figure("consumed, records"), 1_000, "two subscriptions read everything");
+    assert!(
+        result.out.contains("end-to-end 2 topics ottla-bench-")
+            && result.out.contains("1,000 records, all as sent")
+    );
     let bad = std::fs::read_to_string(&load).expect("it was just written").replace("e: 100", "e: many");
     let bad = run(&write("bad.yaml", &bad));
     assert!(bad.refused().contains("bad.yaml: line 3: messageSize"), "{}", bad.err);
+}
+
+#[test]
+fn a_backlog_is_built_and_drained_while_production_goes_on() {
+    let setup = Setup::new();
+    let load = setup.directory.path().join("backlog.yaml");
+    let text = "topics: 3\npartitionsPerTopic: 2\nmessageSize: 200\nsubscriptionsPerTopic: 2\n\
+                consumerPerSubscription: 2\nproducersPerTopic: 1\nproducerRate: 4000\n\
+                consumerBacklogSizeGB: 1\ntestDurationMinutes: 1\nwarmupDurationMinutes: 0\n";
+    std::fs::write(&load, text).expect("a file");
+    let run = |flags: &str| setup.bench(&format!("workload {} {flags}", load.display()));
+    let result = run("--topic late --backlog 1m --duration 500ms --warmup 200ms --threads 2");
+    assert!(
+        result.out.contains(", drained to ") && result.out.contains(" while production went on"),
+        "{}{}",
+        result.out,
+        result.err
+    );
+    let (records, bytes) = (result.figure("backlog records"), result.figure("backlog bytes"));
+    assert!(records >= 5_243 && bytes == 200 * records, "1 MiB of 200 bytes: {}", result.out);
+    assert_eq!(result.figure("errors, records"), 0, "{}", result.out);
+    assert!(result.out.contains(" records, all as sent"), "{}", result.out);
+    // What was produced, the warm-up included, is in the topics; every subscription has read all of it.
+    let there: u64 = (0..3)
+        .map(|topic| {
+            setup.bench(&format!("consume --topic late-000000{topic}")).good().figure("consumed, records")
+        })
+        .sum();
+    let checked = result.out.lines().find(|line| line.starts_with("| verification ")).expect("a row");
+    let checked: String = checked.chars().filter(char::is_ascii_digit).collect();
+    assert_eq!(checked.parse(), Ok(2 * there), "{}", result.out);
+    let bad = run("--backlog some");
+    assert!(bad.refused().starts_with("ottla: --backlog \"some\": must be 0 to "), "{}", bad.err);
 }
 
 #[test]
@@ -257,6 +318,10 @@ fn what_cannot_be_done_is_one_line() {
     let refusals = [
         ("produce --topic a/b", "ottla: --topic \"a/b\": must be"),
         ("produce --rate fast", "ottla: --rate \"fast\": must be a rate above 0"),
+        (
+            "produce --payload-monotonic --record-size 9",
+            "ottla: --record-size 9: --payload-monotonic says what",
+        ),
         ("produce --acks 7", "ottla: --acks 7: must be 0, 1 or all"),
         ("consume --topic nowhere", "ottla: topic nowhere: does not exist"),
         ("produce --topic nowhere --no-create", "ottla: topic nowhere: does not exist"),

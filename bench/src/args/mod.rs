@@ -99,9 +99,9 @@ pub struct RecordArgs {
     /// Records of the whole load
     #[arg(long, visible_alias = "records", value_name = "N")]
     pub num_records: Option<String>,
-    /// Bytes of each record's value
-    #[arg(long, value_name = "BYTES", default_value = "1024")]
-    pub record_size: String,
+    /// Bytes of each record's value; 1024 where nothing else says what values are
+    #[arg(long, value_name = "BYTES")]
+    pub record_size: Option<String>,
     /// Records per second over all clients; -1 for as many as go
     #[arg(long, value_name = "RECORDS", allow_hyphen_values = true)]
     pub throughput: Option<String>,
@@ -114,6 +114,9 @@ pub struct RecordArgs {
     /// What stands between the values of --payload-file
     #[arg(long, value_name = "TEXT", default_value = "\\n")]
     pub payload_delimiter: String,
+    /// Values are the records' numbers as text: 0, 1, 2, and so on over all clients
+    #[arg(long)]
+    pub payload_monotonic: bool,
     /// The part of each value that compresses to nothing, 0 to 1; random letters without it
     #[arg(long, value_name = "PART")]
     pub compressibility: Option<f64>,
@@ -331,15 +334,18 @@ pub struct WorkloadArgs {
     /// Brokers, as HOST:PORT,HOST:PORT
     #[arg(long, value_name = "ADDRESSES")]
     pub bootstrap_server: Option<String>,
-    /// The topic; a new one without it
+    /// The topic, or what the names of several begin with; new ones without it
     #[arg(long)]
     pub topic: Option<String>,
-    /// How long to measure
+    /// How long to measure; with a backlog, from its drain on
     #[arg(long, value_name = "TIME")]
     pub duration: Option<String>,
     /// How long to run before that without counting
     #[arg(long, value_name = "TIME")]
     pub warmup: Option<String>,
+    /// The backlog that consumers are to drain, in place of consumerBacklogSizeGB; 0 for none
+    #[arg(long, value_name = "BYTES")]
+    pub backlog: Option<String>,
     /// Executors, each on a thread
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub threads: u64,

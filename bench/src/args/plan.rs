@@ -11,6 +11,7 @@ use super::{
     ConnectionsArgs, ConsumeArgs, EndToEndArgs, FetchArgs, GroupsArgs, MaxArgs, MixedArgs, ProduceArgs,
     ProducerArgs, RecordArgs, RunArgs, SoakArgs, TargetArgs,
 };
+use crate::backlog::BacklogPlan;
 use crate::consumer::ConsumePlan;
 use crate::engine::Cores;
 use crate::error::BenchError;
@@ -20,11 +21,11 @@ use crate::pace::Pace;
 use crate::producer::ProducePlan;
 
 /// Clients of one load: a stamp has 16 bits for them.
-const CLIENTS_MAX: u64 = 50_000;
+pub(crate) const CLIENTS_MAX: u64 = 50_000;
 /// Executors of one load.
 const THREADS_MAX: u64 = 256;
 /// Bytes of a value: Kafka's default for `socket.request.max.bytes`, which no request may pass.
-const RECORD_BYTES_MAX: u64 = 100 * 1024 * 1024;
+pub(crate) const RECORD_BYTES_MAX: u64 = 100 * 1024 * 1024;
 /// Records of a load, and records per second.
 const RECORDS_MAX: u64 = 1_000_000_000_000;
 /// Bytes and milliseconds of Kafka's requests are signed 32-bit numbers.
@@ -34,6 +35,7 @@ const IDLE_MAX: u64 = 1_000_000;
 /// Members of a group.
 const MEMBERS_MAX: u64 = 10_000;
 
+const RECORD_BYTES_DEFAULT: &str = "1024";
 const BOOTSTRAP_DEFAULT: &str = "localhost:9092";
 const LENGTH_DEFAULT: Duration = Duration::from_secs(10);
 const MIXED_DEFAULT: Duration = Duration::from_secs(30);
@@ -68,18 +70,33 @@ impl Mode {
     }
 }
 
-/// The cluster and its topic.
+/// The cluster and its topics.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub bootstrap: String,
     pub topic: String,
+    /// With more than one, `topic` is what their names begin with.
+    pub topics: usize,
+    /// Of each topic.
     pub partitions: Option<i32>,
+    /// What asks for the partitions: a flag or a key.
+    pub partitions_name: &'static str,
     /// Whether a missing topic is made.
     pub create: bool,
     /// Settings of a topic that is made.
     pub topic_config: Vec<(String, String)>,
     /// Its replicas; -1 for the broker's own default.
     pub replication_factor: i16,
+}
+
+impl Target {
+    /// The topics' names; with more than one each has its number behind it, in seven digits as in OpenMessaging's.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self.topics {
+            1 => vec![self.topic.clone()],
+            topics => (0..topics).map(|number| format!("{}-{number:07}", self.topic)).collect(),
+        }
+    }
 }
 
 /// Where a load runs, how long, and what becomes of its figures.
@@ -111,11 +128,12 @@ pub(crate) enum StartAt {
     Latest,
 }
 
-/// Consumers of the load's topic.
+/// Consumers of the load's topics.
 #[derive(Clone, Debug)]
 pub(crate) struct ConsumerPlan {
+    /// Of each topic and subscription.
     pub clients: usize,
-    /// So many sets of such consumers, each of which reads everything.
+    /// So many sets of such consumers for each topic, each of which reads everything.
     pub subscriptions: usize,
     pub fetch: ConsumePlan,
     pub from: StartAt,
@@ -137,6 +155,12 @@ pub(crate) struct ProducersPlan {
     pub filler: Filler,
 }
 
+impl ProducersPlan {
+    fn bootstrap(&self) -> Option<String> {
+        self.produce.settings.bootstrap.clone()
+    }
+}
+
 /// A load of records: all modes but connections and groups.
 #[derive(Clone, Debug)]
 pub(crate) struct TrafficPlan {
@@ -145,6 +169,8 @@ pub(crate) struct TrafficPlan {
     pub producers: Option<ProducersPlan>,
     pub consumers: Option<ConsumerPlan>,
     pub cold: Option<ColdPlan>,
+    /// A backlog for the consumers; it decides when the producers end.
+    pub backlog: Option<BacklogPlan>,
     pub run: RunPlan,
     /// How often a line goes to standard output.
     pub line_every: Option<Duration>,
@@ -188,6 +214,8 @@ impl TargetArgs {
         Ok(Target {
             bootstrap: check::bootstrap(bootstrap.as_deref().unwrap_or(BOOTSTRAP_DEFAULT))?,
             topic: check::topic("--topic", &self.topic)?,
+            topics: 1,
+            partitions_name: "--partitions",
             partitions: partitions
                 .transpose()?
                 .map(|n| i32::try_from(n).expect("it was checked against its range")),
@@ -243,7 +271,28 @@ impl RecordArgs {
         })
     }
 
+    /// Refuses a second flag that says what values are: as in Kafka's tool there is one.
+    fn check_payload(&self) -> Result<(), BenchError> {
+        let size = self.record_size.clone().map(|size| ("--record-size", size));
+        let file = self.payload_file.as_ref().map(|path| ("--payload-file", path.display().to_string()));
+        let part = self.compressibility.map(|part| ("--compressibility", part.to_string()));
+        let refuse = |other: Option<(&str, String)>, by: &str| match other {
+            Some((flag, value)) => {
+                Err(refused(flag, value, format!("{by} says what values are: give one of them")))
+            }
+            None => Ok(()),
+        };
+        if self.payload_monotonic {
+            return refuse(size.or(file).or(part), "--payload-monotonic");
+        }
+        if self.payload_file.is_some() { refuse(size.or(part), "--payload-file") } else { Ok(()) }
+    }
+
     fn filler(&self, batch_bytes: usize, record_bytes: usize) -> Result<Filler, BenchError> {
+        self.check_payload()?;
+        if self.payload_monotonic {
+            return Ok(Filler::Numbers);
+        }
         if let Some(path) = &self.payload_file {
             let delimiter = self.payload_delimiter.replace("\\n", "\n").replace("\\t", "\t");
             if delimiter.is_empty() {
@@ -267,29 +316,25 @@ fn producers(
     records: &RecordArgs,
     producer: &ProducerArgs,
     run: &RunPlan,
-) -> Result<(ProducersPlan, Option<String>), BenchError> {
+) -> Result<ProducersPlan, BenchError> {
     let settings = producer.settings()?;
-    let record_bytes = check::bytes("--record-size", &records.record_size, 0..=RECORD_BYTES_MAX)? as usize;
+    let record_bytes = records.record_size.as_deref().unwrap_or(RECORD_BYTES_DEFAULT);
+    let record_bytes = check::bytes("--record-size", record_bytes, 0..=RECORD_BYTES_MAX)? as usize;
     let filler = records.filler(settings.limits.batch_bytes, record_bytes)?;
     let keys = KeySpec::parse(&records.keys).ok_or_else(|| {
         refused("--keys", &records.keys, "must be none, uniform:N, zipf:N:S (N up to 1M) or sequential:N")
     })?;
     let produce = ProducePlan {
         clients: within("--clients", producer.clients, 1..=CLIENTS_MAX)? as usize,
-        acks: settings.acks,
-        in_flight: settings.in_flight,
-        limits: settings.limits,
-        buffer_bytes: settings.buffer_bytes,
-        codec: settings.codec,
-        idempotent: settings.idempotent,
+        topics: 1,
+        settings,
         record_bytes: filler.longest().unwrap_or(record_bytes),
         keys,
-        round_robin: settings.round_robin,
         pace: records.pace(run.end())?,
         records: records.records()?,
         end: run.end(),
     };
-    Ok((ProducersPlan { produce, filler }, settings.bootstrap))
+    Ok(ProducersPlan { produce, filler })
 }
 
 impl FetchArgs {
@@ -316,10 +361,19 @@ impl ProduceArgs {
     pub(crate) fn plan(&self, mode: Mode) -> Result<TrafficPlan, BenchError> {
         let default = self.records.num_records.is_none().then_some(LENGTH_DEFAULT);
         let run = self.run.plan(default)?;
-        let (producers, bootstrap) = producers(&self.records, &self.producer, &run)?;
-        let target = self.target.plan(bootstrap)?;
+        let producers = producers(&self.records, &self.producer, &run)?;
+        let target = self.target.plan(producers.bootstrap())?;
         let producers = Some(producers);
-        Ok(TrafficPlan { mode, target, producers, consumers: None, cold: None, run, line_every: None })
+        Ok(TrafficPlan {
+            mode,
+            target,
+            producers,
+            consumers: None,
+            cold: None,
+            backlog: None,
+            run,
+            line_every: None,
+        })
     }
 }
 
@@ -351,6 +405,7 @@ impl ConsumeArgs {
             producers: None,
             consumers: Some(consumers),
             cold: None,
+            backlog: None,
             run,
             line_every: None,
         })
@@ -366,16 +421,17 @@ impl EndToEndArgs {
             _ => LENGTH_DEFAULT,
         };
         let run = self.run.plan(self.records.num_records.is_none().then_some(length))?;
-        let (producers, bootstrap) = producers(&self.records, &self.producer, &run)?;
+        let producers = producers(&self.records, &self.producer, &run)?;
         let clients = within("--consumers", self.consumers, 1..=CLIENTS_MAX)? as usize;
         let fetch = self.fetch.plan(None, None)?;
         let consumers = ConsumerPlan { clients, subscriptions: 1, fetch, from: StartAt::Latest };
         Ok(TrafficPlan {
             mode,
-            target: self.target.plan(bootstrap)?,
+            target: self.target.plan(producers.bootstrap())?,
             producers: Some(producers),
             consumers: Some(consumers),
             cold: None,
+            backlog: None,
             run,
             line_every: None,
         })
@@ -543,6 +599,17 @@ mod tests {
         ];
         for (line, text) in refusals {
             assert_eq!(traffic(line).expect_err(line).to_string(), text);
+        }
+        let twice = [
+            ("--payload-monotonic --record-size 9", "--record-size 9: --payload-monotonic"),
+            ("--payload-monotonic --payload-file /x", "--payload-file /x: --payload-monotonic"),
+            ("--payload-monotonic --compressibility 0.5", "--compressibility 0.5: --payload-monotonic"),
+            ("--payload-file /x --record-size 9", "--record-size 9: --payload-file"),
+            ("--payload-file /x --compressibility 0.5", "--compressibility 0.5: --payload-file"),
+        ];
+        for (flags, beginning) in twice {
+            let text = traffic(&format!("produce {flags}")).expect_err(flags).to_string();
+            assert_eq!(text, format!("{beginning} says what values are: give one of them"));
         }
         let keys = traffic("produce --keys hot").expect_err("unknown").to_string();
         assert!(keys.starts_with("--keys hot: must be none, uniform:N"), "{keys}");

@@ -11,6 +11,7 @@ use super::ProducerArgs;
 use super::check::{bytes, refused, time, within};
 use crate::batcher::BatchLimits;
 use crate::error::BenchError;
+use crate::producer::ProducerSettings;
 use crate::tally::nanos;
 
 /// Settings that are taken and change nothing here: nothing is retried, and records are bytes already.
@@ -51,27 +52,6 @@ const IN_FLIGHT_IDEMPOTENT_MAX: u64 = 5;
 const IN_FLIGHT: RangeInclusive<u64> = 1..=10_000;
 /// Kafka's default for `socket.request.max.bytes`, which no request may pass.
 const REQUEST_BYTES_MAX: u64 = 100 * 1024 * 1024;
-
-/// A producer's settings.
-#[derive(Clone, Debug)]
-pub(crate) struct ProducerSettings {
-    /// Where the settings name brokers.
-    pub bootstrap: Option<String>,
-    /// As on the wire: 0, 1, or -1 for all.
-    pub acks: i16,
-    /// `max.in.flight.requests.per.connection`.
-    pub in_flight: usize,
-    /// `batch.size`, `linger.ms`, `max.request.size`.
-    pub limits: BatchLimits,
-    /// `buffer.memory`.
-    pub buffer_bytes: usize,
-    /// `compression.type`.
-    pub codec: Codec,
-    /// `enable.idempotence`; off unless asked for, whatever Kafka's default is: it is another kind of load.
-    pub idempotent: bool,
-    /// Kafka's `RoundRobinPartitioner`.
-    pub round_robin: bool,
-}
 
 impl ProducerArgs {
     /// The settings that these flags and what they point to make.

@@ -3,13 +3,16 @@
 
 use clap::Parser;
 
-use super::check::refused;
+use super::check::{bytes, refused, topic};
 use super::plan::{Mode, TrafficPlan};
 use super::{EndToEndArgs, WorkloadArgs};
+use crate::backlog::BacklogPlan;
 use crate::error::BenchError;
 use crate::filler::Filler;
 use crate::workload::{Driver, KeyDistributor, Workload};
 
+/// Bytes of a backlog that --backlog may ask for.
+const BACKLOG_BYTES_MAX: u64 = 1 << 50;
 /// Keys that OpenMessaging's distributors choose among.
 const KEYS: u32 = 10_000;
 /// Settings of consumers that are flags here; all others have no effect on what is fetched.
@@ -31,26 +34,24 @@ struct Words {
 impl WorkloadArgs {
     /// Reads the files and checks what they say.
     pub(crate) fn plan(&self) -> Result<TrafficPlan, BenchError> {
-        let workload = Workload::read(&self.workload)?;
+        let mut workload = Workload::read(&self.workload)?;
         let driver = self.driver.as_deref().map(Driver::read).transpose()?.unwrap_or_default();
         let shown = self.workload.display();
-        if workload.topics != 1 {
-            return Err(refused(
-                "workload",
-                shown,
-                format!("topics {}: 1 is what there is", workload.topics),
-            ));
+        if let Some(backlog) = &self.backlog {
+            workload.consumer_backlog_bytes = bytes("--backlog", backlog, 0..=BACKLOG_BYTES_MAX)?;
+            if let Some(what) = workload.refusal_of_backlog() {
+                return Err(refused("--backlog", backlog, what));
+            }
         }
-        if workload.consumer_backlog_bytes > 0 {
-            let allowed = "consumerBacklogSizeGB: a backlog is drained by `ottla bench mixed --cold-topic`";
-            return Err(refused("workload", shown, allowed));
-        }
-        let words = self.words(&workload, &driver);
+        let topic = self.topic_name(workload.topics)?;
+        let words = self.words(&workload, &driver, topic);
         let words = Words::try_parse_from(&words).map_err(|error| {
             let text = error.to_string();
             refused("workload", shown, text.lines().next().unwrap_or_default())
         })?;
         let mut plan = words.load.plan(Mode::EndToEnd)?;
+        plan.target.topics = workload.topics as usize;
+        plan.target.partitions_name = "partitionsPerTopic";
         plan.target.topic_config = driver.topic_config;
         plan.target.replication_factor = i16::try_from(driver.replication_factor.max(1)).unwrap_or(i16::MAX);
         if let (Some(path), Some(producers)) = (&workload.payload_file, &mut plan.producers) {
@@ -63,27 +64,37 @@ impl WorkloadArgs {
             }
             producers.filler = Filler::Lines(vec![whole].into());
         }
-        match (&mut plan.consumers, workload.subscriptions_per_topic as usize) {
-            (consumers, 0) => *consumers = None,
-            (Some(consumers), subscriptions) => consumers.subscriptions = subscriptions,
-            (None, _) => {}
+        if let Some(producers) = &mut plan.producers {
+            producers.produce.topics = plan.target.topics;
+        }
+        if let Some(consumers) = &mut plan.consumers {
+            consumers.subscriptions = workload.subscriptions_per_topic as usize;
+        }
+        plan.consumers = plan.consumers.filter(|_| workload.consumers() > 0);
+        if workload.consumer_backlog_bytes > 0 {
+            add_backlog(&mut plan, &workload);
         }
         Ok(plan)
     }
 
+    /// What the names of the topics begin with, or the name of the only one.
+    fn topic_name(&self, topics: u32) -> Result<String, BenchError> {
+        let unique = || format!("ottla-bench-{:08x}", ottla_shards::host::random_u64() as u32);
+        let name = self.topic.clone().unwrap_or_else(unique);
+        // Several have their numbers behind it.
+        let number = if topics > 1 { "-0000000" } else { "" };
+        topic("--topic", &format!("{name}{number}"))?;
+        Ok(name)
+    }
+
     /// The flags that stand for what the files say.
-    fn words(&self, workload: &Workload, driver: &Driver) -> Vec<String> {
+    fn words(&self, workload: &Workload, driver: &Driver, topic: String) -> Vec<String> {
         let mut words = Vec::new();
         let mut flag = |name: &str, value: String| words.extend([name.to_owned(), value]);
-        flag(
-            "--topic",
-            self.topic
-                .clone()
-                .unwrap_or_else(|| format!("ottla-bench-{:08x}", ottla_shards::host::random_u64() as u32)),
-        );
+        flag("--topic", topic);
         flag("--partitions", workload.partitions_per_topic.to_string());
         flag("--record-size", workload.message_bytes.to_string());
-        flag("--clients", workload.producers_per_topic.to_string());
+        flag("--clients", workload.producers().to_string());
         flag("--consumers", workload.consumers_per_subscription.max(1).to_string());
         let random = if workload.use_randomized_payloads { workload.random_bytes_ratio } else { 0.0 };
         flag("--compressibility", (1.0 - random).to_string());
@@ -125,6 +136,21 @@ impl WorkloadArgs {
     }
 }
 
+/// Makes the load one that builds a backlog and drains it.
+fn add_backlog(plan: &mut TrafficPlan, workload: &Workload) {
+    plan.backlog = Some(BacklogPlan {
+        bytes: workload.consumer_backlog_bytes,
+        record_bytes: u64::from(workload.message_bytes),
+        subscriptions: u64::from(workload.subscriptions_per_topic),
+        drain_ratio: workload.backlog_drain_ratio,
+        begin: plan.run.warmup,
+        after: plan.run.duration.expect("it was made with one"),
+    });
+    if let Some(producers) = &mut plan.producers {
+        producers.produce.end = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,8 +188,11 @@ mod tests {
         assert_eq!((load.target.bootstrap.as_str(), load.target.partitions), ("broker:9092", Some(12)));
         assert_eq!(load.target.topic_config, [("flush.messages".to_owned(), "1".to_owned())]);
         let producers = load.producers.expect("it produces").produce;
-        assert_eq!((producers.clients, producers.record_bytes, producers.acks), (4, 200, -1));
-        assert_eq!((producers.limits.linger_nanos, producers.limits.batch_bytes), (1_000_000, 131_072));
+        assert_eq!((producers.clients, producers.record_bytes, producers.settings.acks), (4, 200, -1));
+        assert_eq!(
+            (producers.settings.limits.linger_nanos, producers.settings.limits.batch_bytes),
+            (1_000_000, 131_072)
+        );
         assert_eq!(producers.pace, Pace::Steady(5_000));
         assert_eq!(producers.end.map(nanos), Some(nanos(Duration::from_secs(240))));
         let consumers = load.consumers.expect("it consumes");
@@ -173,13 +202,56 @@ mod tests {
     }
 
     #[test]
+    fn topics_share_the_rate_and_have_names_of_their_own() {
+        let three = LOAD.replace("topics: 1", "topics: 3");
+        let load = plan(&three, "--topic load").expect("allowed");
+        assert_eq!(load.target.names(), ["load-0000000", "load-0000001", "load-0000002"]);
+        let producers = load.producers.expect("it produces").produce;
+        assert_eq!((producers.clients, producers.topics, producers.pace), (12, 3, Pace::Steady(5_000)));
+        let consumers = load.consumers.expect("it consumes");
+        assert_eq!((consumers.clients, consumers.subscriptions), (3, 2));
+        let names = |flags: &str| plan(&three, flags).expect("allowed").target.names();
+        assert_ne!(names(""), names(""), "each run has topics of its own");
+        assert_eq!(plan(LOAD, "--topic load").expect("allowed").target.names(), ["load"]);
+    }
+
+    #[test]
+    fn a_backlog_decides_the_end() {
+        let text = format!("{LOAD}consumerBacklogSizeGB: 3\nbacklogDrainRatio: 0.9\n");
+        let load = plan(&text, "").expect("allowed");
+        let expected = BacklogPlan {
+            bytes: 3 << 30,
+            record_bytes: 200,
+            subscriptions: 2,
+            drain_ratio: 0.9,
+            begin: Duration::from_secs(60),
+            after: Duration::from_secs(180),
+        };
+        assert_eq!(load.backlog, Some(expected));
+        assert_eq!(load.producers.expect("it produces").produce.end, None);
+        let small = plan(&text, "--backlog 64k").expect("allowed").backlog.map(|backlog| backlog.bytes);
+        assert_eq!(small, Some(65_536));
+        let none = plan(&text, "--backlog 0").expect("allowed");
+        assert_eq!((none.backlog, none.run.end()), (None, none.producers.and_then(|p| p.produce.end)));
+    }
+
+    #[test]
     fn what_cannot_be_done_is_said() {
         let error = |text: &str| plan(text, "").expect_err("refused").to_string();
-        let two = error(&LOAD.replace("topics: 1", "topics: 2"));
-        assert!(two.ends_with("topics 2: 1 is what there is") && two.lines().count() == 1, "{two}");
-        let backlog = error(&format!("{LOAD}consumerBacklogSizeGB: 1\n"));
-        assert!(backlog.contains("mixed --cold-topic"), "{backlog}");
+        let long = format!("--topic {}", "x".repeat(242));
+        assert_eq!(plan(LOAD, &long).expect("one may be so long").target.topic.len(), 242);
+        let long = plan(&LOAD.replace("topics: 1", "topics: 2"), &long).expect_err("too long").to_string();
+        assert!(long.starts_with("--topic ") && long.contains("must be 1 to 249"), "{long}");
+        let backlog = error(&format!("{LOAD}consumerBacklogSizeGB: x\n"));
+        assert!(backlog.ends_with("consumerBacklogSizeGB \"x\": must be a whole number of 0 to 2147483647"));
+        let no_rate = LOAD.replace("producerRate: 5000", "producerRate: 0");
+        let backlog = plan(&no_rate, "--backlog 4m").expect_err("no rate").to_string();
+        assert!(backlog.starts_with("--backlog 4m: needs a producerRate of 1 or more"), "{backlog}");
+        let backlog = plan(LOAD, "--backlog much").expect_err("no number").to_string();
+        assert!(backlog.starts_with("--backlog \"much\": must be 0 to "), "{backlog}");
         let none = plan(&LOAD.replace("subscriptionsPerTopic: 2", "subscriptionsPerTopic: 0"), "");
+        assert!(none.expect("allowed").consumers.is_none());
+        let none = plan(&LOAD.replace("Subscription: 3", "Subscription: 0"), "");
         assert!(none.expect("allowed").consumers.is_none());
     }
 }

@@ -49,8 +49,8 @@ fn exactly_the_records_arrive_over_all_clients_and_partitions() {
     let seen = broker.seen();
     assert_eq!(seen.records(), 1_003);
     assert!(seen.acks.iter().all(|acks| *acks == -1));
-    assert_eq!(seen.partitions.len(), 4);
-    assert!(seen.partitions.iter().all(|(records, _)| *records > 200), "every partition got its share");
+    assert_eq!(seen.partitions().count(), 4);
+    assert!(seen.partitions().all(|(records, _)| *records > 200), "every partition got its share");
     assert!(seen.wide_requests > 0, "a request carries batches of several partitions");
     assert!(report.starts_with("produce t (4 partitions); 3 producers of 100 bytes"), "{report}");
 }
@@ -175,9 +175,24 @@ fn keys_choose_their_partitions() {
     let flags = "produce --record-size 50 --keys sequential:1 --num-records 500 --partitions 6";
     let (code, report) = bench(&broker, flags);
     assert_eq!((code, produced(&report)), (0, (500, 0)), "{report}");
-    let counts: Vec<i64> = broker.seen().partitions.iter().map(|(records, _)| *records).collect();
+    let counts: Vec<i64> = broker.seen().partitions().map(|(records, _)| *records).collect();
     let own = crate::keys::partition_of(b"key-0", 6);
     assert_eq!((counts[own], counts.iter().sum::<i64>()), (500, 500));
+}
+
+#[test]
+fn increasing_numbers_are_the_values_over_all_clients() {
+    let broker = FakeBroker::start(Script::default());
+    let flags = "produce --payload-monotonic --num-records 1200 --clients 3 --partitions 2";
+    let (code, report) = bench(&broker, flags);
+    assert_eq!((code, produced(&report)), (0, (1_200, 0)), "{report}");
+    assert!(report.contains("3 producers of increasing numbers as fast as"), "{report}");
+    let mut numbers: Vec<u64> =
+        broker.seen().values().iter().map(|value| value.parse().expect("a number")).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..1_200).collect::<Vec<_>>());
+    let (code, report) = bench(&broker, "end-to-end --payload-monotonic --num-records 300");
+    assert_eq!((code, figure(&report, "consumed, records")), (0, 300), "{report}");
 }
 
 #[test]
@@ -305,7 +320,7 @@ fn a_lost_last_batch_is_found_out() {
     let flags = "end-to-end --record-size 100 --batch-size 0 --num-records 400 --partitions 1";
     let (code, report) = bench(&broker, flags);
     assert_eq!(code, 1, "{report}");
-    assert!(report.contains("1 record lost: partition 0 at offset 399: records 399 to 399"), "{report}");
+    assert!(report.contains("1 record lost: partition 0 of t at offset 399: records 399 to 399"), "{report}");
 }
 
 #[test]
@@ -321,4 +336,98 @@ fn files_are_written_and_drawn() {
     assert_eq!(result.latencies_ns.get("ack").map(hdrhistogram::Histogram::len), Some(50));
     assert!(std::fs::read_to_string(page).expect("a page").contains("<svg"));
     assert!(std::fs::read_to_string(hgrm).expect("percentiles").contains("Percentile"));
+}
+
+/// Runs a workload file with these lines before what all of them say, and gives its exit code and its report.
+fn workload(broker: &FakeBroker, lines: &str, flags: &str) -> (u8, String) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("load.yaml");
+    let text = format!("{lines}testDurationMinutes: 1\nwarmupDurationMinutes: 0\n");
+    std::fs::write(&file, text).expect("a file");
+    let line = format!("bench workload {} --bootstrap-server {} {flags}", file.display(), broker.address());
+    let command = Command::try_parse_from(line.split_whitespace()).expect("the flags exist");
+    let mut out = Vec::new();
+    let code = crate::run(&command.bench, &mut out).expect("the load begins");
+    (code, String::from_utf8(out).expect("text"))
+}
+
+const THREE_TOPICS: &str = "topics: 3\npartitionsPerTopic: 2\nsubscriptionsPerTopic: 2\n\
+                            consumerPerSubscription: 2\nproducersPerTopic: 2\nproducerRate: 3000\n";
+
+#[test]
+fn topics_share_the_rate_and_every_subscription_reads_all_of_its_topic() {
+    for values in
+        ["messageSize: 100\n", "messageSize: 10\n", "messageSize: 50\nkeyDistributor: KEY_ROUND_ROBIN\n"]
+    {
+        let broker = FakeBroker::start(Script::default());
+        let (code, report) =
+            workload(&broker, &format!("{THREE_TOPICS}{values}"), "--duration 200ms --topic load");
+        assert_eq!((code, produced(&report)), (0, (600, 0)), "{report}");
+        assert_eq!(figure(&report, "consumed, records"), 1_200, "two subscriptions: {report}");
+        assert!(report.contains("1,200 records, all as sent"), "{report}");
+        assert!(
+            report.starts_with(
+                "end-to-end 3 topics load-0000000 to load-0000002 (2 partitions each); 6 producers of "
+            ) && report.contains("; 12 consumers\n"),
+            "{report}"
+        );
+        let seen = broker.seen();
+        let kept: Vec<_> = seen.topics.iter().map(|topic| (topic.name.as_str(), topic.records())).collect();
+        assert_eq!(kept, [("load-0000000", 200), ("load-0000001", 200), ("load-0000002", 200)]);
+    }
+}
+
+#[test]
+fn a_fault_in_one_of_several_topics_is_found_and_its_topic_named() {
+    let driver = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(driver.path(), "producerConfig: |\n  batch.size=0\n").expect("a file");
+    let flags = format!("--duration 100ms --topic load --driver {}", driver.path().display());
+    let faults = [
+        (Script { lose: Some(30), ..Script::default() }, "1 record lost: "),
+        (Script { repeat: Some(40), ..Script::default() }, "1 record duplicate: "),
+    ];
+    for (script, fault) in faults {
+        // Without a number in each record and with one.
+        for size in [10, 100] {
+            let broker = FakeBroker::start(script.clone());
+            let (code, report) = workload(&broker, &format!("{THREE_TOPICS}messageSize: {size}\n"), &flags);
+            assert_eq!((code, produced(&report)), (1, (300, 0)), "{report}");
+            let found = report.lines().filter(|line| line.starts_with(fault));
+            let named = found.filter(|line| line.contains(" of load-000000")).count();
+            assert_eq!(named, 2, "each subscription finds it: {report}");
+        }
+    }
+}
+
+#[test]
+fn a_backlog_is_built_and_drained_over_all_topics_and_subscriptions() {
+    let broker = FakeBroker::start(Script::default());
+    // 3,000 records wait in all, of each topic as much as of the others; below 1,000 nothing counts as waiting.
+    let lines = format!("{THREE_TOPICS}messageSize: 100\n").replace("3000", "6000");
+    let (code, report) = workload(&broker, &lines, "--duration 300ms --topic load --backlog 300000");
+    assert_eq!((code, figure(&report, "errors, records")), (0, 0), "{report}");
+    let records = figure(&report, "backlog records");
+    assert!(records >= 3_000 && figure(&report, "backlog bytes") == records * 100, "{report}");
+    assert!(figure(&report, "backlog build ms") >= 240, "1,500 records at 6,000 a second: {report}");
+    assert!(
+        report.contains("| backlog drain ms ") && report.contains("while production went on"),
+        "{report}"
+    );
+    let (produced, _) = produced(&report);
+    assert!(produced >= 1_500 + 1_700, "the whole duration follows: {report}");
+    assert_eq!(figure(&report, "consumed, records"), 2 * produced, "{report}");
+    assert!(report.contains("records, all as sent") && report.contains("; a backlog of 300,000 bytes"));
+    assert_eq!(broker.seen().records() as u64, produced);
+}
+
+#[test]
+fn a_backlog_that_producers_cannot_build_fails_the_run() {
+    let driver = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(driver.path(), "producerConfig: |\n  enable.idempotence=true\n").expect("a file");
+    let refuse = Some((2..9_999, ErrorCode::NotEnoughReplicas));
+    let broker = FakeBroker::start(Script { refuse, ..Script::default() });
+    let flags = format!("--duration 100ms --backlog 1m --driver {}", driver.path().display());
+    let (code, report) = workload(&broker, &format!("{THREE_TOPICS}messageSize: 100\n"), &flags);
+    assert_eq!(code, 1, "{report}");
+    assert!(report.contains("\nbacklog not built: "), "{report}");
 }

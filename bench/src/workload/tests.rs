@@ -76,8 +76,8 @@ fn what_is_not_said_is_as_openmessaging_has_it() {
 fn a_bad_workload_is_refused_with_its_line() {
     for (from, to, line) in [
         ("name:", "nane:", "line 2: unknown key \"nane\""),
-        ("topics: 1", "topics: 0", "line 4: topics \"0\": must be a whole number of 1 to 2147483647"),
-        ("topics: 1", "topics: 1.5", "line 4: topics \"1.5\": must be a whole number of 1 to 2147483647"),
+        ("topics: 1", "topics: 0", "line 4: topics \"0\": must be a whole number of 1 to 50000"),
+        ("topics: 1", "topics: 1.5", "line 4: topics \"1.5\": must be a whole number of 1 to 50000"),
         ("topics: 1", "topics: 2147483648", "line 4: topics \"2147483648\": must be a whole number"),
         ("topics: 1", "topics: -1", "line 4: topics \"-1\": must be a whole number"),
         ("topics: 1", "topics: [1]", "line 4: \"topics\" must have a plain value, not a list or mapping"),
@@ -89,7 +89,24 @@ fn a_bad_workload_is_refused_with_its_line() {
         ("true", "maybe", "line 8: useRandomizedPayloads \"maybe\": must be true or false"),
         ("KEY_ROUND_ROBIN", "ZIPF", "must be NO_KEY, KEY_ROUND_ROBIN or RANDOM_NANO"),
         ("Size: 1000", "Size: 0", "needs a randomizedPayloadPoolSize of 1 or more"),
-        ("subscriptionsPerTopic: 2", "subscriptionsPerTopic: 0", "consumerBacklogSizeGB needs"),
+        ("subscriptionsPerTopic: 2", "subscriptionsPerTopic: 0", "consumerBacklogSizeGB needs subscriptions"),
+        ("Rate: 50000", "Rate: 0", "consumerBacklogSizeGB needs a producerRate of 1 or more"),
+        ("Size: 1024", "Size: 0", "consumerBacklogSizeGB needs a messageSize of 1 or more"),
+        ("GB: 2", "GB: 0.5", "consumerBacklogSizeGB \"0.5\": must be a whole number of 0 to 2147483647"),
+        ("Topic: 16", "Topic: 10001", "partitionsPerTopic \"10001\": must be a whole number of 1 to 10000"),
+        ("Topic: 4", "Topic: 50001", "producersPerTopic \"50001\": must be a whole number of 1 to 50000"),
+        ("15", "0", "testDurationMinutes \"0\": must be a whole number of 1 to 527040"),
+        (
+            "topics: 1",
+            "topics: 12501",
+            "topics 12501 times producersPerTopic 4 is 50004: must be at most 50000 producers",
+        ),
+        (
+            "topics: 1",
+            "topics: 10000",
+            "topics 10000 times subscriptionsPerTopic 2 times consumerPerSubscription 3 is 60000: must be at \
+             most 50000 consumers",
+        ),
         ("warmup", "---\nwarmup", "a second document"),
     ] {
         assert!(WORKLOAD.contains(from), "{from}");
