@@ -4,6 +4,8 @@ pub mod boot;
 pub mod disk;
 pub mod drive;
 pub mod host;
+#[cfg(not(feature = "sim"))]
+pub mod last_words;
 pub mod logs;
 pub mod mesh;
 pub mod metrics;

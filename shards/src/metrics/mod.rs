@@ -2,15 +2,13 @@
 //!
 //! Each shard counts in cells of its own ([`ottla::metrics`]) that nobody else touches. A scrape asks every shard over
 //! the mesh for a copy: that costs the hot path nothing, where atomics that another core reads would move cache lines
-//! at every request. Nothing is on disk. `signals` is the part of `ottla top` that needs the system's own calls.
+//! at every request. Nothing is on disk.
 //!
 //! What must hold: a scrape never waits for the disk or a client; a shard that does not answer in time is missing from
 //! the page rather than holding it up.
 
 #[cfg(not(feature = "sim"))]
 mod http;
-#[cfg(not(feature = "sim"))]
-mod signals;
 #[cfg(not(feature = "sim"))]
 mod socket;
 
@@ -21,8 +19,6 @@ use crate::host;
 
 #[cfg(not(feature = "sim"))]
 pub use http::{Server, bind};
-#[cfg(not(feature = "sim"))]
-pub use signals::before_a_signal_ends;
 
 /// A copy of what this shard has counted, with its gauges as they are now.
 #[must_use]
