@@ -73,7 +73,6 @@ impl Broker {
     pub fn prepare(start: Start, started: Monotonic) -> Result<Broker, String> {
         let Start { config, cluster_id } = start;
         let specs = shard_specs(&config)?;
-        host::refuse_huge_pages();
         host::probe(&specs).map_err(|error| error.to_string())?;
         let descriptors = host::raise_descriptor_limit();
         host::catch_signals().map_err(|error| format!("signals cannot be taken: {error}"))?;

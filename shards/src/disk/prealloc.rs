@@ -13,12 +13,13 @@
 //! - All partitions of a shard together have at most `zeroed_bytes_max` zeroed and unused.
 
 use std::cell::{Cell, RefCell};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla::ids::{FilePosition, Offset};
+use ottla::limits::BLOCK_BYTES;
 use ottla::time::Monotonic;
 
 use super::error::{Context as _, IoFailure};
@@ -32,9 +33,12 @@ const WINDOW_BYTES_MIN: u64 = 256 << 10;
 /// The largest window.
 const WINDOW_BYTES_MAX: u64 = 16 << 20;
 
-/// One write of zeros. A flush may have to wait for it, and the first flush behind each has to have the file system's
-/// journal committed, for its extents have changed: the larger the fewer.
-const PIECE_BYTES: u64 = 1 << 20;
+/// One write of zeros is as long as so many flushes. A flush may have to wait for it, and the first flush behind each
+/// has to have the file system's journal committed, for its extents have changed.
+const PIECE_FLUSHES: u64 = 32;
+
+/// The bounds of one write of zeros.
+const PIECE_BYTES: RangeInclusive<u64> = 256 << 10..=1 << 20;
 
 /// The block of zeros that a piece consists of, over and over.
 const ZEROS_BYTES: u64 = 256 << 10;
@@ -99,6 +103,8 @@ pub struct ZeroAhead {
     /// What the running task goes for.
     target: Option<FilePosition>,
     window: u64,
+    /// Bytes of one write.
+    piece: u64,
     last_begun: Option<Monotonic>,
     spell_begun: Monotonic,
     flushes: u64,
@@ -115,6 +121,7 @@ impl ZeroAhead {
             busy: None,
             target: None,
             window: WINDOW_BYTES_MIN,
+            piece: *PIECE_BYTES.start(),
             last_begun: None,
             spell_begun: Monotonic::ZERO,
             flushes: 0,
@@ -158,6 +165,9 @@ impl ZeroAhead {
             Some(last) if now.since(last) > 4 * SPELL => (self.window / 2).max(WINDOW_BYTES_MIN),
             Some(_) | None => self.window,
         };
+        let piece = PIECE_FLUSHES * (self.flushed_bytes / self.flushes);
+        self.piece =
+            piece.next_multiple_of(BLOCK_BYTES as u64).clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end());
         // The last block of a segment may pass segment.bytes; zeros never do.
         let limit = block_floor(FilePosition(segment_bytes)).0;
         let target = FilePosition((block_ceil(end).0 + self.window).min(limit));
@@ -191,7 +201,7 @@ impl ZeroAhead {
         if start >= target {
             return None;
         }
-        let piece = start..FilePosition((start.0 + PIECE_BYTES).min(target.0));
+        let piece = start..FilePosition((start.0 + self.piece).min(target.0));
         self.busy = Some(piece.clone());
         Some(piece)
     }
@@ -346,7 +356,7 @@ mod tests {
         assert!(zero.begin(FilePosition(3 * MB), FilePosition(100), &budget, at(0)));
         assert_eq!(
             zero.next_piece(FilePosition(5_000)),
-            Some(FilePosition(8192)..FilePosition(8192 + PIECE_BYTES))
+            Some(FilePosition(8192)..FilePosition(8192 + PIECE_BYTES.start()))
         );
         let flush = |from, to| Flush {
             writes: vec![super::super::tail::FlushWrite { position: FilePosition(from), slices: Vec::new() }],
@@ -355,7 +365,7 @@ mod tests {
         assert!(!zero.is_in_the_way(&flush(0, 8192)));
         assert!(zero.is_in_the_way(&flush(0, 8193)));
         assert!(zero.is_in_the_way(&flush(8192, 2_000_000)));
-        assert!(!zero.is_in_the_way(&flush(8192 + PIECE_BYTES, 2_000_000)));
+        assert!(!zero.is_in_the_way(&flush(8192 + PIECE_BYTES.start(), 2_000_000)));
         zero.piece_done(false);
         assert_eq!(zero.next_piece(FilePosition(5_000)), None, "a failed piece ends the window");
     }

@@ -19,6 +19,7 @@ use ottla::ids::ShardId;
 use ottla::time::Monotonic;
 
 use super::driver::{self, Driver};
+use super::probe::give_huge_pages_to_buffers;
 use super::punctual::be_punctual;
 use super::timer::now;
 use crate::host::types::{LoopTimes, Queue, ShardSpec, ShardStats};
@@ -206,6 +207,7 @@ fn pin_shard(spec: ShardSpec) -> Result<(), StartError> {
 }
 
 fn make_executor(shard: ShardId) -> Result<LocalExecutor, StartError> {
+    give_huge_pages_to_buffers();
     LocalExecutorBuilder::new(Placement::Unbound)
         .io_memory(GLOMMIO_IO_MEMORY)
         .ring_depth(GLOMMIO_RING_DEPTH)

@@ -41,10 +41,7 @@ pub use executor::{
 };
 pub use file::{File, SharedFd, hold_until_the_end, release_held};
 pub use listener::Listener;
-pub use probe::{
-    ProbeError, has_deferred_completions, missing_operations, probe, raise_descriptor_limit,
-    refuse_huge_pages,
-};
+pub use probe::{ProbeError, has_deferred_completions, missing_operations, probe, raise_descriptor_limit};
 pub use process::{exit_start, host_name, process_usage, say};
 pub use signal::{catch_signals, stop_signal};
 pub use socket::{Ready, Stream, StreamSeed};

@@ -1,6 +1,7 @@
 //! Whether this machine lets a broker run, told in one line before anything is started.
 
 use std::io;
+use std::sync::Once;
 
 use io_uring::{IoUring, Probe, opcode};
 
@@ -130,21 +131,26 @@ fn refusal(error: io::Error, disabled: Option<u8>) -> ProbeError {
     }
 }
 
-/// Has the kernel back the process's memory with ordinary pages, but for what asks for huge ones: the disk's buffers. A
-/// shard's idle memory is scattered thinly over its allocator's arenas, which huge pages would fill: 16 MB resident
-/// instead of 8 with two idle shards. Where the kernel gives huge pages to everybody and is older than Linux 6.18, none
-/// are taken at all.
-pub fn refuse_huge_pages() {
+/// Has the kernel give huge pages to what asks for them, which is the disk's buffers, and ordinary ones to everything
+/// else. A shard's idle memory is scattered thinly over its allocator's arenas, which huge pages would fill: 16 MB
+/// resident instead of 8 with two idle shards. So the allocator is built to ask for none and to refuse them for the
+/// process when that starts; where the kernel gives them only who asks, that is taken back. Where it gives them to
+/// everybody and is older than Linux 6.18, none are taken at all.
+pub(super) fn give_huge_pages_to_buffers() {
     const PR_THP_DISABLE_EXCEPT_ADVISED: libc::c_ulong = 1 << 1;
-    let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
-    if !setting.contains("[always]") {
-        return;
-    }
-    // SAFETY: the calls take numbers. Their failure costs some memory.
-    let refuse = |how: libc::c_ulong| unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, how, 0, 0) };
-    if refuse(PR_THP_DISABLE_EXCEPT_ADVISED) != 0 {
-        refuse(0);
-    }
+    static ONCE: Once = Once::new();
+    // SAFETY: the calls take numbers. Their failure costs some memory, or some throughput.
+    let refuse = |refused: libc::c_ulong, but: libc::c_ulong| unsafe {
+        libc::prctl(libc::PR_SET_THP_DISABLE, refused, but, 0, 0)
+    };
+    ONCE.call_once(|| {
+        let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+        if !setting.unwrap_or_default().contains("[always]") {
+            refuse(0, 0);
+        } else if refuse(1, PR_THP_DISABLE_EXCEPT_ADVISED) != 0 {
+            refuse(1, 0);
+        }
+    });
 }
 
 fn disabled_setting() -> Option<u8> {

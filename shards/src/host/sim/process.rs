@@ -371,9 +371,6 @@ pub fn probe(specs: &[ShardSpec]) -> Result<(), ProbeError> {
     Ok(())
 }
 
-/// Nothing in a world.
-pub fn refuse_huge_pages() {}
-
 /// The number of descriptors that the process may have.
 pub fn raise_descriptor_limit() -> u64 {
     this_process().descriptors_max.get()
