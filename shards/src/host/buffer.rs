@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla::limits::BLOCK_BYTES;
 
-use super::huge::{self, REGION_BYTES, Region};
+use super::huge::{REGION_BYTES, Region};
 
 /// Block sizes that the pool keeps, in bytes, ascending, with how many of each one shard keeps for reuse.
 /// A shard under load takes and gives back about as much as is in flight; an idle one [trims](trim_pool) its pool.
@@ -62,16 +62,9 @@ impl Memory {
         Memory { start, bytes, used: false, region: None }
     }
 
-    /// The first part of a region, and the others to the pool; ordinary memory where no region is ready.
+    /// The first part of a new region; the others go to the pool.
     fn cut(bytes: usize) -> Memory {
-        match huge::ready() {
-            Some(region) => Memory::part_of(region, bytes),
-            None => Memory::allocate(bytes),
-        }
-    }
-
-    fn part_of(region: Region, bytes: usize) -> Memory {
-        let region = Arc::new(region);
+        let region = Arc::new(Region::new());
         let part = |at: usize| {
             let region = Arc::clone(&region);
             Memory { start: region.at(at * bytes), bytes, used: false, region: Some(region) }
@@ -84,10 +77,6 @@ impl Memory {
     /// Goes to the pool if that has room.
     fn keep(self) {
         let Some(class) = CLASSES.iter().position(|&(size, _)| size == self.bytes) else { return };
-        if self.bytes >= PART_BYTES_MIN && self.region.is_none() {
-            // A part of a huge page takes its place.
-            return;
-        }
         // A thread that ends has no pool any more.
         let _ = POOL.try_with(move |pool| {
             let mut pool = pool.borrow_mut();
@@ -468,44 +457,26 @@ mod tests {
         assert!(second.iter().all(|&byte| byte == 0));
     }
 
-    /// A part of a huge page, once one is ready, with nothing but its siblings in the pool.
-    fn part(bytes: usize) -> AlignedBuf {
-        for _ in 0..20_000 {
-            trim_pool();
-            let buf = AlignedBuf::zeroed(bytes);
-            if buf.block.memory.region.is_some() {
-                return buf;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        panic!("no huge page is ready");
-    }
-
     #[test]
     fn the_pool_keeps_a_bounded_number() {
         trim_pool();
-        let (bytes, kept_max) = CLASSES[1];
-        let many: Vec<AlignedBuf> = (0..2 * kept_max).map(|_| AlignedBuf::new(bytes)).collect();
+        let kept_max = CLASSES[4].1;
+        let many: Vec<AlignedBuf> = (0..2 * kept_max).map(|_| AlignedBuf::new(1 << 20)).collect();
         drop(many);
-        POOL.with(|pool| assert_eq!(pool.borrow()[1].len(), kept_max));
+        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), kept_max));
         let large = AlignedBuf::new((1 << 20) + 1);
         assert_eq!(large.capacity(), (1 << 20) + BLOCK_BYTES);
         drop(large);
-        trim_pool();
-        // Of parts it keeps what there is.
-        let part = part(1 << 20);
-        assert_eq!(POOL.with(|pool| pool.borrow()[4].len()), 1);
-        drop(part);
-        assert_eq!(POOL.with(|pool| pool.borrow()[4].len()), 2);
+        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), kept_max));
         trim_pool();
     }
 
     #[test]
     fn larger_blocks_are_parts_of_one_huge_page_and_come_zeroed() {
         for bytes in CLASSES.map(|(bytes, _)| bytes).into_iter().filter(|&bytes| bytes >= PART_BYTES_MIN) {
+            trim_pool();
             let parts = REGION_BYTES / bytes;
-            let mut taken = vec![part(bytes)];
-            taken.extend((1..parts).map(|_| AlignedBuf::zeroed(bytes)));
+            let mut taken: Vec<AlignedBuf> = (0..parts).map(|_| AlignedBuf::zeroed(bytes)).collect();
             for (at, part) in taken.iter_mut().enumerate() {
                 assert_eq!(part.as_ptr() as usize % REGION_BYTES, at * bytes);
                 assert!(part.iter().all(|&byte| byte == 0));
@@ -513,7 +484,7 @@ mod tests {
             }
             let page = |buf: &AlignedBuf| buf.as_ptr() as usize / REGION_BYTES;
             assert!(taken.iter().all(|part| page(part) == page(&taken[0])));
-            assert_ne!(page(&AlignedBuf::new(bytes)), page(&taken[0]), "the next one lies elsewhere");
+            assert_ne!(page(&AlignedBuf::new(bytes)), page(&taken[0]), "the next one begins another");
             // What is left of a page is whole when the pool and the others are gone.
             let last = taken.pop().expect("at least two");
             drop(taken);
@@ -528,8 +499,7 @@ mod tests {
     #[test]
     fn parts_of_a_page_may_end_on_other_threads() {
         trim_pool();
-        let mut parts = vec![part(256 << 10)];
-        parts.extend((1..8).map(|_| AlignedBuf::new(256 << 10)));
+        let parts: Vec<AlignedBuf> = (0..8).map(|_| AlignedBuf::new(256 << 10)).collect();
         let threads = parts.into_iter().map(|mut part| {
             std::thread::spawn(move || {
                 part.fill(1);

@@ -6,59 +6,14 @@
 //!
 //! Owned by whoever holds a part of it, on any shard; the last one frees it.
 //!
-//! The first touch of a huge page takes 0.1 ms, and 5 ms on a virtual machine whose host has to find the memory first.
-//! So a thread of its own makes regions and touches them, and a shard that finds none ready takes ordinary memory.
-//!
 //! What must hold: the start of a region is a multiple of its size; its bytes are zero when it is made. Where the
 //! kernel has no huge page at hand, or may not give one, a region is ordinary memory.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Bytes of a region: one huge page of x86-64, and of AArch64 with pages of 4 KiB.
 pub(super) const REGION_BYTES: usize = 2 << 20;
-
-/// Regions that are made, and of which nobody has a part.
-static READY: Mutex<Vec<Region>> = Mutex::new(Vec::new());
-
-/// A region that is ready; asks for one more where none is.
-pub(super) fn ready() -> Option<Region> {
-    static MAKER: OnceLock<Option<Sender<()>>> = OnceLock::new();
-    if cfg!(feature = "sim") {
-        // Simulated shards share one thread, and no disk gains by it.
-        return None;
-    }
-    let region = READY.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    if region.is_none()
-        && let Some(maker) = MAKER.get_or_init(start_maker)
-    {
-        // It goes on as long as the process does.
-        let _ = maker.send(());
-    }
-    region
-}
-
-/// Starts the thread that makes regions; without it there are none.
-fn start_maker() -> Option<Sender<()>> {
-    /// Regions that may wait: those who asked together have taken ordinary memory by now.
-    const WAITING_MAX: usize = 2;
-    let (asked, asks) = channel();
-    let make = move || {
-        // SAFETY: numbers only. Whoever has work to do goes first.
-        let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
-        while asks.recv().is_ok() {
-            let waiting = || READY.lock().unwrap_or_else(PoisonError::into_inner);
-            if waiting().len() < WAITING_MAX {
-                let region = Region::new();
-                region.touch();
-                waiting().push(region);
-            }
-        }
-    };
-    std::thread::Builder::new().name("huge-pages".to_owned()).spawn(make).ok().map(|_| asked)
-}
 
 /// One huge page of zeroed memory.
 pub(super) struct Region {
@@ -85,14 +40,6 @@ impl Region {
         // SAFETY: the range was mapped here. Refusing leaves ordinary pages.
         let _ = unsafe { libc::madvise(start.as_ptr().cast(), REGION_BYTES, libc::MADV_HUGEPAGE) };
         Region { start }
-    }
-
-    /// Has the kernel find the memory now.
-    fn touch(&self) {
-        for at in (0..REGION_BYTES).step_by(4096) {
-            // SAFETY: the byte lies in the region, which nobody else has yet.
-            unsafe { self.at(at).as_ptr().write_volatile(0) };
-        }
     }
 
     /// The address of byte `at`, which must lie in the region.
