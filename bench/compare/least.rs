@@ -1,7 +1,7 @@
 //! The least program that acknowledges durably: what no broker can be faster than on this machine.
 //!
 //! A thread for each connection receives what is there, writes all of it with one direct and synced write into space
-//! that was zeroed before, and answers. It validates nothing, keeps no log, knows no offsets but a counter, and reads
+//! that was zeroed before, and answers. It validates nothing, keeps no log, knows no offsets, and reads
 //! nothing back: a floor for latency and CPU that is made of the kernel's and the disk's share alone. Wherever a broker
 //! comes close to it, what is left is theirs.
 //!
@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ottla::errors::ErrorCode;
+use ottla::limits::BLOCK_BYTES;
 use ottla_wire::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use ottla_wire::create_topics_request::CreateTopicsRequest;
 use ottla_wire::create_topics_response::{CreatableTopicResult, CreateTopicsResponse};
@@ -32,7 +33,6 @@ use ottla_wire::{ApiKey, Message, Reader};
 
 /// The broker's id.
 const NODE: i32 = 1;
-const BLOCK_BYTES: usize = 4096;
 /// Bytes that are received at a time.
 const RECEIVE_BYTES: usize = 256 << 10;
 /// A file is written over and over.

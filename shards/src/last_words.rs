@@ -9,6 +9,8 @@ use std::io;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::host::{mask, signals, wait_for};
+
 /// How long the end waits for what is to be done before it: a terminal that takes nothing must not keep the process.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// `kill` alone, Ctrl-C where the terminal makes a signal of it, and a terminal that was closed.
@@ -39,18 +41,6 @@ pub fn before_a_signal_ends(last: impl FnOnce() + Send + 'static) -> io::Result<
     Ok(())
 }
 
-fn signals(numbers: impl Iterator<Item = libc::c_int>) -> libc::sigset_t {
-    // SAFETY: all zero bits are a value of the type; the call below empties it.
-    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer leads to `set`.
-    unsafe { libc::sigemptyset(&raw mut set) };
-    for number in numbers {
-        // SAFETY: the pointer leads to `set`, and the number is a signal's.
-        unsafe { libc::sigaddset(&raw mut set, number) };
-    }
-    set
-}
-
 /// Whether whoever started the process has switched the signal off, as `nohup` does.
 fn is_ignored(number: libc::c_int) -> bool {
     // SAFETY: all zero bits are a value of the type.
@@ -58,22 +48,6 @@ fn is_ignored(number: libc::c_int) -> bool {
     // SAFETY: nothing is set, and the pointer leads to `action`.
     let result = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
     result == 0 && action.sa_sigaction == libc::SIG_IGN
-}
-
-fn mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<()> {
-    // SAFETY: the pointer leads to a set.
-    let result = unsafe { libc::pthread_sigmask(how, std::ptr::from_ref(set), std::ptr::null_mut()) };
-    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
-}
-
-fn wait_for(set: &libc::sigset_t) -> libc::c_int {
-    loop {
-        let mut number = 0;
-        // SAFETY: the pointers lead to a set and to `number`.
-        if unsafe { libc::sigwait(std::ptr::from_ref(set), &raw mut number) } == 0 {
-            return number;
-        }
-    }
 }
 
 /// Ends the process as the signal does where nobody takes it.

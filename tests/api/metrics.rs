@@ -239,14 +239,19 @@ fn records_that_are_not_in_memory_are_told_from_those_that_are() {
     assert_eq!(broker.stop(), 0);
 }
 
+/// A batch of which the last bit is wrong.
+fn damaged_batch() -> Vec<u8> {
+    let mut batch = batch(3);
+    *batch.last_mut().expect("a batch has bytes") ^= 1;
+    batch
+}
+
 #[test]
 fn a_rejected_batch_is_counted_as_such() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (broker, place) = start(directory.path());
     let mut client = Client::connect(broker.address(), "metrics").expect("the broker listens");
-    let mut damaged = batch(3);
-    let last = damaged.len() - 1;
-    damaged[last] ^= 1;
+    let damaged = damaged_batch();
     let request = super::produce_request(&damaged, -1);
     let reply: ottla_wire::produce_response::ProduceResponse<'_> =
         client.call(ApiKey::Produce, super::PRODUCE_VERSION, &request).expect("the broker answers");
@@ -262,16 +267,13 @@ fn errors_that_no_reply_tells_are_counted_too() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (broker, place) = start(directory.path());
     let mut client = Client::connect(broker.address(), "metrics").expect("the broker listens");
-    let mut damaged = batch(3);
-    let last = damaged.len() - 1;
-    damaged[last] ^= 1;
     let mut send = |batch: &[u8]| {
         let request = super::produce_request(batch, 0);
         client.send(ApiKey::Produce, super::PRODUCE_VERSION, &request).expect("it is sent");
         client.expect_silence();
     };
     send(&batch(3));
-    send(&damaged);
+    send(&damaged_batch());
     let end = client.receive::<MetadataResponse<'_>>(ApiKey::Metadata, super::METADATA_VERSION);
     assert!(end.is_err(), "the connection is closed");
     let errors = |api, error| [("api", api), ("error", error)];

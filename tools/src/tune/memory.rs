@@ -84,21 +84,16 @@ fn huge_pages(root: &Root) -> Option<Finding> {
     const MEND: &str = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled";
     let text = root.text("/sys/kernel/mm/transparent_hugepage/enabled")?;
     let found = chosen(&text);
-    Some(match found {
-        "madvise" => Finding::fine(NAME, found).because("the disk's buffers get them, nothing else does"),
-        "always" => Finding::better(
-            NAME,
-            found,
-            "before Linux 6.18 the broker refuses them all: they would fill its idle memory",
-        )
-        .mend(MEND),
-        _ => Finding::better(
-            NAME,
-            found,
-            "a disk takes large reads and writes page by page: more requests, less throughput",
-        )
-        .mend(MEND),
-    })
+    let loses = match found {
+        "madvise" => {
+            return Some(
+                Finding::fine(NAME, found).because("the disk's buffers get them, nothing else does"),
+            );
+        }
+        "always" => "before Linux 6.18 the broker refuses them all: they would fill its idle memory",
+        _ => "a disk takes large reads and writes page by page: more requests, less throughput",
+    };
+    Some(Finding::better(NAME, found, loses).mend(MEND))
 }
 
 /// Segments are written past the page cache; what is left are indexes and checkpoints.

@@ -143,10 +143,7 @@ async fn produce_and_copy(root: &Path, copies: &[std::path::PathBuf], config: Lo
     for copy in copies {
         host::sleep(Duration::from_millis(40)).await;
         known.push(acknowledged.get());
-        // The disk of a process that was killed just now: this thread begins nothing more, and what is in flight ends
-        // before the copy is made. A copy beside writes would have older bytes in front of newer ones.
-        std::thread::sleep(Duration::from_millis(30));
-        copy_dir(root, copy);
+        copy_as_killed(root, copy);
     }
     stop.set(true);
     for task in tasks {

@@ -380,10 +380,7 @@ async fn produce_and_copy(root: &Path, copies: &[PathBuf], config: LogConfig) ->
     for copy in copies {
         host::sleep(Duration::from_millis(60)).await;
         known.push(acknowledged.iter().map(Cell::get).collect());
-        // The disk of a process that was killed just now: this thread begins nothing more, and what is in flight ends
-        // before the copy is made. A copy beside writes would have older bytes in front of newer ones.
-        std::thread::sleep(Duration::from_millis(30));
-        copy_dir(root, copy);
+        copy_as_killed(root, copy);
     }
     stop.set(true);
     for task in tasks {

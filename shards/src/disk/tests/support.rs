@@ -4,6 +4,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs, TopicPartition, Uuid};
 use ottla::log::{LogConfig, NewBatch, ReadRequest, TransactionCheck};
@@ -212,6 +213,14 @@ pub async fn consume_what_is_there(partition: &Rc<Partition>, from: i64, max_byt
         assert!(next > before, "there is a whole batch to read at {next} before {up_to}");
     }
     batches
+}
+
+/// Copies the log dir of a shard that runs on this thread, as if its process was killed just now: this thread begins
+/// nothing more, and what is in flight ends before the copy is made. A copy beside writes would have older bytes in
+/// front of newer ones.
+pub fn copy_as_killed(from: &Path, to: &Path) {
+    std::thread::sleep(Duration::from_millis(30));
+    copy_dir(from, to);
 }
 
 /// A copy of a directory, as a crash of the machine may leave it.

@@ -22,42 +22,55 @@ fn from_number(number: libc::c_int) -> Option<Signal> {
     }
 }
 
+/// The signals that ask a broker to stop.
 fn stop_signals() -> libc::sigset_t {
-    // SAFETY: all zero bits are a value of the type; the calls below fill it.
+    signals([libc::SIGTERM, libc::SIGINT].into_iter())
+}
+
+/// A set of signals.
+pub(crate) fn signals(numbers: impl Iterator<Item = libc::c_int>) -> libc::sigset_t {
+    // SAFETY: all zero bits are a value of the type; the call below empties it.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer leads to `set`, and the numbers are signals.
-    unsafe {
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGTERM);
-        libc::sigaddset(&raw mut set, libc::SIGINT);
+    // SAFETY: the pointer leads to `set`.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    for number in numbers {
+        // SAFETY: the pointer leads to `set`, and the number is a signal's.
+        unsafe { libc::sigaddset(&raw mut set, number) };
     }
     set
+}
+
+/// Changes which signals this thread, and those that it starts, leave to others.
+pub(crate) fn mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: the pointer leads to a set.
+    let result = unsafe { libc::pthread_sigmask(how, std::ptr::from_ref(set), std::ptr::null_mut()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
+}
+
+/// Waits for one of the signals.
+pub(crate) fn wait_for(set: &libc::sigset_t) -> libc::c_int {
+    loop {
+        let mut number = 0;
+        // SAFETY: the pointers lead to a set and to `number`.
+        if unsafe { libc::sigwait(std::ptr::from_ref(set), &raw mut number) } == 0 {
+            return number;
+        }
+    }
 }
 
 /// Takes SIGTERM and SIGINT from now on. Call it once, on the process's first thread, before it starts others: they
 /// inherit that the signals are left to the thread that this starts.
 pub fn catch_signals() -> io::Result<()> {
-    block_signals()?;
+    mask(libc::SIG_BLOCK, &stop_signals())?;
     super::executor::register_barrier();
     std::thread::Builder::new().name("signals".into()).stack_size(64 << 10).spawn(wait_for_signals)?;
     Ok(())
 }
 
-fn block_signals() -> io::Result<()> {
-    let set = stop_signals();
-    // SAFETY: the pointer leads to `set`.
-    let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
-    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
-}
-
 fn wait_for_signals() {
     let set = stop_signals();
     loop {
-        let mut number = 0;
-        // SAFETY: the pointers lead to `set` and `number`.
-        if unsafe { libc::sigwait(&raw const set, &raw mut number) } != 0 {
-            continue;
-        }
+        let number = wait_for(&set);
         if FIRST.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             // SAFETY: ends the process without running anything else of it, which is what is wanted.
             unsafe { libc::_exit(128 + number) };
@@ -115,7 +128,7 @@ mod tests {
         // The test harness has threads of its own before the test runs: here they inherit the blocked signals from
         // the process's start.
         // SAFETY: the closure only makes a system call.
-        unsafe { child.pre_exec(block_signals) };
+        unsafe { child.pre_exec(|| mask(libc::SIG_BLOCK, &stop_signals())) };
         let output = child.output().expect("the child runs");
         assert!(String::from_utf8_lossy(&output.stdout).contains("seen"));
         assert_eq!(output.status.code(), Some(128 + libc::SIGINT));
