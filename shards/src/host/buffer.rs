@@ -2,7 +2,7 @@
 //!
 //! A block belongs to nobody in particular: it may be freed on another shard than the one that took it, and goes
 //! to the pool of the shard that frees it. Pools are bounded, so idle memory is bounded. Small blocks come from the
-//! allocator, larger ones are parts of [huge pages](super::huge).
+//! allocator, larger ones are parts of [huge pages](super::huge) as soon as such are ready.
 //!
 //! Invariants: the start of every block is a multiple of 4,096; every byte of a block is initialised from its
 //! allocation on; bytes of an [`AppendBuf`] below its length never change again.
@@ -17,21 +17,53 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla::limits::BLOCK_BYTES;
 
-use super::huge::{REGION_BYTES, Region};
+use super::huge::{self, REGION_BYTES, Region};
 
-/// Block sizes that the pool keeps, in bytes, ascending, with how many of each one shard keeps for reuse.
-/// A shard under load takes and gives back about as much as is in flight; an idle one [trims](trim_pool) its pool.
-const CLASSES: [(usize, usize); 5] =
-    [(4 << 10, 256), (16 << 10, 64), (64 << 10, 256), (256 << 10, 64), (1 << 20, 16)];
+/// A size of blocks that the pool keeps for reuse.
+struct Class {
+    bytes: usize,
+    /// How many blocks of the allocator's one shard keeps.
+    plain_max: usize,
+    /// How many parts of huge pages it keeps.
+    parts_max: usize,
+}
 
-const _: () = assert!(CLASSES[0].0 == BLOCK_BYTES);
+impl Class {
+    const fn new(bytes: usize, plain_max: usize, parts_max: usize) -> Class {
+        Class { bytes, plain_max, parts_max }
+    }
+}
 
-/// Blocks of this size and larger ones that are pooled are parts of a huge page: their reads and writes gain by it.
-const PART_BYTES_MIN: usize = 64 << 10;
+/// The sizes, ascending. A shard under load takes and gives back about as much as is in flight; an idle one
+/// [trims](trim_pool) its pool.
+const CLASSES: [Class; 5] = [
+    Class::new(4 << 10, 256, 0),
+    Class::new(16 << 10, 64, 0),
+    Class::new(64 << 10, 32, 256),
+    Class::new(256 << 10, 16, 64),
+    Class::new(1 << 20, 8, 16),
+];
+
+const _: () = assert!(CLASSES[0].bytes == BLOCK_BYTES);
+
+/// Free blocks of one class.
+struct Free {
+    plain: Vec<Memory>,
+    parts: Vec<Memory>,
+}
+
+impl Free {
+    const NONE: Free = Free { plain: Vec::new(), parts: Vec::new() };
+}
+
+/// Free blocks of all classes.
+type Pool = [Free; CLASSES.len()];
+
+const EMPTY: Pool = [Free::NONE; CLASSES.len()];
 
 thread_local! {
-    /// Free memory of this thread, one list per class.
-    static POOL: RefCell<[Vec<Memory>; CLASSES.len()]> = const { RefCell::new([const { Vec::new() }; CLASSES.len()]) };
+    /// Free memory of this thread.
+    static POOL: RefCell<Pool> = const { RefCell::new(EMPTY) };
 }
 
 /// One aligned piece of memory, freed when it is dropped.
@@ -62,9 +94,27 @@ impl Memory {
         Memory { start, bytes, used: false, region: None }
     }
 
-    /// The first part of a new region; the others go to the pool.
-    fn cut(bytes: usize) -> Memory {
-        let region = Arc::new(Region::new());
+    /// A block of `class`: a part of a huge page if its reads and writes gain by that, and one is ready.
+    fn take(class: usize) -> Memory {
+        let Class { bytes, parts_max, .. } = CLASSES[class];
+        let kept = |of: fn(&mut Free) -> &mut Vec<Memory>| {
+            POOL.try_with(|pool| of(&mut pool.borrow_mut()[class]).pop()).ok().flatten()
+        };
+        if parts_max > 0 {
+            if let Some(part) = kept(|free| &mut free.parts) {
+                return part;
+            }
+            if let Some(region) = huge::ready() {
+                return Memory::cut(region, bytes);
+            }
+            huge::ask();
+        }
+        kept(|free| &mut free.plain).unwrap_or_else(|| Memory::allocate(bytes))
+    }
+
+    /// The first part of a region; the others go to the pool.
+    fn cut(region: Region, bytes: usize) -> Memory {
+        let region = Arc::new(region);
         let part = |at: usize| {
             let region = Arc::clone(&region);
             Memory { start: region.at(at * bytes), bytes, used: false, region: Some(region) }
@@ -76,12 +126,18 @@ impl Memory {
 
     /// Goes to the pool if that has room.
     fn keep(self) {
-        let Some(class) = CLASSES.iter().position(|&(size, _)| size == self.bytes) else { return };
+        let Some(class) = CLASSES.iter().position(|class| class.bytes == self.bytes) else { return };
         // A thread that ends has no pool any more.
         let _ = POOL.try_with(move |pool| {
-            let mut pool = pool.borrow_mut();
-            if pool[class].len() < CLASSES[class].1 {
-                pool[class].push(self);
+            let Free { plain, parts } = &mut pool.borrow_mut()[class];
+            if self.region.is_none() {
+                if plain.len() < CLASSES[class].plain_max {
+                    plain.push(self);
+                }
+            } else if parts.len() < CLASSES[class].parts_max {
+                parts.push(self);
+                // It takes the place of a block that was used while no part was there.
+                plain.pop();
             }
         });
     }
@@ -104,19 +160,13 @@ struct Block {
 impl Block {
     /// The smallest pooled class that holds `bytes`; `None` for sizes above all classes.
     fn class_of(bytes: usize) -> Option<usize> {
-        CLASSES.iter().position(|&(size, _)| size >= bytes)
+        CLASSES.iter().position(|class| class.bytes >= bytes)
     }
 
     /// A block of at least `bytes`, and whether it holds nothing but zeros.
     fn take(bytes: usize) -> (Block, bool) {
         let mut memory = match Block::class_of(bytes) {
-            Some(class) => {
-                let kept = POOL.try_with(|pool| pool.borrow_mut()[class].pop()).ok().flatten();
-                kept.unwrap_or_else(|| match CLASSES[class].0 {
-                    bytes @ ..PART_BYTES_MIN => Memory::allocate(bytes),
-                    bytes => Memory::cut(bytes),
-                })
-            }
+            Some(class) => Memory::take(class),
             None => Memory::allocate(bytes.next_multiple_of(BLOCK_BYTES)),
         };
         let is_zero = !std::mem::replace(&mut memory.used, true);
@@ -160,9 +210,8 @@ impl Drop for Block {
 
 /// Frees what this thread's pool keeps: when a shard has nothing in memory any more.
 pub fn trim_pool() {
-    let kept =
-        POOL.with(|pool| std::mem::replace(&mut *pool.borrow_mut(), [const { Vec::new() }; CLASSES.len()]));
-    drop(kept);
+    let kept = POOL.with(|pool| std::mem::replace(&mut *pool.borrow_mut(), EMPTY));
+    drop((kept, huge::ready()));
 }
 
 /// A buffer whose start is a multiple of 4,096, with one owner: what direct reads fill and direct writes take.
@@ -457,26 +506,53 @@ mod tests {
         assert!(second.iter().all(|&byte| byte == 0));
     }
 
-    #[test]
-    fn the_pool_keeps_a_bounded_number() {
-        trim_pool();
-        let kept_max = CLASSES[4].1;
-        let many: Vec<AlignedBuf> = (0..2 * kept_max).map(|_| AlignedBuf::new(1 << 20)).collect();
-        drop(many);
-        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), kept_max));
-        let large = AlignedBuf::new((1 << 20) + 1);
-        assert_eq!(large.capacity(), (1 << 20) + BLOCK_BYTES);
-        drop(large);
-        POOL.with(|pool| assert_eq!(pool.borrow()[4].len(), kept_max));
-        trim_pool();
+    /// Free blocks of the class with `bytes`: the allocator's, and parts.
+    fn free(bytes: usize) -> (usize, usize) {
+        let class = Block::class_of(bytes).expect("a class");
+        POOL.with(|pool| (pool.borrow()[class].plain.len(), pool.borrow()[class].parts.len()))
     }
 
     #[test]
-    fn larger_blocks_are_parts_of_one_huge_page_and_come_zeroed() {
-        for bytes in CLASSES.map(|(bytes, _)| bytes).into_iter().filter(|&bytes| bytes >= PART_BYTES_MIN) {
-            trim_pool();
-            let parts = REGION_BYTES / bytes;
-            let mut taken: Vec<AlignedBuf> = (0..parts).map(|_| AlignedBuf::zeroed(bytes)).collect();
+    fn the_pool_keeps_a_bounded_number() {
+        trim_pool();
+        for Class { bytes, plain_max, parts_max } in CLASSES {
+            let many: Vec<AlignedBuf> =
+                (0..2 * plain_max.max(parts_max)).map(|_| AlignedBuf::new(bytes)).collect();
+            drop(many);
+            let (plain, parts) = free(bytes);
+            assert!(plain <= plain_max, "{bytes}: {plain}");
+            assert!(parts <= parts_max, "{bytes}: {parts}");
+            assert!(plain + parts >= plain_max, "{bytes}: {plain} and {parts}");
+        }
+        let large = AlignedBuf::new((1 << 20) + 1);
+        assert_eq!(large.capacity(), (1 << 20) + BLOCK_BYTES);
+        let before = free(1 << 20);
+        drop(large);
+        assert_eq!(free(1 << 20), before);
+        trim_pool();
+        assert_eq!(free(1 << 20), (0, 0));
+    }
+
+    /// A part of a huge page, once one is ready, with nothing but its siblings in the pool.
+    #[cfg(not(feature = "sim"))]
+    fn part(bytes: usize) -> AlignedBuf {
+        for _ in 0..20_000 {
+            POOL.set(EMPTY);
+            let buf = AlignedBuf::zeroed(bytes);
+            if buf.block.memory.region.is_some() {
+                return buf;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        panic!("no huge page is ready");
+    }
+
+    #[cfg(not(feature = "sim"))]
+    #[test]
+    fn larger_blocks_become_parts_of_one_huge_page_and_come_zeroed() {
+        for bytes in CLASSES.into_iter().filter(|class| class.parts_max > 0).map(|class| class.bytes) {
+            let mut taken = vec![part(bytes)];
+            taken.extend((1..REGION_BYTES / bytes).map(|_| AlignedBuf::zeroed(bytes)));
             for (at, part) in taken.iter_mut().enumerate() {
                 assert_eq!(part.as_ptr() as usize % REGION_BYTES, at * bytes);
                 assert!(part.iter().all(|&byte| byte == 0));
@@ -484,7 +560,7 @@ mod tests {
             }
             let page = |buf: &AlignedBuf| buf.as_ptr() as usize / REGION_BYTES;
             assert!(taken.iter().all(|part| page(part) == page(&taken[0])));
-            assert_ne!(page(&AlignedBuf::new(bytes)), page(&taken[0]), "the next one begins another");
+            assert_ne!(page(&AlignedBuf::new(bytes)), page(&taken[0]), "the next one lies elsewhere");
             // What is left of a page is whole when the pool and the others are gone.
             let last = taken.pop().expect("at least two");
             drop(taken);
@@ -496,10 +572,29 @@ mod tests {
         trim_pool();
     }
 
+    #[cfg(not(feature = "sim"))]
+    #[test]
+    fn parts_take_the_place_of_what_was_used_before_them() {
+        let bytes = 256 << 10;
+        let part = part(bytes);
+        let parts = REGION_BYTES / bytes - 1;
+        assert_eq!(free(bytes), (0, parts));
+        let plain: Vec<Memory> = (0..3).map(|_| Memory::allocate(bytes)).collect();
+        plain.into_iter().for_each(Memory::keep);
+        assert_eq!(free(bytes), (3, parts));
+        let again = AlignedBuf::new(bytes);
+        assert!(again.block.memory.region.is_some(), "parts go first");
+        drop(again);
+        drop(part);
+        assert_eq!(free(bytes), (1, parts + 1));
+        trim_pool();
+    }
+
+    #[cfg(not(feature = "sim"))]
     #[test]
     fn parts_of_a_page_may_end_on_other_threads() {
-        trim_pool();
-        let parts: Vec<AlignedBuf> = (0..8).map(|_| AlignedBuf::new(256 << 10)).collect();
+        let mut parts = vec![part(256 << 10)];
+        parts.extend((1..8).map(|_| AlignedBuf::new(256 << 10)));
         let threads = parts.into_iter().map(|mut part| {
             std::thread::spawn(move || {
                 part.fill(1);

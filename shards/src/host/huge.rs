@@ -6,14 +6,87 @@
 //!
 //! Owned by whoever holds a part of it, on any shard; the last one frees it.
 //!
+//! The first touch of a huge page takes 0.1 ms, and 5 ms on a virtual machine whose host has to find the memory first.
+//! So a thread of its own makes regions and touches them, and a shard that finds none ready uses ordinary memory.
+//!
 //! What must hold: the start of a region is a multiple of its size; its bytes are zero when it is made. Where the
 //! kernel has no huge page at hand, or may not give one, a region is ordinary memory.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Bytes of a region: one huge page of x86-64, and of AArch64 with pages of 4 KiB.
 pub(super) const REGION_BYTES: usize = 2 << 20;
+
+/// The region that is made, and of which nobody has a part.
+static READY: Mutex<Option<Region>> = Mutex::new(None);
+
+/// Whether there is one, for those who ask often.
+static IS_READY: AtomicBool = AtomicBool::new(false);
+
+/// The region that is ready, if one is.
+pub(super) fn ready() -> Option<Region> {
+    if !IS_READY.load(Ordering::Relaxed) {
+        return None;
+    }
+    let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
+    IS_READY.store(false, Ordering::Relaxed);
+    ready.take()
+}
+
+/// Has a region made, unless one is in the making.
+pub(super) fn ask() {
+    static MAKER: OnceLock<Option<SyncSender<()>>> = OnceLock::new();
+    // Simulated shards share one thread, and no disk of theirs gains by it.
+    if !cfg!(feature = "sim")
+        && !IS_READY.load(Ordering::Relaxed)
+        && let Some(maker) = MAKER.get_or_init(start_maker)
+    {
+        // Full: it has been asked already.
+        let _ = maker.try_send(());
+    }
+}
+
+/// Starts the thread that makes regions; without it there are none.
+fn start_maker() -> Option<SyncSender<()>> {
+    let (maker, asked) = sync_channel(1);
+    let make = move || make_regions(&asked);
+    std::thread::Builder::new().name("huge-pages".to_owned()).spawn(make).ok().map(|_| maker)
+}
+
+/// Makes one region after the other, as long as the process lives.
+fn make_regions(asked: &Receiver<()>) {
+    /// Against a shard on the same core it gets a tenth of the time.
+    const NICENESS: libc::c_int = 10;
+    run_where_the_process_may();
+    // SAFETY: numbers only.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+    while asked.recv().is_ok() {
+        if IS_READY.load(Ordering::Relaxed) {
+            continue;
+        }
+        let region = Region::new();
+        region.touch();
+        *READY.lock().unwrap_or_else(PoisonError::into_inner) = Some(region);
+        IS_READY.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A shard's threads begin on the shard's core; its first thread runs on all that the process was given.
+fn run_where_the_process_may() {
+    // SAFETY: a set of cores is plain numbers.
+    let mut cores: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let bytes = size_of_val(&cores);
+    // SAFETY: the set is alive and has `bytes`; a process has the number of its first thread. Failing leaves the core.
+    unsafe {
+        if libc::sched_getaffinity(libc::getpid(), bytes, &raw mut cores) == 0 {
+            let _ = libc::sched_setaffinity(0, bytes, &raw const cores);
+        }
+    }
+}
 
 /// One huge page of zeroed memory.
 pub(super) struct Region {
@@ -40,6 +113,14 @@ impl Region {
         // SAFETY: the range was mapped here. Refusing leaves ordinary pages.
         let _ = unsafe { libc::madvise(start.as_ptr().cast(), REGION_BYTES, libc::MADV_HUGEPAGE) };
         Region { start }
+    }
+
+    /// Has the kernel find the memory now.
+    fn touch(&self) {
+        for at in (0..REGION_BYTES).step_by(4096) {
+            // SAFETY: the byte lies in the region, which nobody else has yet.
+            unsafe { self.at(at).as_ptr().write_volatile(0) };
+        }
     }
 
     /// The address of byte `at`, which must lie in the region.
