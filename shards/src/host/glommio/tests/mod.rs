@@ -1,6 +1,7 @@
 //! Tests of the real machine: tasks, timers, files, names.
 
 mod processes;
+mod registered;
 pub(super) mod sockets;
 
 use std::cell::{Cell, RefCell};
