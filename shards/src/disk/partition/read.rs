@@ -22,8 +22,9 @@ use ottla::log::{
 
 use super::Partition;
 use crate::disk::error::{Context as _, DiskError};
+use crate::disk::fds::Use;
 use crate::disk::tail::{block_ceil, block_floor};
-use crate::host::SharedFd;
+use crate::host::{self, SharedFd};
 
 /// Bytes that are read from a file to look at headers: about four index intervals.
 const WINDOW_BYTES: u64 = 16 << 10;
@@ -220,7 +221,7 @@ impl Partition {
                 Fed::Need(position) => position,
             };
             let mut header = [0; BATCH_HEADER_BYTES];
-            fed = if self.peek(base, position, &mut header) {
+            fed = if self.peek(base, position, &mut header) || self.peek_piece(base, position, &mut header) {
                 feed(position, &header).map_err(failed)?
             } else {
                 let window = self.window(base, position, WINDOW_BYTES).await?;
@@ -242,6 +243,12 @@ impl Partition {
     fn peek(&self, base: Offset, position: FilePosition, into: &mut [u8]) -> bool {
         let mut state = self.state.borrow_mut();
         state.tail_of(base).is_some_and(|segment| segment.tail.peek(position, into) == Some(into.len()))
+    }
+
+    /// Copies a header from what the reader before has left of the file in memory: who reads on begins there.
+    fn peek_piece(&self, base: Offset, position: FilePosition, into: &mut [u8]) -> bool {
+        let file = self.disk.fds.peek(self.fd_key(base, Use::Cached));
+        file.is_some_and(|file| host::peek_piece(&file.shared_fd(), position.0, into))
     }
 
     /// Up to `wanted` bytes of a segment from `from` on, copied from wherever they are; fewer only at its end.

@@ -168,6 +168,21 @@ pub(super) fn keep_rest(fd: &SharedFd, piece: Piece, at: u64) {
     }
 }
 
+/// Copies what is at `at` out of a piece of the file that waits for its reader; false where none has all of `into`.
+pub fn peek_piece(fd: &SharedFd, at: u64, into: &mut [u8]) -> bool {
+    driver::current().cold.ahead.borrow().iter().any(|ahead| match &ahead.piece {
+        Coming::Here(piece) if ahead.fd.identity() == fd.identity() && at >= piece.start => {
+            let there = piece.from(at, at + into.len() as u64);
+            let is_whole = there.len() == into.len();
+            if is_whole {
+                into.copy_from_slice(there);
+            }
+            is_whole
+        }
+        Coming::Here(_) | Coming::Read(_) => false,
+    })
+}
+
 /// Begins to read what follows `at` before somebody asks for it, up to `end`, where it is not in the page cache: one
 /// piece, if there is room and not most of one waits already. The file must have been opened without `direct`.
 pub fn read_ahead(fd: &SharedFd, at: u64, end: u64) {
@@ -427,6 +442,15 @@ mod tests {
             let (end, rest) = (piece.end(), 7_000);
             keep_rest(&fd, piece, rest);
             assert_eq!(cold().cold.ahead.borrow().len(), 2);
+            let peek = |at: u64, into: &mut [u8]| peek_piece(&fd, at, into);
+            let mut header = [0; 61];
+            for at in [4_096, 6_500, end - 61] {
+                assert!(peek(at, &mut header), "{at}");
+                assert_eq!(header, bytes[at as usize..][..61]);
+            }
+            assert!(!peek(4_095, &mut header), "before the piece");
+            assert!(!peek(end - 60, &mut header), "not all of it");
+            assert!(!peek_piece(&cold_file(&dir.path().join("other"), &bytes).await, 6_500, &mut header));
             read_ahead(&fd, rest, 1 << 20);
             assert_eq!(cold().cold.ahead.borrow().len(), 2, "enough of it waits");
             let piece = piece_at(&fd, rest, end).await.expect("is there");

@@ -94,6 +94,11 @@ pub fn release_held() -> io::Result<()> {
 /// Asks for what follows `at` before somebody reads it. A simulated machine has no cold pages: nothing is to be seen.
 pub fn read_ahead(_fd: &SharedFd, _at: u64, _end: u64) {}
 
+/// Copies what a reader has left of the file in memory: nothing, here.
+pub fn peek_piece(_fd: &SharedFd, _at: u64, _into: &mut [u8]) -> bool {
+    false
+}
+
 impl SharedFd {
     /// The same for all clones, and another for every other file that is open at the time.
     #[must_use]

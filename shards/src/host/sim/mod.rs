@@ -53,7 +53,7 @@ pub use self::{
         JoinHandle, StartError, loop_times, run_local, run_shards, shard_id, shard_slot, shard_stats, spawn,
         spawn_detached, spawn_in, turn_began, yield_now,
     },
-    file::{File, SharedFd, hold_until_the_end, read_ahead, release_held},
+    file::{File, SharedFd, hold_until_the_end, peek_piece, read_ahead, release_held},
     listener::Listener,
     network::{ConnectionInfo, NetworkFaults},
     process::{
