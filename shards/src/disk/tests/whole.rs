@@ -1,5 +1,6 @@
 //! Append, read, roll, restart: what was acknowledged is what is read.
 
+use std::io::{IoSlice, Read as _};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -172,6 +173,63 @@ fn large_batches_cross_chunks_and_come_back_whole() {
         assert_eq!((position.0 + bytes) % 4096, 0, "file ranges of the active segment end at a block");
         assert!(matches!(read.slices[1], Slice::Memory(_)), "its last block comes from memory");
     });
+}
+
+#[test]
+fn who_reads_on_after_it_was_sent_finds_the_batch_that_follows() {
+    let root = directory(false);
+    let sink = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = sink.local_addr().expect("an address");
+    let received = std::thread::spawn(move || {
+        let mut received = Vec::new();
+        sink.accept().expect("a connection").0.read_to_end(&mut received).expect("bytes");
+        received
+    });
+    let base = root.path().to_owned();
+    let stored = run_local(async move {
+        let broker = Broker::start(&base).await;
+        let partition = broker.create(&name(0), small_segments(3 << 20)).await;
+        let mut all = Vec::new();
+        for at in 0..200_usize {
+            let bytes = batch(at as u64, 10 + at * 7_919 % 90_000);
+            append(&partition, &bytes).await.expect("an append");
+            all.push(stored(&bytes, at as i64, -1));
+        }
+        partition.wait_durable(Offset(200)).await.expect("a flush");
+        all
+    });
+    let (whole, mut wanted) = (stored.concat(), Vec::new());
+    let wanted = run_local(async move {
+        let stream = host::Stream::connect(address).await.expect("a connection");
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.load(&name(0), small_segments(3 << 20)).await;
+        let up_to = partition.offsets().high_watermark;
+        let (mut next, mut at) = (0, 0);
+        while next < stored.len() {
+            let read = partition.read(request(next as i64, up_to, 300 << 10)).await.expect("a read");
+            for slice in &read.slices {
+                match slice {
+                    Slice::Memory(bytes) => {
+                        stream.send_vectored(&[IoSlice::new(bytes)]).await.expect("is sent");
+                    }
+                    Slice::File { fd, position, bytes, readable_end } => {
+                        stream.send_file(fd, position.0, *bytes).await.expect("is sent");
+                        host::read_ahead(fd, position.0 + bytes, readable_end.0);
+                    }
+                }
+            }
+            let bytes = usize::try_from(read.bytes).expect("small");
+            wanted.extend_from_slice(&whole[at..at + bytes]);
+            let end = at + bytes;
+            while next < stored.len() && at + stored[next].len() <= end {
+                at += stored[next].len();
+                next += 1;
+            }
+            assert!(at > end - bytes, "at least one batch");
+        }
+        wanted
+    });
+    assert!(received.join().expect("no panic") == wanted);
 }
 
 #[test]
