@@ -400,7 +400,12 @@ const GIVES_BACK: &str = "\x1b[?25h\x1b[?1049l";
 /// What `ottla top` writes on a terminal until it gets a signal and ends, in between two lines of the terminal's modes
 /// and before its exit code as a shell says it. `None` without the tool `script`.
 fn top_until(signal: &str, place: &str) -> Option<String> {
-    let top = format!("echo pid $$; exec '{}' top --metrics {place} --interval 100ms", binary().display());
+    // Whoever runs the tests may have switched signals off, as a shell does for what it starts in the background.
+    let with_signals = "exec env --default-signal=TERM,INT,HUP";
+    let top = format!(
+        "echo pid $$; {with_signals} '{}' top --metrics {place} --interval 100ms",
+        binary().display()
+    );
     let line = "stty -g; sh -c \"$TOP\"; echo code $?; stty -g";
     let mut script = Command::new("script");
     script.args(["--quiet", "--command", line, "/dev/null"]).env("TOP", top).env("SHELL", "/bin/sh");
