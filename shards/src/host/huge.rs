@@ -12,78 +12,118 @@
 //! What must hold: the start of a region is a multiple of its size; its bytes are zero when it is made. Where the
 //! kernel has no huge page at hand, or may not give one, a region is ordinary memory.
 
-use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+#[cfg(not(feature = "sim"))]
+pub(super) use maker::ask;
 
 /// Bytes of a region: one huge page of x86-64, and of AArch64 with pages of 4 KiB.
 pub(super) const REGION_BYTES: usize = 2 << 20;
 
-/// The region that is made, and of which nobody has a part.
-static READY: Mutex<Option<Region>> = Mutex::new(None);
-
-/// Whether there is one, for those who ask often.
-static IS_READY: AtomicBool = AtomicBool::new(false);
+/// The start of a region that is made, and of which nobody has a part; null where there is none.
+static READY: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The region that is ready, if one is.
 pub(super) fn ready() -> Option<Region> {
-    if !IS_READY.load(Ordering::Relaxed) {
+    // A look first: an exchange would take the line from every other shard's cache.
+    if READY.load(Ordering::Relaxed).is_null() {
         return None;
     }
-    let mut ready = READY.lock().unwrap_or_else(PoisonError::into_inner);
-    IS_READY.store(false, Ordering::Relaxed);
-    ready.take()
+    NonNull::new(READY.swap(std::ptr::null_mut(), Ordering::Acquire)).map(|start| Region { start })
 }
 
-/// Has a region made, unless one is in the making.
-pub(super) fn ask() {
-    static MAKER: OnceLock<Option<SyncSender<()>>> = OnceLock::new();
-    // Simulated shards share one thread, and no disk of theirs gains by it.
-    if !cfg!(feature = "sim")
-        && !IS_READY.load(Ordering::Relaxed)
-        && let Some(maker) = MAKER.get_or_init(start_maker)
-    {
-        // Full: it has been asked already.
-        let _ = maker.try_send(());
-    }
-}
+/// Simulated shards share one thread, and no disk of theirs gains by regions.
+#[cfg(feature = "sim")]
+pub(super) fn ask() {}
 
-/// Starts the thread that makes regions; without it there are none.
-fn start_maker() -> Option<SyncSender<()>> {
-    let (maker, asked) = sync_channel(1);
-    let make = move || make_regions(&asked);
-    std::thread::Builder::new().name("huge-pages".to_owned()).spawn(make).ok().map(|_| maker)
-}
+#[cfg(not(feature = "sim"))]
+mod maker {
+    //! How regions are made, and the thread that has one ready.
 
-/// Makes one region after the other, as long as the process lives.
-fn make_regions(asked: &Receiver<()>) {
-    /// Against a shard on the same core it gets a tenth of the time.
-    const NICENESS: libc::c_int = 10;
-    run_where_the_process_may();
-    // SAFETY: numbers only.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
-    while asked.recv().is_ok() {
-        if IS_READY.load(Ordering::Relaxed) {
-            continue;
+    use std::alloc::{Layout, handle_alloc_error};
+    use std::mem::ManuallyDrop;
+    use std::ptr::NonNull;
+    use std::sync::OnceLock;
+    use std::sync::atomic::Ordering;
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    use super::{READY, REGION_BYTES, Region, unmap};
+    use crate::host::glommio::{pin_thread, process_cpus};
+
+    /// Has a region made, unless one is in the making.
+    pub(in crate::host) fn ask() {
+        static MAKER: OnceLock<Option<SyncSender<()>>> = OnceLock::new();
+        if let Some(maker) = MAKER.get_or_init(start) {
+            // Full: it has been asked already.
+            let _ = maker.try_send(());
         }
-        let region = Region::new();
-        region.touch();
-        *READY.lock().unwrap_or_else(PoisonError::into_inner) = Some(region);
-        IS_READY.store(true, Ordering::Relaxed);
     }
-}
 
-/// A shard's threads begin on the shard's core; its first thread runs on all that the process was given.
-fn run_where_the_process_may() {
-    // SAFETY: a set of cores is plain numbers.
-    let mut cores: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    let bytes = size_of_val(&cores);
-    // SAFETY: the set is alive and has `bytes`; a process has the number of its first thread. Failing leaves the core.
-    unsafe {
-        if libc::sched_getaffinity(libc::getpid(), bytes, &raw mut cores) == 0 {
-            let _ = libc::sched_setaffinity(0, bytes, &raw const cores);
+    /// Starts the thread; without it there are no regions.
+    fn start() -> Option<SyncSender<()>> {
+        let (maker, asked) = sync_channel(1);
+        let make = move || make_regions(&asked);
+        std::thread::Builder::new().name("huge-pages".to_owned()).spawn(make).ok().map(|_| maker)
+    }
+
+    /// Makes one region after the other, as long as the process lives.
+    fn make_regions(asked: &Receiver<()>) {
+        /// Against a shard on the same core it gets a tenth of the time.
+        const NICENESS: libc::c_int = 10;
+        // The thread inherits the pin of the shard that asked first.
+        let _ = pin_thread(&process_cpus());
+        // SAFETY: numbers only.
+        let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+        while asked.recv().is_ok() {
+            // Nobody else makes one ready.
+            if READY.load(Ordering::Relaxed).is_null() {
+                let region = Region::new();
+                touch(&region);
+                READY.store(region.into_start().as_ptr(), Ordering::Release);
+            }
+        }
+    }
+
+    impl Region {
+        /// Makes a region. Its memory is taken when it is first touched, all of it at once.
+        pub(in crate::host) fn new() -> Region {
+            // Twice as much, so that a whole region lies in it wherever it begins; the rest goes back.
+            let reserved = map(2 * REGION_BYTES);
+            let ahead = reserved.as_ptr().align_offset(REGION_BYTES);
+            assert!(ahead < REGION_BYTES, "an address is less than one region before a multiple of its size");
+            // SAFETY: `ahead` is less than half of what was mapped.
+            let start = unsafe { reserved.add(ahead) };
+            unmap(reserved, ahead);
+            // SAFETY: a region behind `start` still lies in what was mapped.
+            unmap(unsafe { start.add(REGION_BYTES) }, REGION_BYTES - ahead);
+            // SAFETY: the range was mapped here. Refusing leaves ordinary pages.
+            let _ = unsafe { libc::madvise(start.as_ptr().cast(), REGION_BYTES, libc::MADV_HUGEPAGE) };
+            Region { start }
+        }
+
+        /// Gives the region up without freeing it: whoever takes the start has it.
+        fn into_start(self) -> NonNull<u8> {
+            ManuallyDrop::new(self).start
+        }
+    }
+
+    fn map(bytes: usize) -> NonNull<u8> {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new memory, at an address of the kernel's choice.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
+        let layout = Layout::from_size_align(bytes, 1).expect("far below the address space");
+        if start == libc::MAP_FAILED {
+            handle_alloc_error(layout);
+        }
+        NonNull::new(start.cast()).unwrap_or_else(|| handle_alloc_error(layout))
+    }
+
+    /// Has the kernel find the memory now.
+    fn touch(region: &Region) {
+        for at in (0..REGION_BYTES).step_by(4096) {
+            // SAFETY: the byte lies in the region, which nobody else has yet.
+            unsafe { region.at(at).as_ptr().write_volatile(0) };
         }
     }
 }
@@ -99,30 +139,6 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Makes a region. Its memory is taken when it is first touched, all of it at once.
-    pub(super) fn new() -> Region {
-        // Twice as much, so that a whole region lies in it wherever it begins; the rest goes back.
-        let reserved = map(2 * REGION_BYTES);
-        let ahead = reserved.as_ptr().align_offset(REGION_BYTES);
-        assert!(ahead < REGION_BYTES, "an address is less than one region before a multiple of its size");
-        // SAFETY: `ahead` is less than half of what was mapped.
-        let start = unsafe { reserved.add(ahead) };
-        unmap(reserved, ahead);
-        // SAFETY: a region behind `start` still lies in what was mapped.
-        unmap(unsafe { start.add(REGION_BYTES) }, REGION_BYTES - ahead);
-        // SAFETY: the range was mapped here. Refusing leaves ordinary pages.
-        let _ = unsafe { libc::madvise(start.as_ptr().cast(), REGION_BYTES, libc::MADV_HUGEPAGE) };
-        Region { start }
-    }
-
-    /// Has the kernel find the memory now.
-    fn touch(&self) {
-        for at in (0..REGION_BYTES).step_by(4096) {
-            // SAFETY: the byte lies in the region, which nobody else has yet.
-            unsafe { self.at(at).as_ptr().write_volatile(0) };
-        }
-    }
-
     /// The address of byte `at`, which must lie in the region.
     pub(super) fn at(&self, at: usize) -> NonNull<u8> {
         assert!(at < REGION_BYTES, "a part begins in its region");
@@ -135,17 +151,6 @@ impl Drop for Region {
     fn drop(&mut self) {
         unmap(self.start, REGION_BYTES);
     }
-}
-
-fn map(bytes: usize) -> NonNull<u8> {
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: new memory, at an address of the kernel's choice.
-    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
-    let layout = Layout::from_size_align(bytes, 1).expect("far below the address space");
-    if start == libc::MAP_FAILED {
-        handle_alloc_error(layout);
-    }
-    NonNull::new(start.cast()).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
 fn unmap(start: NonNull<u8>, bytes: usize) {

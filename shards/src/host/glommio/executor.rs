@@ -70,7 +70,7 @@ thread_local! {
 }
 
 /// The CPUs that the process may use, as it was started: threads pin themselves, the process does not.
-pub(super) fn process_cpus() -> libc::cpu_set_t {
+pub(in crate::host) fn process_cpus() -> libc::cpu_set_t {
     static CPUS: OnceLock<libc::cpu_set_t> = OnceLock::new();
     *CPUS.get_or_init(|| {
         // SAFETY: all zero bits are an empty set.
@@ -92,7 +92,7 @@ pub fn available_cpus() -> Vec<usize> {
 }
 
 /// Lets the calling thread run on `cpus` alone.
-pub(super) fn pin_thread(cpus: &libc::cpu_set_t) -> io::Result<()> {
+pub(in crate::host) fn pin_thread(cpus: &libc::cpu_set_t) -> io::Result<()> {
     // SAFETY: the pointer and size describe `cpus`.
     let result = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), cpus) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -39,6 +39,7 @@ pub use executor::{
     JoinHandle, StartError, available_cpus, loop_times, run_local, run_shards, shard_id, shard_slot,
     shard_stats, spawn, spawn_detached, spawn_in, turn_began, yield_now,
 };
+pub(super) use executor::{pin_thread, process_cpus};
 pub use file::{File, SharedFd, hold_until_the_end, release_held};
 pub use listener::Listener;
 pub use probe::{ProbeError, has_deferred_completions, missing_operations, probe, raise_descriptor_limit};
