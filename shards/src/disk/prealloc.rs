@@ -155,9 +155,13 @@ impl ZeroAhead {
         }
         self.flushes += 1;
         self.flushed_bytes += bytes;
-        let small = self.flushed_bytes / self.flushes <= FLUSH_BYTES_MAX;
+        let average = self.flushed_bytes / self.flushes;
         let ahead = self.zeroed_end.0.saturating_sub(end.0);
-        if self.flushes < FLUSHES_MIN || !small || ahead > self.window / 2 || self.target.is_some() {
+        if self.flushes < FLUSHES_MIN
+            || average > FLUSH_BYTES_MAX
+            || ahead > self.window / 2
+            || self.target.is_some()
+        {
             return None;
         }
         self.window = match self.last_begun {
@@ -165,7 +169,7 @@ impl ZeroAhead {
             Some(last) if now.since(last) > 4 * SPELL => (self.window / 2).max(WINDOW_BYTES_MIN),
             Some(_) | None => self.window,
         };
-        let piece = PIECE_FLUSHES * (self.flushed_bytes / self.flushes);
+        let piece = PIECE_FLUSHES * average;
         self.piece =
             piece.next_multiple_of(BLOCK_BYTES as u64).clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end());
         // The last block of a segment may pass segment.bytes; zeros never do.
