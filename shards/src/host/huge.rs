@@ -160,7 +160,7 @@ fn unmap(start: NonNull<u8>, bytes: usize) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "sim")))]
 mod tests {
     use super::*;
 
