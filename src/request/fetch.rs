@@ -108,9 +108,12 @@ impl<S: Default> FetchOutcome<S> {
 }
 
 impl FetchQuestion {
-    /// Reads a request. Names become counted strings once, here.
+    /// Reads a request. Names become counted strings once, here. `bytes_max` is `fetch.max.bytes`: the most that the
+    /// client may ask for, whatever it writes, and so also the most that it can wait for (Kafka's
+    /// `KafkaApis.handleFetchRequest`).
     #[must_use]
-    pub fn new(context: &RequestContext<'_>, request: &FetchRequest<'_>) -> Self {
+    pub fn new(context: &RequestContext<'_>, request: &FetchRequest<'_>, bytes_max: u32) -> Self {
+        let max_bytes = request.max_bytes.min(i32::try_from(bytes_max).unwrap_or(i32::MAX));
         let uses_topic_ids = context.version >= TOPIC_ID_VERSION_MIN;
         let topic_ref = |name: &str, id: Uuid| match uses_topic_ids {
             true => TopicRef::Id(id),
@@ -143,8 +146,8 @@ impl FetchQuestion {
         Self {
             params: FetchParams {
                 max_wait_ms: request.max_wait_ms,
-                min_bytes: request.min_bytes,
-                max_bytes: request.max_bytes,
+                min_bytes: request.min_bytes.min(max_bytes),
+                max_bytes,
                 read_committed: request.isolation_level == 1,
                 zstd_allowed: context.version >= ZSTD_VERSION_MIN,
                 from_replica: replica_id >= 0,
@@ -350,3 +353,6 @@ fn partition_reply<S>(
         ..PartitionData::default()
     }
 }
+
+#[cfg(test)]
+mod tests;
