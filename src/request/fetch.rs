@@ -229,12 +229,15 @@ impl<S: Default> FetchPlan<S> {
     }
 
     /// Cuts the outcomes to the request's `max_bytes`: in order, whole partitions, the first one with records always.
+    /// Each owner shard has let a first batch of its own pass the limits: of these, too, only the first of all stays.
     pub fn limit(&mut self) {
         let mut left = i64::from(self.params.max_bytes);
         let mut is_first = true;
-        for outcome in self.outcomes.iter_mut().flatten().filter(|outcome| outcome.bytes > 0) {
-            if is_first || i64::from(outcome.bytes) <= left {
-                left -= i64::from(outcome.bytes);
+        for ((_, wanted), outcome) in self.partitions.iter().zip(&mut self.outcomes) {
+            let Some(outcome) = outcome.as_mut().filter(|outcome| outcome.bytes > 0) else { continue };
+            let bytes = i64::from(outcome.bytes);
+            if is_first || bytes <= left.min(i64::from(wanted.max_bytes)) {
+                left -= bytes;
                 is_first = false;
             } else {
                 outcome.records = S::default();
