@@ -5,7 +5,7 @@ use std::rc::Rc;
 use ottla::request::describe_quorum::QuorumState;
 use ottla::request::{
     api_versions, describe_cluster, describe_configs, describe_quorum, describe_topic_partitions,
-    list_config_resources,
+    elect_leaders, list_config_resources, list_partition_reassignments,
 };
 use ottla_wire::ApiKey;
 
@@ -48,6 +48,10 @@ fn try_describe(shard: &Rc<Shard>, body: Body<'_>) -> Result<Answer, Answer> {
         }
         ApiKey::ListConfigResources => {
             body.reply(&list_config_resources::handle(context, &image, &body.decode()?))
+        }
+        ApiKey::ElectLeaders => body.reply(&elect_leaders::handle(&image, &body.decode()?)),
+        ApiKey::ListPartitionReassignments => {
+            body.reply(&list_partition_reassignments::handle(&body.decode()?))
         }
         api => unreachable!("{api} is served but has no handler"),
     })
