@@ -103,6 +103,15 @@ pub async fn all(mut parts: Vec<(u32, Begun)>) -> Vec<(u32, Appended)> {
     parts.into_iter().map(|(slot, part)| (slot, done(part))).collect()
 }
 
+/// A planted bug: each part begins when the one before it has ended.
+pub async fn one_by_one(parts: impl Iterator<Item = (u32, Begun)>) -> Vec<(u32, Appended)> {
+    let mut appended = Vec::new();
+    for part in parts {
+        appended.extend(all(vec![part]).await);
+    }
+    appended
+}
+
 /// A batch that may be appended.
 struct Checked {
     /// The producer's own bytes, or a copy where the topic rewrites them.

@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use ottla::canary::{self, Canary};
 use ottla::errors::ErrorCode;
 use ottla::ids::{Offset, ShardId};
 use ottla::request::delete_records::DeleteRecordsPart;
@@ -106,7 +107,10 @@ async fn append_parts(
         };
         (slot, begun)
     };
-    let begun = append::all(query.parts.into_iter().map(begin).collect()).await;
+    let begun = match canary::is(Canary::PartsOneByOne) {
+        true => append::one_by_one(query.parts.into_iter().map(begin)).await,
+        false => append::all(query.parts.into_iter().map(begin).collect()).await,
+    };
     let (appended_at, mut last) = (now(), CommitSpan::default());
     let mut outcomes = Vec::with_capacity(begun.len());
     for (slot, appended) in begun {
