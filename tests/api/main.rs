@@ -1,6 +1,8 @@
 //! What real clients rely on beyond the shapes of messages, asked of a running broker over the wire.
 
 mod compaction;
+mod delete_records;
+mod fetch_limits;
 mod metrics;
 mod order;
 

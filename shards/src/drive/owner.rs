@@ -18,6 +18,7 @@ use ottla::request::produce::{ProduceOutcome, ProducePart};
 use crate::disk::CommitSpan;
 use crate::drive::append::Begun;
 use crate::drive::messages::{Answer, AppendQuery, AppendTimes, Query, ReadQuery, Visit};
+use crate::drive::read::Room;
 use crate::drive::{Shard, append, control, lifecycle, lookup, read, watch};
 use crate::host::now;
 use crate::net::Piece;
@@ -133,7 +134,9 @@ async fn append_parts(
     (outcomes, AppendTimes { appended: appended_at, commit, visit })
 }
 
-/// Reads every part, as long as there is room for more.
+/// Reads every part, as long as there is room for more. Only the first batch of all may be larger than the room that
+/// the request gives; where parts of one request lie with several owners, `FetchPlan::limit` keeps the merged answer to
+/// it.
 async fn read_parts(shard: &Rc<Shard>, query: ReadQuery) -> Vec<(u32, FetchOutcome<Vec<Piece>>)> {
     let mut outcomes = Vec::with_capacity(query.parts.len());
     let mut left = query.max_bytes.max(0) as u32;
@@ -144,7 +147,7 @@ async fn read_parts(shard: &Rc<Shard>, query: ReadQuery) -> Vec<(u32, FetchOutco
                 FetchOutcome::refused(ErrorCode::UnsupportedCompressionType)
             }
             Ok(hosted) => {
-                let room = if is_first { None } else { Some(left) };
+                let room = Room { bytes: left, at_least_one: is_first };
                 read::read(&hosted.partition, wanted, query.read_committed, room).await
             }
             Err(code) => FetchOutcome::refused(code),
