@@ -6,7 +6,7 @@ use crate::args::plan::{Mode, RunPlan};
 use crate::engine::{Findings, Shared};
 use crate::error::BenchError;
 use crate::html;
-use crate::result::{RunResult, Verification, hgrm, table, write};
+use crate::result::{FileError, RunResult, Verification, hgrm, table, write};
 use crate::verdict::Verdict;
 use crate::verify::Fault;
 use crate::watch::{Watched, flows};
@@ -51,7 +51,8 @@ fn verification(findings: &Findings) -> Verification {
 }
 
 /// Prints the table, writes the files that were asked for, and gives the exit code: 1 where records failed or are not
-/// as they were sent, or where the load was not what was asked for.
+/// as they were sent, or where the load was not what was asked for. A file that cannot be written keeps none of the
+/// others from being so.
 pub(crate) fn finish(
     mut result: RunResult,
     verdict: Verdict,
@@ -64,15 +65,16 @@ pub(crate) fn finish(
     for detail in details {
         writeln!(out, "\n{detail}")?;
     }
-    if let Some(path) = &run.json {
-        write(&result, path)?;
-    }
-    if let Some(path) = &run.hgrm {
-        hgrm::write_files(&result, path)?;
-    }
-    if let Some(path) = &run.report {
-        html::write(&html::runs::page(std::slice::from_ref(&result)), path)?;
-    }
+    write_files(&result, run)?;
     let is_clean = result.verification.as_ref().is_none_or(Verification::is_clean);
     Ok(u8::from(verdict.failed || result.error_count() > 0 || !is_clean))
+}
+
+/// Writes all files that it can, and gives the first failure.
+fn write_files(result: &RunResult, run: &RunPlan) -> Result<(), FileError> {
+    let json = run.json.as_ref().map_or(Ok(()), |path| write(result, path));
+    let hgrm = run.hgrm.as_ref().map_or(Ok(()), |path| hgrm::write_files(result, path).map(drop));
+    let page = || html::runs::page(std::slice::from_ref(result));
+    let report = run.report.as_ref().map_or(Ok(()), |path| html::write(&page(), path));
+    json.and(hgrm).and(report)
 }

@@ -1,7 +1,10 @@
 //! Refusals: every value that a flag cannot have is one line that names flag, value and what would be right.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
+
+use ottla_tools::output::check_writable;
 
 use crate::error::BenchError;
 use crate::values::{self, RateSpec};
@@ -83,6 +86,12 @@ pub(crate) fn bootstrap(addresses: &str) -> Result<String, BenchError> {
         return Ok(addresses.to_owned());
     }
     Err(refused("--bootstrap-server", format!("{addresses:?}"), "must be HOST:PORT, or several with commas"))
+}
+
+/// A file that a load is to write at its end, if it is to: whoever cannot write it is told before the load.
+pub(crate) fn output(flag: &str, path: Option<&Path>) -> Result<(), BenchError> {
+    let Some(path) = path else { return Ok(()) };
+    check_writable(path).map_err(|error| refused(flag, path.display(), error.to_string()))
 }
 
 /// Numbers of CPUs: `2,3` or `4-7`.

@@ -235,6 +235,9 @@ impl RunArgs {
         };
         let threads = within("--threads", self.threads, 1..=THREADS_MAX)? as usize;
         let count = if threads == 1 { cpus.len().max(1) } else { threads };
+        for (flag, path) in [("--json", &self.json), ("--hgrm", &self.hgrm), ("--report", &self.report)] {
+            check::output(flag, path.as_deref())?;
+        }
         let duration = self.duration.as_deref().map(|text| check::positive_time("--duration", text));
         Ok(RunPlan {
             cores: Cores { count, cpus },

@@ -338,6 +338,32 @@ fn files_are_written_and_drawn() {
     assert!(std::fs::read_to_string(hgrm).expect("percentiles").contains("Percentile"));
 }
 
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_the_load() {
+    let broker = FakeBroker::start(Script::default());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let nowhere = directory.path().join("nowhere/run");
+    for flag in ["--json", "--hgrm", "--report"] {
+        let flags = format!("produce --num-records 5 {flag} {}", nowhere.display());
+        let line = try_bench(&broker, &flags).expect_err("there is no such directory").to_string();
+        assert_eq!(line, format!("{flag} {}: No such file or directory (os error 2)", nowhere.display()));
+    }
+    assert_eq!(broker.seen().topics_created, 0, "nothing was asked of the broker");
+}
+
+#[test]
+fn a_file_that_fails_at_the_end_takes_no_other_with_it() {
+    let broker = FakeBroker::start(Script::default());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (page, hgrm) = (path("a.html"), path("a.hgrm"));
+    let flags = format!("produce --num-records 5 --json /dev/full --report {page} --hgrm {hgrm}");
+    let line = try_bench(&broker, &flags).expect_err("a device without room").to_string();
+    assert!(line.starts_with("/dev/full: "), "{line}");
+    assert!(std::fs::read_to_string(page).expect("a page").contains("<svg"));
+    assert!(std::fs::read_to_string(hgrm).expect("percentiles").contains("Percentile"));
+}
+
 /// Runs a workload file with these lines before what all of them say, and gives its exit code and its report.
 fn workload(broker: &FakeBroker, lines: &str, flags: &str) -> (u8, String) {
     let directory = tempfile::tempdir().expect("a temporary directory");

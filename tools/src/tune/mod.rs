@@ -47,6 +47,8 @@ use kernel::Ring;
 use root::Root;
 use surroundings::Surroundings;
 
+use crate::output::check_writable;
+
 /// How long all measuring takes together, apart from writing the files first.
 const MEASURE_TIME: Duration = Duration::from_secs(52);
 /// The least and the most for one step.
@@ -88,6 +90,14 @@ pub enum TuneError {
     /// A file cannot be read or written.
     #[error("{}: {error}", .path.display())]
     File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The output cannot be written.
+    #[error("--output {}: {error}", .path.display())]
+    Output {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -157,6 +167,9 @@ impl Tuner<'_> {
         let writes = !self.args.no_measure;
         if writes && !self.args.force && self.args.output.exists() {
             return Err(TuneError::OutputExists(self.args.output.clone()));
+        }
+        if writes {
+            check_writable(&self.args.output).map_err(|error| self.no_output(error))?;
         }
         let config = self.config()?;
         let mut report = self.look(&config);
@@ -265,7 +278,11 @@ impl Tuner<'_> {
             return Ok(());
         }
         std::fs::write(&self.args.output, budget::properties(settings))
-            .map_err(|error| TuneError::File { path: self.args.output.clone(), error })
+            .map_err(|error| self.no_output(error))
+    }
+
+    fn no_output(&self, error: io::Error) -> TuneError {
+        TuneError::Output { path: self.args.output.clone(), error }
     }
 
     fn print_findings(&self, report: &Report, out: &mut dyn Write) -> Result<(), TuneError> {

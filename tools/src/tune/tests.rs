@@ -350,6 +350,17 @@ fn a_run_prints_measures_and_writes_what_the_broker_accepts() {
 }
 
 #[test]
+fn an_output_that_cannot_be_written_is_told_before_the_disks_are_measured() {
+    let (machine, data) = (Machine::new(), tempfile::tempdir().expect("it is there"));
+    let output = data.path().join("nowhere/found.properties");
+    let (code, text) =
+        run_with(&machine, &["--output", output.to_str().expect("it is there")], Duration::ZERO);
+    let line = code.expect_err("there is no such directory").to_string();
+    assert_eq!(line, format!("--output {}: No such file or directory (os error 2)", output.display()));
+    assert_eq!(text, "", "nothing was looked at");
+}
+
+#[test]
 fn looking_alone_writes_nothing_and_json_is_json() {
     let (machine, data) = (Machine::new(), tempfile::tempdir().expect("it is there"));
     let output = data.path().join("found.properties");
