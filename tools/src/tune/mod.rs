@@ -277,8 +277,7 @@ impl Tuner<'_> {
         if settings.is_empty() {
             return Ok(());
         }
-        std::fs::write(&self.args.output, budget::properties(settings))
-            .map_err(|error| self.no_output(error))
+        std::fs::write(&self.args.output, budget::properties(settings)).map_err(|error| self.no_output(error))
     }
 
     fn no_output(&self, error: io::Error) -> TuneError {
