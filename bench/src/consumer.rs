@@ -24,6 +24,7 @@ use ottla_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest,
 use ottla_wire::list_offsets_response::ListOffsetsResponse;
 use ottla_wire::{ApiKey, Records};
 
+use crate::cut::{Role, Why};
 use crate::engine::Shard;
 use crate::error::{code_name, reason};
 use crate::link::Link;
@@ -115,7 +116,12 @@ impl ConsumerJob {
         shard.ready().await;
         let link = match link {
             Ok(link) => link,
-            Err(error) => return shard.meter().failed(reason(&error.into()), 1),
+            Err(error) => {
+                let reason = reason(&error.into());
+                shard.meter().failed(reason.clone(), 1);
+                let address = &self.places.node_names[self.node];
+                return shard.shared.note_cut(Role::Consumer, address, Why::Unreachable(reason));
+            }
         };
         let is_cold = self.kind == Kind::Cold;
         if is_cold {
@@ -124,10 +130,10 @@ impl ConsumerJob {
         }
         let shared = Arc::clone(&shard.shared);
         let mut consumer = Consumer::new(self, shard, link);
-        if let Err(error) = consumer.consume().await {
-            consumer.shard.meter().failed(reason(&error), 1);
+        match consumer.consume().await {
+            Ok(()) => consumer.conclude(),
+            Err(error) => consumer.cut_off(&error),
         }
-        consumer.conclude();
         if is_cold {
             shared.cold_reading.store(false, Ordering::Relaxed);
         }
@@ -386,6 +392,17 @@ impl Consumer {
             session_epoch,
             topics: if topic.partitions.is_empty() { Vec::new() } else { vec![topic] },
             ..FetchRequest::default()
+        }
+    }
+
+    /// Without a connection nobody knows what is missing: what was found so far is all.
+    fn cut_off(&mut self, error: &ClientError) {
+        let reason = reason(error);
+        self.shard.meter().failed(reason.clone(), 1);
+        let address = &self.job.places.node_names[self.job.node];
+        self.shard.shared.note_cut(Role::Consumer, address, Why::Lost(reason));
+        for reading in self.done.iter_mut().chain(&mut self.readings) {
+            self.shard.shared.note_findings(reading.verifier.take_findings(), 0);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,13 +13,14 @@ use crate::args::plan::{ConsumerPlan, Mode, ProducersPlan, StartAt, Target, Traf
 use crate::backlog::{BacklogJob, Outcome};
 use crate::cluster::{Cluster, NewTopic, Topic};
 use crate::consumer::{ConsumePlan, ConsumerJob, Position, Until};
+use crate::cut::Whole;
 use crate::engine::{self, Job, Shared};
 use crate::error::BenchError;
 use crate::filler::Filler;
 use crate::offsets::{End, Offsets};
 use crate::outcome;
 use crate::pace::{Pace, Share};
-use crate::places::Places;
+use crate::places::{Places, resolve};
 use crate::producer::{ProducePlan, ProducerJob};
 use crate::result::RunResult;
 use crate::result::table::grouped;
@@ -30,6 +32,8 @@ use crate::watch::{Goal, Lines, Watched, watch};
 
 /// Partitions of a topic that a load creates, where none were asked for.
 const PARTITIONS_DEFAULT: i32 = 6;
+/// How long a broker that was lost may take to show that it is back.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs a load and prints its report.
 pub(crate) fn run(plan: &TrafficPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
@@ -62,12 +66,13 @@ pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunRes
         jobs.jobs.push(Box::new(move |shard| Box::pin(job.run(shard))));
     }
     let title = title(plan, &topics, &jobs);
+    let clients = (jobs.producers, jobs.consumers);
     let shared = Shared::new(jobs.jobs.len(), jobs.producers, plan.run.cores.count);
     let mut result = outcome::begin(plan.mode, &title);
     result.settings = settings(plan, &topics);
     let watched = run_jobs(plan, &shared, jobs.jobs, out)?;
     let plan = &ended(plan, &shared);
-    let mut verdict = verdict(plan, &shared, &watched);
+    let mut verdict = verdict(plan, &shared, (&watched, clients));
     add_counters(plan, &shared, &mut result);
     if let Some(plan) = &plan.backlog {
         let outcome = *backlog.lock().expect("nobody panics with it");
@@ -293,15 +298,42 @@ fn positions(
 }
 
 /// Whether the load was what was asked for.
-fn verdict(plan: &TrafficPlan, shared: &Shared, watched: &Watched) -> Verdict {
+fn verdict(
+    plan: &TrafficPlan,
+    shared: &Shared,
+    (watched, (producers, consumers)): (&Watched, (usize, usize)),
+) -> Verdict {
+    let cuts = shared.cuts();
+    let made = shared.made.load(Ordering::Relaxed);
+    if let Some(first) = &cuts.first {
+        let end = plan.producers.as_ref().map_or(plan.run.end(), |producers| producers.produce.end);
+        let whole = Whole { producers, consumers, end, answers: takes_connections(&first.address) };
+        let mut lines: Vec<String> = cuts.line(&whole).into_iter().collect();
+        if let Some(producers) = plan.producers.as_ref().filter(|_| cuts.ended(&whole)) {
+            lines.extend(rate_until(first.at, &producers.produce, made));
+        }
+        return Verdict { lines, failed: true };
+    }
     if plan.producers.is_none() {
         return verdict_of_consumers(plan, shared);
     }
     let cpu = watched.fullest_core();
     let lag_p99 = Duration::from_nanos(watched.total.lag.value_at_quantile(0.99));
-    let made = shared.made.load(Ordering::Relaxed);
     let due = plan.producers.as_ref().and_then(|producers| due(&producers.produce));
     judge(&Evidence { due, made, elapsed: shared.last_answer(), lag_p99, cpu })
+}
+
+/// What became of the rate in the time that a load ran.
+fn rate_until(at: Duration, plan: &ProducePlan, made: u64) -> Option<String> {
+    let due = plan.pace.due_before(at)?;
+    let per_second = |records: u64| grouped((records as f64 / at.as_secs_f64().max(1e-9)).round() as u64);
+    Some(format!("until then {} of {} records/s were made", per_second(made), per_second(due)))
+}
+
+/// Whether somebody accepts a connection there now.
+fn takes_connections(address: &str) -> bool {
+    let addresses = resolve(address).unwrap_or_default();
+    addresses.iter().any(|address| TcpStream::connect_timeout(address, ANSWER_PATIENCE).is_ok())
 }
 
 fn verdict_of_consumers(plan: &TrafficPlan, shared: &Shared) -> Verdict {

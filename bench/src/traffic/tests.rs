@@ -108,6 +108,21 @@ fn what_a_lost_connection_leaves_unanswered_is_an_error() {
 }
 
 #[test]
+fn a_load_that_lost_its_broker_says_so_and_blames_nobody_for_the_rate() {
+    let broker = FakeBroker::start(Script { close_at: Some(7), ..Script::default() });
+    let flags = "--rate 100 --duration 30s --batch-size 0 --linger 0 --partitions 1";
+    for mode in ["produce", "end-to-end"] {
+        let (code, report) = bench(&broker, &format!("{mode} {flags}"));
+        let lost =
+            format!("s of 30 s: the connection to {} was lost (connection closed by", broker.address());
+        assert!(code == 1 && report.contains(&lost), "{report}");
+        assert!(report.contains("\nthe load ended after ") && report.contains("\nuntil then "), "{report}");
+        assert!(!report.contains("the limit") && !report.contains("rate not reached"), "{report}");
+        broker.seen().produce_requests = 0;
+    }
+}
+
+#[test]
 fn the_other_clients_carry_on_behind_a_lost_one() {
     let broker = FakeBroker::start(Script { close_at: Some(3), ..Script::default() });
     let (code, report) =
@@ -115,6 +130,7 @@ fn the_other_clients_carry_on_behind_a_lost_one() {
     let (records, errors) = produced(&report);
     assert_eq!(code, 1);
     assert!(records >= 1_500, "three of four shares: {report}");
+    assert!(report.contains("\n1 of 4 producers ended after "), "{report}");
     assert_eq!(records + errors + figure(&report, "due and unsent records"), 2_000, "{report}");
 }
 
