@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub holding: AtomicBool,
     /// When the producers end, in nanoseconds from the start; `u64::MAX` where only their plan says it.
     producers_end: AtomicU64,
+    /// Connections that are to stay and are open.
+    pub opened: AtomicU64,
     /// Records that were acknowledged.
     pub acknowledged: AtomicU64,
     /// Records that consumers have fetched.
@@ -101,6 +103,7 @@ impl Shared {
             cold_reading: AtomicBool::new(false),
             holding: AtomicBool::new(false),
             producers_end: AtomicU64::new(u64::MAX),
+            opened: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
             made: AtomicU64::new(0),

@@ -92,6 +92,8 @@ pub(crate) struct Script {
     /// The first request of each of these kinds finds that the broker is the group's coordinator no more, and so do all
     /// others until somebody asks who is.
     pub coordinator_moves: Vec<ApiKey>,
+    /// How long the answer to ApiVersions takes.
+    pub greeting: Duration,
 }
 
 impl Default for Script {
@@ -110,6 +112,7 @@ impl Default for Script {
             session_requests: None,
             fetch_batches: 2,
             coordinator_moves: Vec::new(),
+            greeting: Duration::ZERO,
         }
     }
 }
@@ -134,6 +137,10 @@ pub(crate) struct Seen {
     pub fetch_partitions: usize,
     /// Fetches with a session that was there.
     pub session_fetches: usize,
+    /// ApiVersions requests, and the most of them that waited for their answers at the same time.
+    pub greetings: usize,
+    pub greetings_at_once: usize,
+    greeting_now: usize,
     /// Of groups.
     pub groups: group::Groups,
     batches: usize,
@@ -347,7 +354,10 @@ impl Connection {
         let (api, version, _) = head;
         let mut r = Reader::with_memory(body, usize::MAX);
         match api {
-            ApiKey::ApiVersions => self.reply(head, &self.api_versions()),
+            ApiKey::ApiVersions => {
+                self.greet();
+                self.reply(head, &self.api_versions())
+            }
             ApiKey::Metadata => {
                 let request = MetadataRequest::decode(&mut r, version).expect("a request");
                 let reply = self.metadata(&request);
@@ -402,6 +412,18 @@ impl Connection {
         let frame =
             encode_response(api, version, correlation_id, body).expect("a reply that its version allows");
         (&self.stream).write_all(&frame.head)
+    }
+
+    /// Takes as long as it is to take.
+    fn greet(&self) {
+        {
+            let mut seen = self.seen();
+            seen.greetings += 1;
+            seen.greeting_now += 1;
+            seen.greetings_at_once = seen.greetings_at_once.max(seen.greeting_now);
+        }
+        std::thread::sleep(self.shared.script.greeting);
+        self.seen().greeting_now -= 1;
     }
 
     fn api_versions(&self) -> ApiVersionsResponse<'static> {

@@ -62,7 +62,6 @@ struct Setup {
 
 /// Runs the load and prints its report.
 pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
-    host::raise_descriptor_limit();
     let setup = Arc::new(set_up(plan)?);
     // A coordinator is one shard's work, and so is its load.
     let for_job = Arc::clone(&setup);
@@ -78,7 +77,13 @@ pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchErr
         setup.change_every.as_millis(),
     );
     let mut result = outcome::begin(Mode::Groups, &title);
-    let goal = Goal { warmup: plan.run.warmup, end: plan.run.end(), records: None, kind: Kind::Rebalance };
+    let goal = Goal {
+        warmup: plan.run.warmup,
+        end: plan.run.end(),
+        records: None,
+        opening: 0,
+        kind: Kind::Rebalance,
+    };
     let mut stderr = io::stderr();
     let mut screen = Screen::on(&mut stderr, plan.run.quiet);
     let mut lines = Lines { out: &mut *out, every: None };

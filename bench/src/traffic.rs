@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ottla::ids::Offset;
+use ottla_shards::host;
 
 use crate::args::plan::{ConsumerPlan, Mode, ProducersPlan, StartAt, Target, TrafficPlan};
 use crate::backlog::{BacklogJob, Outcome};
@@ -43,6 +44,7 @@ pub(crate) fn run(plan: &TrafficPlan, out: &mut dyn Write) -> Result<u8, BenchEr
 
 /// Runs a load.
 pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunResult, Verdict), BenchError> {
+    host::raise_descriptor_limit();
     let mut cluster = Cluster::open(&plan.target.bootstrap)?;
     let topics = find_topics(&mut cluster, &plan.target)?;
     let mut jobs = Jobs::default();
@@ -110,6 +112,7 @@ fn run_jobs(
             (None, Some(consumers)) => consumers.fetch.records,
             (None, None) => None,
         },
+        opening: 0,
         kind: match plan.mode {
             Mode::Consume => Kind::Fetch,
             Mode::EndToEnd | Mode::Soak => Kind::EndToEnd,

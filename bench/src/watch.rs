@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Write;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::tally::{Kind, Tally};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the thread looks whether the load has begun.
 const START_LOOK: Duration = Duration::from_millis(10);
+/// Every so many of these looks is shown.
+const LOOKS_PER_LINE: u64 = 20;
 
 /// What a load is to become, as far as the watch has to know.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Goal {
     pub end: Option<Duration>,
     /// The records that end it.
     pub records: Option<u64>,
+    /// Connections that are opened before it begins, and stay.
+    pub opening: u64,
     /// What the live line shows.
     pub kind: Kind,
 }
@@ -79,6 +84,7 @@ pub(crate) fn watch(
             Err(RecvTimeoutError::Disconnected) => true,
         };
         if shared.started().is_none() && !ended {
+            watch.show_opening(screen);
             continue;
         }
         watch.collect();
@@ -106,6 +112,8 @@ struct Watch<'s> {
     mark: Duration,
     line_mark: Duration,
     warm: bool,
+    /// How often it was looked whether the load has begun.
+    looks: u64,
     cpu_before: Vec<Duration>,
 }
 
@@ -122,6 +130,7 @@ impl<'s> Watch<'s> {
             mark: Duration::ZERO,
             line_mark: Duration::ZERO,
             warm: goal.warmup.is_zero(),
+            looks: 0,
             cpu_before: Vec::new(),
         }
     }
@@ -172,6 +181,14 @@ impl<'s> Watch<'s> {
         self.watched
     }
 
+    /// How far the load's connections are, a few times a second.
+    fn show_opening(&mut self, screen: &mut Screen<'_>) {
+        self.looks += 1;
+        if self.goal.opening > 0 && self.looks.is_multiple_of(LOOKS_PER_LINE) {
+            screen.show(&opening(self.shared.opened.load(Ordering::Relaxed), self.goal.opening));
+        }
+    }
+
     fn show(&self, screen: &mut Screen<'_>) {
         let done = self.part_done();
         let mut text =
@@ -215,6 +232,11 @@ impl<'s> Watch<'s> {
     }
 }
 
+/// How far the connections are that a load opens before it begins.
+fn opening(opened: u64, all: u64) -> String {
+    format!("opening {} of {}", grouped(opened), grouped(all))
+}
+
 /// The figures of a stretch of time in one line.
 fn figures(tally: &Tally, kind: Kind, seconds: f64) -> String {
     let bytes = tally.kinds.get(&kind).map_or(0, |counts| counts.bytes);
@@ -254,5 +276,15 @@ fn interval(start: Duration, length: Duration, tally: &Tally) -> Interval {
         flows: flows(tally),
         errors: tally.error_count(),
         latencies: tally.kinds.keys().filter_map(latency).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_opening_of_connections_is_counted() {
+        assert_eq!(opening(5_012, 10_000), "opening 5,012 of 10,000");
     }
 }

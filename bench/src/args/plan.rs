@@ -488,6 +488,7 @@ impl ConnectionsArgs {
             text => Pace::new(Some(check::rate("--rate", text)?), run.end()),
         };
         let idle = check::count("--idle", &self.idle, 0..=IDLE_MAX)?;
+        check::connections("--idle", idle, run.cores.count)?;
         if pace.is_none() && idle == 0 {
             return Err(refused("--rate", "0", "without --idle there is nothing to do"));
         }
@@ -499,9 +500,11 @@ impl ConnectionsArgs {
 impl GroupsArgs {
     /// Checks the flags.
     pub(crate) fn plan(&self) -> Result<GroupsPlan, BenchError> {
+        let members = within("--members", self.members, 1..=MEMBERS_MAX)?;
+        check::connections("--members", members, 1)?;
         Ok(GroupsPlan {
             target: self.target.plan(None)?,
-            members: within("--members", self.members, 1..=MEMBERS_MAX)? as usize,
+            members: members as usize,
             group: self.group_id.clone().filter(|name| !name.is_empty()),
             change_every: check::positive_time("--change-every", &self.change_every)?,
             heartbeat: check::positive_time("--heartbeat", &self.heartbeat)?,
