@@ -194,7 +194,7 @@ impl<'s> Watch<'s> {
         let mut text =
             format!("{:>5} s  {}", self.mark.as_secs(), figures(&self.interval, self.goal.kind, 1.0));
         if !self.warm {
-            text.push_str("  warming up");
+            text.push_str(&warming_up(self.goal.warmup.saturating_sub(self.mark)));
         }
         if let Some(done) = done {
             text.push_str(&format!("  {:>3.0} %", done * 100.0));
@@ -230,6 +230,11 @@ impl<'s> Watch<'s> {
         self.line_mark = self.mark;
         Ok(())
     }
+}
+
+/// That nothing counts yet, and for how long.
+fn warming_up(left: Duration) -> String {
+    format!("  warming up, {} s left", grouped(left.as_secs_f64().ceil() as u64))
 }
 
 /// How far the connections are that a load opens before it begins.
@@ -282,6 +287,27 @@ fn interval(start: Duration, length: Duration, tally: &Tally) -> Interval {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a watch shows of an empty load of this goal, so long after its start.
+    fn shown(goal: Goal, mark: Duration) -> String {
+        let shared = Shared::new(1, 0, 1);
+        let mut watch = Watch::new(&shared, goal);
+        watch.mark = mark;
+        let mut written = Vec::new();
+        watch.show(&mut Screen::to(&mut written));
+        String::from_utf8(written).expect("text")
+    }
+
+    #[test]
+    fn a_warm_up_says_how_long_it_lasts() {
+        let seconds = Duration::from_secs;
+        let goal =
+            Goal { warmup: seconds(60), end: Some(seconds(62)), records: None, opening: 0, kind: Kind::Ack };
+        let line = shown(goal, seconds(18));
+        assert!(line.contains("  warming up, 42 s left  ") && line.ends_with("  29 %  ETA 44 s"), "{line}");
+        let line = shown(Goal { warmup: Duration::ZERO, ..goal }, seconds(18));
+        assert!(!line.contains("warming up"), "{line}");
+    }
 
     #[test]
     fn the_opening_of_connections_is_counted() {

@@ -337,10 +337,11 @@ pub struct WorkloadArgs {
     /// The topic, or what the names of several begin with; new ones without it
     #[arg(long)]
     pub topic: Option<String>,
-    /// How long to measure; with a backlog, from its drain on
+    /// How long to measure; with a backlog, from its drain on; testDurationMinutes without it
     #[arg(long, value_name = "TIME")]
     pub duration: Option<String>,
-    /// How long to run before that without counting
+    /// How long to run before that without counting; without it warmupDurationMinutes, which is 1m where the file does
+    /// not say it, however short --duration is
     #[arg(long, value_name = "TIME")]
     pub warmup: Option<String>,
     /// The backlog that consumers are to drain, in place of consumerBacklogSizeGB; 0 for none
