@@ -340,6 +340,7 @@ impl Consumer {
         }
         shared.note_findings(came.findings, came.records);
         let mut meter = self.shard.meter();
+        meter.fetched_batch_bytes += came.batch_bytes;
         let counts = meter.of(self.job.kind);
         counts.records += came.records;
         counts.bytes += came.bytes;
@@ -450,14 +451,16 @@ struct Came {
     kind: Kind,
     now: u64,
     records: u64,
-    /// Bytes of whole batches, as they came.
+    /// Bytes of the records' keys and values.
     bytes: u64,
+    /// Bytes of whole batches, as they came.
+    batch_bytes: u64,
     findings: Vec<Finding>,
 }
 
 impl Default for Came {
     fn default() -> Self {
-        Came { kind: Kind::Fetch, now: 0, records: 0, bytes: 0, findings: Vec::new() }
+        Came { kind: Kind::Fetch, now: 0, records: 0, bytes: 0, batch_bytes: 0, findings: Vec::new() }
     }
 }
 
@@ -483,13 +486,17 @@ impl Came {
         for (whole_batches, batch) in BatchIter::new(bytes).enumerate() {
             match batch {
                 Ok(batch) => {
-                    let mut due = Vec::new();
-                    let each = |received: Received| match received.run {
-                        Some(run) if run != own => {}
-                        Some(_) | None => due.push(received.due_nanos),
+                    let (mut due, mut bytes) = (Vec::new(), 0);
+                    let each = |received: Received| {
+                        bytes += received.bytes;
+                        match received.run {
+                            Some(run) if run != own => {}
+                            Some(_) | None => due.push(received.due_nanos),
+                        }
                     };
                     self.records += reading.verifier.batch(&batch, each);
-                    self.bytes += batch.bytes.len() as u64;
+                    self.bytes += bytes;
+                    self.batch_bytes += batch.bytes.len() as u64;
                     self.findings.extend(reading.verifier.take_findings());
                     self.saw(&due, wall, shard);
                     at_once += batch.bytes.len();

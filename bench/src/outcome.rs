@@ -17,18 +17,23 @@ pub(crate) fn begin(mode: Mode, title: &str) -> RunResult {
 }
 
 /// Fills a result with what was counted.
-pub(crate) fn fill(result: &mut RunResult, watched: Watched, shared: &Shared) {
+pub(crate) fn fill(result: &mut RunResult, mut watched: Watched, shared: &Shared) {
     result.duration_seconds = watched.measured.as_secs_f64();
     result.generator_cpu_seconds = watched.cpu.iter().map(|cpu| cpu.as_secs_f64()).sum();
     result.totals = flows(&watched.total);
     result.intervals = watched.intervals;
-    for (kind, counts) in watched.total.kinds {
+    for (kind, counts) in std::mem::take(&mut watched.total.kinds) {
         if !counts.latency.is_empty() {
             result.latencies_ns.insert(kind.latency_name().to_owned(), counts.latency);
         }
     }
-    let counters =
-        [("produce_requests", watched.total.requests), ("held_back_records", watched.total.held_back)];
+    let total = &watched.total;
+    let counters = [
+        ("produce_requests", total.requests),
+        ("sent_batch_bytes", total.sent_batch_bytes),
+        ("fetched_batch_bytes", total.fetched_batch_bytes),
+        ("held_back_records", total.held_back),
+    ];
     let counted = counters.into_iter().filter(|(_, count)| *count > 0);
     result.counters.extend(counted.map(|(name, count)| (name.to_owned(), count)));
     result.errors = watched.total.errors;

@@ -42,8 +42,8 @@ pub(crate) struct SentBatch {
     pub first: u64,
     /// When each record was due, in nanoseconds from the start.
     pub due: Vec<u64>,
-    /// Bytes of the values.
-    pub value_bytes: u64,
+    /// Bytes of the keys and values.
+    pub own_bytes: u64,
 }
 
 /// A request that waits for its answer.
@@ -135,8 +135,13 @@ impl Peer {
         let frame = encode_request(ApiKey::Produce, version, correlation_id, Some(CLIENT_ID), &request);
         drop(request);
         let frame = frame.expect("the request is within what its version allows");
+        let batch_bytes: usize = bytes.iter().map(Vec::len).sum();
         let result = self.outbox.send(&frame, bytes);
-        shard.meter().requests += 1;
+        {
+            let mut meter = shard.meter();
+            meter.requests += 1;
+            meter.sent_batch_bytes += batch_bytes as u64;
+        }
         match result {
             Ok(()) if self.plan.settings.acks == 0 => self.count_sent(&sent, shard),
             Ok(()) => {
@@ -294,7 +299,7 @@ fn count(batch: &SentBatch, now: u64, shard: &Shard) {
     let mut meter = shard.meter();
     let counts = meter.of(if cold { Kind::AckBesideCold } else { Kind::Ack });
     counts.records += batch.due.len() as u64;
-    counts.bytes += batch.value_bytes;
+    counts.bytes += batch.own_bytes;
     for due in &batch.due {
         counts.took(now.saturating_sub(*due));
     }

@@ -364,7 +364,7 @@ impl Producer {
     }
 
     fn finish(&mut self, gathered: Gathered) -> (SentBatch, Vec<u8>) {
-        let Gathered { partition, writer, due, value_bytes, .. } = gathered;
+        let Gathered { partition, writer, due, own_bytes, .. } = gathered;
         let records = due.len();
         let sequence = self.producer.map(|(producer_id, producer_epoch)| {
             let next = &mut self.next_sequences[partition];
@@ -379,7 +379,7 @@ impl Producer {
         let first = self.sent[partition];
         self.sent[partition] += records as u64;
         let index = self.places.partitions[partition].partition;
-        (SentBatch { partition: index, first, due, value_bytes }, bytes)
+        (SentBatch { partition: index, first, due, own_bytes }, bytes)
     }
 
     /// Waits until a record is due, a batch has lingered or a window has room.

@@ -355,6 +355,27 @@ fn files_are_written_and_drawn() {
 }
 
 #[test]
+fn both_sides_count_the_bytes_of_keys_and_values() {
+    let broker = FakeBroker::start(Script::default());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let json = directory.path().join("run.json");
+    for (flags, bytes) in
+        [("--keys none", 60_000), ("--keys uniform:10 --compression zstd --compressibility 0", 0)]
+    {
+        let flags = format!("end-to-end {TENS} --num-records 600 {flags} --json {}", json.display());
+        let (code, report) = bench(&broker, &flags);
+        assert_eq!(code, 0, "{report}");
+        let result = crate::result::read(&json).expect("a result");
+        let totals = ["produced", "consumed"].map(|flow| result.totals[flow].bytes);
+        assert_eq!(totals[0], totals[1], "{report}");
+        assert!(if bytes > 0 { totals[0] == bytes } else { totals[0] > 60_000 }, "{report}");
+        let (sent, fetched) = (result.counters["sent_batch_bytes"], result.counters["fetched_batch_bytes"]);
+        assert_eq!(sent, fetched, "{report}");
+        assert_eq!(sent > totals[0], bytes > 0, "headers add to it, compression takes away: {report}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_told_before_the_load() {
     let broker = FakeBroker::start(Script::default());
     let directory = tempfile::tempdir().expect("a temporary directory");
