@@ -85,7 +85,19 @@ pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunRes
         verdict.lines.push(outcome.line(plan));
     }
     outcome::fill(&mut result, watched, &shared);
+    // What a load is about has its rows, also where nothing of it came.
+    for flow in flows_of(plan) {
+        result.totals.entry(flow.to_owned()).or_default();
+    }
     Ok((result, verdict))
+}
+
+/// The names of the flows that a load is about.
+fn flows_of(plan: &TrafficPlan) -> impl Iterator<Item = &'static str> {
+    let produced = plan.producers.as_ref().map(|_| Kind::Ack);
+    let consumed = plan.consumers.as_ref().map(|_| Kind::Fetch);
+    let cold = plan.cold.as_ref().map(|_| Kind::Cold);
+    [produced, consumed, cold].into_iter().flatten().filter_map(Kind::flow_name)
 }
 
 /// The plan with the end that the producers were given while they ran.
@@ -343,7 +355,8 @@ fn verdict_of_consumers(plan: &TrafficPlan, shared: &Shared) -> Verdict {
     let came = shared.fetched.load(Ordering::Relaxed);
     let wanted = plan.consumers.as_ref().and_then(|consumers| consumers.fetch.records).unwrap_or(0);
     if came >= wanted {
-        return Verdict::default();
+        let lines = if came == 0 { vec!["no record came".to_owned()] } else { Vec::new() };
+        return Verdict { lines, failed: false };
     }
     let line = format!("{} of {} records came", grouped(came), grouped(wanted));
     Verdict { lines: vec![line], failed: true }

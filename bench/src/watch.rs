@@ -46,7 +46,8 @@ pub(crate) struct Watched {
     pub total: Tally,
     /// The same by seconds.
     pub intervals: Vec<Interval>,
-    /// From the end of the warm-up to the last answer.
+    /// From the end of the warm-up to the load's end, or to the last answer where that came later or the load ended
+    /// before its time.
     pub measured: Duration,
     /// CPU time of the shards in this time.
     pub cpu: Vec<Duration>,
@@ -167,9 +168,21 @@ impl<'s> Watch<'s> {
         self.mark = now;
     }
 
+    /// How long the load lasted: to the last answer that counted, and to its own end at least if it was there.
+    fn length(&self) -> Duration {
+        let now = self.now();
+        let last = self.shared.last_answer();
+        let is_whole = self.shared.cuts().first.is_none();
+        match self.goal.end.filter(|end| is_whole && now >= *end) {
+            Some(end) => last.max(end),
+            None if last.is_zero() => now,
+            None => last,
+        }
+    }
+
     fn end(mut self) -> Watched {
         let warmup = if self.warm { self.goal.warmup } else { Duration::ZERO };
-        self.watched.measured = self.shared.last_answer().saturating_sub(warmup);
+        self.watched.measured = self.length().saturating_sub(warmup);
         let before = self.cpu_before.iter().copied().chain(std::iter::repeat(Duration::ZERO));
         self.watched.cpu = self
             .shared

@@ -276,6 +276,21 @@ fn enough_records_end_a_consumer() {
 }
 
 #[test]
+fn a_consumer_that_sees_nothing_has_its_time_and_its_rows() {
+    let broker = filled(Script::default());
+    let (code, report) = bench(&broker, "consume --from latest --duration 250ms --warmup 50ms");
+    assert_eq!((code, consumed(&report)), (0, (0, 0)), "{report}");
+    let row = |name: &str| report.lines().find(|line| line.starts_with(name)).expect(name).to_owned();
+    assert!(row("| seconds ").ends_with(" 0.25 |"), "{report}");
+    for figure in ["| consumed, records ", "| consumed, records/s "] {
+        assert!(row(figure).ends_with(" 0 |"), "{report}");
+    }
+    assert!(row("| consumed, MB/s ").ends_with(" 0.0 |") && report.contains("\nno record came"), "{report}");
+    let (code, report) = bench(&broker, "consume --from latest --duration 100ms --num-records 5");
+    assert!(code == 1 && report.contains("\n0 of 5 records came"), "{report}");
+}
+
+#[test]
 fn damage_is_found_and_fails_the_run() {
     let broker = filled(Script { corrupt: true, ..Script::default() });
     let (code, report) = bench(&broker, "consume");
