@@ -110,11 +110,13 @@ fn watch_jobs(
 
 fn title(plan: &ConnectionsPlan) -> String {
     let churn = match plan.pace {
-        Some(Pace::Steady(rate)) => format!("{rate} connections/s that come and go"),
-        Some(Pace::Ramp { from, to, .. }) => format!("{from:.0} to {to:.0} connections/s that come and go"),
+        Some(Pace::Steady(rate)) => format!("{} connections/s that come and go", grouped(rate)),
+        Some(Pace::Ramp { from, to, .. }) => {
+            format!("{} to {} connections/s that come and go", grouped(from as u64), grouped(to as u64))
+        }
         Some(Pace::Free) | None => "no connections that come and go".to_owned(),
     };
-    format!("connections to {}: {churn}, {} that stay", plan.bootstrap, plan.idle)
+    format!("connections to {}: {churn}, {} that stay", plan.bootstrap, grouped(plan.idle))
 }
 
 /// What each connection is about.

@@ -427,7 +427,9 @@ fn produce_title(producers: &ProducersPlan) -> String {
     let acks = if plan.settings.acks == -1 { "all".to_owned() } else { plan.settings.acks.to_string() };
     let pace = match plan.pace {
         Pace::Steady(rate) => format!("{} records/s", grouped(rate)),
-        Pace::Ramp { from, to, .. } => format!("{from:.0} to {to:.0} records/s"),
+        Pace::Ramp { from, to, .. } => {
+            format!("{} to {} records/s", grouped(from as u64), grouped(to as u64))
+        }
         Pace::Free => "as fast as answers come".to_owned(),
     };
     let values = match producers.filler {

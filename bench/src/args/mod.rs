@@ -105,7 +105,7 @@ pub struct RecordArgs {
     /// Records per second over all clients; -1 for as many as go
     #[arg(long, value_name = "RECORDS", allow_hyphen_values = true)]
     pub throughput: Option<String>,
-    /// The same with suffixes, or a ramp: 50k, 10k..200k
+    /// The same with suffixes, or a ramp: 50k, 10k..200k; a ramp begins behind the warm-up
     #[arg(long, value_name = "RATE")]
     pub rate: Option<String>,
     /// Values from the lines of this file, drawn at random

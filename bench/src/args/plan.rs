@@ -259,8 +259,8 @@ impl RecordArgs {
             .transpose()
     }
 
-    /// When records are due in a load that ends at `end`.
-    fn pace(&self, end: Option<Duration>) -> Result<Pace, BenchError> {
+    /// When records are due in the load that is `run`.
+    fn pace(&self, run: &RunPlan) -> Result<Pace, BenchError> {
         let rate = match (&self.rate, self.throughput.as_deref()) {
             (Some(_), Some(throughput)) => {
                 return Err(refused("--throughput", throughput, "says the same as --rate: give one of them"));
@@ -269,7 +269,7 @@ impl RecordArgs {
             (Some(rate), None) => Some(check::rate("--rate", rate)?),
             (None, Some(throughput)) => Some(check::rate("--throughput", throughput)?),
         };
-        Pace::new(rate, end).ok_or_else(|| {
+        Pace::new(rate, run.warmup, run.duration).ok_or_else(|| {
             refused("--rate", self.rate.as_deref().unwrap_or_default(), "a ramp needs --duration")
         })
     }
@@ -333,7 +333,7 @@ fn producers(
         settings,
         record_bytes: filler.longest().unwrap_or(record_bytes),
         keys,
-        pace: records.pace(run.end())?,
+        pace: records.pace(run)?,
         records: records.records()?,
         end: run.end(),
     };
@@ -485,7 +485,7 @@ impl ConnectionsArgs {
         let run = self.run.plan(Some(LENGTH_DEFAULT))?;
         let pace = match self.rate.as_str() {
             "0" => None,
-            text => Pace::new(Some(check::rate("--rate", text)?), run.end()),
+            text => Pace::new(Some(check::rate("--rate", text)?), run.warmup, run.duration),
         };
         let idle = check::count("--idle", &self.idle, 0..=IDLE_MAX)?;
         check::connections("--idle", idle, run.cores.count)?;
@@ -565,7 +565,7 @@ mod tests {
         assert_eq!(producers_of("produce --throughput -1").pace, Pace::Free);
         let plan = producers_of("produce --rate 10k..200k --duration 20s --warmup 5s");
         assert_eq!(plan.end, Some(Duration::from_secs(25)));
-        assert_eq!(plan.pace, Pace::Ramp { from: 1e4, to: 2e5, over: 25.0 });
+        assert_eq!(plan.pace, Pace::Ramp { after: 5.0, from: 1e4, to: 2e5, over: 20.0 });
         assert_eq!(traffic("consume").expect("defaults").run.duration, None);
         assert_eq!(traffic("soak").expect("defaults").run.duration, Some(SOAK_DEFAULT));
         let mixed = traffic("mixed --cold-topic old").expect("defaults");

@@ -123,6 +123,15 @@ fn a_load_that_lost_its_broker_says_so_and_blames_nobody_for_the_rate() {
 }
 
 #[test]
+fn a_ramp_is_measured_from_its_first_rate_on() {
+    let broker = FakeBroker::start(Script::default());
+    let flags = "produce --rate 1k..3k --warmup 200ms --duration 400ms --batch-size 0 --record-size 30";
+    let (code, report) = bench(&broker, flags);
+    assert_eq!((code, broker.seen().records()), (0, 200 + 800), "{report}");
+    assert!(report.contains(" 1,000 to 3,000 records/s, "), "{report}");
+}
+
+#[test]
 fn the_other_clients_carry_on_behind_a_lost_one() {
     let broker = FakeBroker::start(Script { close_at: Some(3), ..Script::default() });
     let (code, report) =
