@@ -581,8 +581,35 @@ mod tests {
     }
 
     #[test]
+    fn a_negative_number_is_refused_as_the_value_that_it_is() {
+        for flag in ["clients", "threads", "partitions", "in-flight"] {
+            let words = format!("bench produce --{flag} -1");
+            let error = Command::try_parse_from(words.split_whitespace()).map(drop).expect_err("no number");
+            let text = error.to_string();
+            assert!(
+                text.starts_with(&format!("error: invalid value '-1' for '--{flag} <N>': must be")),
+                "{text}"
+            );
+        }
+        for flag in ["record-size", "linger", "duration", "warmup", "batch-size", "num-records", "rate"] {
+            let text = traffic(&format!("produce --{flag} -1")).expect_err("negative").to_string();
+            assert!(text.starts_with(&format!("--{flag} ")) && text.contains("-1"), "{text}");
+        }
+    }
+
+    #[test]
     fn every_refusal_is_one_line_with_flag_value_and_what_is_allowed() {
         let refusals = [
+            (
+                "produce --record-size -1",
+                "--record-size \"-1\": must be 0 to 104857600 bytes, as 1024 or 64k",
+            ),
+            ("produce --rate -5", "--rate \"-5\": must be a rate above 0, as 5000, 50k or 10k..200k"),
+            ("produce --compressibility -1", "--compressibility -1: must be 0 to 1"),
+            (
+                "produce --duration -1s",
+                "--duration \"-1s\": must be a time of up to a year, as 500ms, 30s or 5m",
+            ),
             ("produce --clients 0", "--clients 0: must be 1 to 50000"),
             ("produce --threads 0", "--threads 0: must be 1 to 256"),
             ("produce --partitions 0", "--partitions 0: must be 1 to 10000"),
