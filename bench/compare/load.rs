@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use ottla_bench::result::{self, CONSUMED, PRODUCED, RunResult};
+use ottla_bench::result::{self, PRODUCED, RunResult};
 
 use super::field::Field;
 use super::running::Running;
@@ -57,10 +57,10 @@ impl Outcome {
         self.broker_cpu.as_secs_f64() * 1e6 / self.records(flow)
     }
 
-    /// The broker's seconds of CPU for each GB that was consumed.
+    /// The broker's seconds of CPU for each GB of batches that was fetched.
     #[must_use]
     pub fn cpu_s_per_gb(&self) -> f64 {
-        self.broker_cpu.as_secs_f64() / (self.run.totals[CONSUMED].bytes as f64 / 1e9)
+        self.broker_cpu.as_secs_f64() / (self.run.counters["fetched_batch_bytes"] as f64 / 1e9)
     }
 
     /// A quantile of a latency in milliseconds.
@@ -228,8 +228,8 @@ pub fn produced_per_second(run: &RunResult) -> f64 {
     run.rate(PRODUCED).0
 }
 
-/// MB per second of a consume load.
+/// MB of batches per second of a consume load.
 #[must_use]
 pub fn consumed_mb_per_second(run: &RunResult) -> f64 {
-    run.rate(CONSUMED).1 / 1e6
+    run.counters["fetched_batch_bytes"] as f64 / run.duration_seconds / 1e6
 }

@@ -32,8 +32,8 @@ pub(crate) struct Gathered {
     pub writer: BatchWriter,
     /// When each record was due, in nanoseconds.
     pub due: Vec<u64>,
-    /// Bytes of the values.
-    pub value_bytes: u64,
+    /// Bytes of the keys and values.
+    pub own_bytes: u64,
     /// When its first record came.
     since: u64,
 }
@@ -117,7 +117,7 @@ impl Batcher {
         let open = queue.open.get_or_insert_with(|| {
             opened = true;
             let writer = BatchWriter::new(spare.pop().unwrap_or_default());
-            Gathered { partition, writer, due: Vec::new(), value_bytes: 0, since: now }
+            Gathered { partition, writer, due: Vec::new(), own_bytes: 0, since: now }
         });
         if opened {
             node.opened.push_back((partition, now));
@@ -125,7 +125,7 @@ impl Batcher {
         let before = if opened { 0 } else { open.writer.len() };
         open.writer.append(record);
         open.due.push(due);
-        open.value_bytes += record.value_bytes() as u64;
+        open.own_bytes += record.own_bytes() as u64;
         self.buffered += open.writer.len() - before;
         if open.writer.len() >= self.limits.batch_bytes {
             queue.full.extend(queue.open.take());

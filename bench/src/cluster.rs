@@ -195,17 +195,10 @@ impl Cluster {
     pub(crate) fn coordinator(&mut self, group: &str) -> Result<String, BenchError> {
         let api = ApiKey::FindCoordinator;
         let version = self.version(api)?;
-        // From version 4 on a request has a list of groups (KIP-699).
-        let request = match version >= 4 {
-            true => FindCoordinatorRequest { coordinator_keys: vec![group.into()], ..Default::default() },
-            false => FindCoordinatorRequest { key: group.into(), ..Default::default() },
-        };
+        let request = find_request(group, version);
         let found = patiently(|| {
             let reply: FindCoordinatorResponse<'_> = self.call(api, version, &request)?;
-            let (code, found) = match reply.coordinators.first() {
-                Some(found) => (found.error_code, address(&found.host, found.port)),
-                None => (reply.error_code, address(&reply.host, reply.port)),
-            };
+            let (code, found) = found_coordinator(&reply);
             match ErrorCode::from_code(code) {
                 Some(ErrorCode::None) => Ok(Some(found)),
                 Some(ErrorCode::CoordinatorNotAvailable | ErrorCode::CoordinatorLoadInProgress) => Ok(None),
@@ -278,6 +271,22 @@ impl Cluster {
             address: address.clone(),
             error,
         })
+    }
+}
+
+/// Asks which broker coordinates `group`. From version 4 on a request has a list of groups (KIP-699).
+pub(crate) fn find_request(group: &str, version: i16) -> FindCoordinatorRequest<'_> {
+    match version >= 4 {
+        true => FindCoordinatorRequest { coordinator_keys: vec![group.into()], ..Default::default() },
+        false => FindCoordinatorRequest { key: group.into(), ..Default::default() },
+    }
+}
+
+/// What it answers of the only group: an error's code, and the broker's address where that is 0.
+pub(crate) fn found_coordinator(reply: &FindCoordinatorResponse<'_>) -> (i16, String) {
+    match reply.coordinators.first() {
+        Some(found) => (found.error_code, address(&found.host, found.port)),
+        None => (reply.error_code, address(&reply.host, reply.port)),
     }
 }
 

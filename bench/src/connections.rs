@@ -3,16 +3,16 @@
 //! The first are an open loop: each has its time by the rate, and its latency counts from then, however long those
 //! before it took. The second are opened before the load begins and must still be open at its end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use ottla_shards::host;
+use ottla_shards::host::{self, Stream};
 use ottla_tools::client::ClientError;
 use ottla_wire::ApiKey;
 use ottla_wire::api_versions_request::ApiVersionsRequest;
@@ -20,6 +20,7 @@ use ottla_wire::api_versions_response::ApiVersionsResponse;
 use ottla_wire::metadata_request::MetadataRequest;
 use ottla_wire::metadata_response::MetadataResponse;
 
+use crate::args::check::refused;
 use crate::args::plan::{ConnectionsPlan, Mode};
 use crate::cluster::Cluster;
 use crate::engine::{self, Job, Shard, Shared};
@@ -28,6 +29,7 @@ use crate::link::Link;
 use crate::outcome;
 use crate::pace::{Pace, Share};
 use crate::places::resolve;
+use crate::result::table::grouped;
 use crate::screen::Screen;
 use crate::tally::{Kind, nanos};
 use crate::verdict::{Evidence, judge};
@@ -37,16 +39,22 @@ use crate::watch::{Goal, Lines, Watched, watch};
 const END_LOOK: Duration = Duration::from_millis(5);
 /// Connections of one shard that may be under way; those that are due wait beyond it.
 const UNDER_WAY_MAX: usize = 10_000;
+/// Connections of one shard that are opened at the same time before the load.
+const OPENING_MAX: u64 = 64;
+/// Linux' numbers for what runs out where connections are many.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const EADDRNOTAVAIL: i32 = 99;
 
 /// Runs the load and prints its report.
 pub(crate) fn run(plan: &ConnectionsPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
-    host::raise_descriptor_limit();
     let cluster = Cluster::open(&plan.bootstrap)?;
     let asks = Arc::new(Asks {
         addresses: resolve(cluster.address())?,
         metadata_version: cluster.version(ApiKey::Metadata)?,
         pace: plan.pace,
         end: plan.run.end().expect("connections have a length"),
+        exhausted: OnceLock::new(),
     });
     let shards = plan.run.cores.count;
     let jobs = (0..shards as u64).map(|client| -> Job {
@@ -57,6 +65,11 @@ pub(crate) fn run(plan: &ConnectionsPlan, out: &mut dyn Write) -> Result<u8, Ben
     let shared = Shared::new(shards, 0, shards);
     let mut result = outcome::begin(Mode::Connections, &title(plan));
     let watched = watch_jobs(plan, &shared, jobs.collect(), out)?;
+    if let Some(why) = asks.exhausted.get() {
+        let opened = grouped(shared.opened.load(Ordering::Relaxed));
+        let allowed = format!("{opened} are open and no more can be: {why}");
+        return Err(refused("--idle", grouped(plan.idle), allowed));
+    }
     let due = plan.pace.and_then(|pace| Some((pace.due_before(asks.end)?, asks.end)));
     let verdict = judge(&Evidence {
         due,
@@ -80,7 +93,13 @@ fn watch_jobs(
     jobs: Vec<Job>,
     out: &mut dyn Write,
 ) -> Result<Watched, BenchError> {
-    let goal = Goal { warmup: plan.run.warmup, end: plan.run.end(), records: None, kind: Kind::Connect };
+    let goal = Goal {
+        warmup: plan.run.warmup,
+        end: plan.run.end(),
+        records: None,
+        opening: plan.idle,
+        kind: Kind::Connect,
+    };
     let mut stderr = io::stderr();
     let mut screen = Screen::on(&mut stderr, plan.run.quiet);
     let mut lines = Lines { out, every: None };
@@ -91,11 +110,13 @@ fn watch_jobs(
 
 fn title(plan: &ConnectionsPlan) -> String {
     let churn = match plan.pace {
-        Some(Pace::Steady(rate)) => format!("{rate} connections/s that come and go"),
-        Some(Pace::Ramp { from, to, .. }) => format!("{from:.0} to {to:.0} connections/s that come and go"),
+        Some(Pace::Steady(rate)) => format!("{} connections/s that come and go", grouped(rate)),
+        Some(Pace::Ramp { from, to, .. }) => {
+            format!("{} to {} connections/s that come and go", grouped(from as u64), grouped(to as u64))
+        }
         Some(Pace::Free) | None => "no connections that come and go".to_owned(),
     };
-    format!("connections to {}: {churn}, {} that stay", plan.bootstrap, plan.idle)
+    format!("connections to {}: {churn}, {} that stay", plan.bootstrap, grouped(plan.idle))
 }
 
 /// What each connection is about.
@@ -104,6 +125,26 @@ struct Asks {
     metadata_version: i16,
     pace: Option<Pace>,
     end: Duration,
+    /// What this machine has no more of, where that kept connections from being opened.
+    exhausted: OnceLock<String>,
+}
+
+/// Connections that one shard opens before the load.
+struct Opening {
+    left: Cell<u64>,
+    staying: RefCell<Vec<Stream>>,
+}
+
+/// What this machine has no more of, if that is why a connection failed: nothing that a broker could help.
+fn exhausted(error: &ClientError) -> Option<String> {
+    let ClientError::Io(error) = error else { return None };
+    let what = match error.raw_os_error()? {
+        EMFILE => "descriptors of this process: ulimit -n",
+        ENFILE => "descriptors of this machine: sysctl fs.file-max",
+        EADDRNOTAVAIL => "ports towards one address: sysctl net.ipv4.ip_local_port_range",
+        _ => return None,
+    };
+    Some(format!("{error}; {what}"))
 }
 
 /// One shard's part of the load.
@@ -117,14 +158,11 @@ struct Churn {
 impl Churn {
     async fn run(self, idle: u64) {
         let churn = Rc::new(self);
-        let mut staying = Vec::new();
-        for _ in 0..idle {
-            match churn.greet().await {
-                Ok(link) => staying.push(link),
-                Err(error) => churn.shard.meter().failed(reason(&error), 1),
-            }
-        }
+        let staying = churn.open(idle).await;
         churn.shard.ready().await;
+        if churn.asks.exhausted.get().is_some() {
+            return;
+        }
         if let Some(pace) = churn.asks.pace {
             churn.come_and_go(pace).await;
         }
@@ -134,8 +172,37 @@ impl Churn {
             host::sleep(END_LOOK).await;
         }
         churn.shard.shared.answered(churn.shard.shared.now());
-        for link in staying {
-            churn.check_open(&link);
+        for stream in staying {
+            churn.check_open(&stream);
+        }
+    }
+
+    /// Opens the connections that are to stay, several at a time.
+    async fn open(self: &Rc<Self>, count: u64) -> Vec<Stream> {
+        let opening = Rc::new(Opening { left: Cell::new(count), staying: RefCell::default() });
+        let openers = count.min(OPENING_MAX);
+        let open = || host::spawn(Rc::clone(self).open_in_turn(Rc::clone(&opening)));
+        for opener in (0..openers).map(|_| open()).collect::<Vec<_>>() {
+            opener.await;
+        }
+        opening.staying.take()
+    }
+
+    async fn open_in_turn(self: Rc<Self>, opening: Rc<Opening>) {
+        while opening.left.get() > 0 && self.asks.exhausted.get().is_none() {
+            opening.left.set(opening.left.get() - 1);
+            match self.greet().await {
+                Ok(link) => {
+                    // Without its buffers: there may be very many.
+                    opening.staying.borrow_mut().push(link.split().0);
+                    self.shard.shared.opened.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => match exhausted(&error) {
+                    // The first one is told.
+                    Some(why) => drop(self.asks.exhausted.set(why)),
+                    None => self.shard.meter().failed(reason(&error), 1),
+                },
+            }
         }
     }
 
@@ -193,11 +260,53 @@ impl Churn {
     }
 
     /// A connection that nothing was said on has nothing to receive, its end least of all.
-    fn check_open(&self, link: &Link) {
+    fn check_open(&self, stream: &Stream) {
         let mut byte = [0];
-        match link.stream().try_receive(&mut BytesMut::new(), 0, &mut byte) {
+        match stream.try_receive(&mut BytesMut::new(), 0, &mut byte) {
             Ok(None) => {}
             Ok(Some(_)) | Err(_) => self.shard.meter().failed("an idle connection that the broker closed", 1),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BenchArgs;
+    use crate::fake::{FakeBroker, Script};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        bench: BenchArgs,
+    }
+
+    #[test]
+    fn connections_that_stay_are_opened_several_at_a_time() {
+        let greeting = Duration::from_millis(10);
+        let broker = FakeBroker::start(Script { greeting, ..Script::default() });
+        let flags = "--idle 200 --rate 0 --duration 50ms --threads 2";
+        let line = format!("bench connections --bootstrap-server {} {flags}", broker.address());
+        let command = Command::try_parse_from(line.split_whitespace()).expect("the flags exist");
+        let mut out = Vec::new();
+        let code = crate::run(&command.bench, &mut out).expect("the load begins");
+        let report = String::from_utf8(out).expect("text");
+        assert!(code == 0 && report.contains("| idle connections "), "{report}");
+        let seen = broker.seen();
+        assert_eq!(seen.greetings, 201, "each of them, and the one that asked for versions");
+        assert!(seen.greetings_at_once > 1, "each waits for its own answer alone");
+    }
+
+    #[test]
+    fn what_the_machine_has_no_more_of_is_told_from_what_a_broker_does() {
+        let text = |code| exhausted(&ClientError::Io(io::Error::from_raw_os_error(code)));
+        let line = "Too many open files (os error 24); descriptors of this process: ulimit -n";
+        assert_eq!(text(EMFILE).as_deref(), Some(line));
+        let line = "Cannot assign requested address (os error 99); ports towards one address: sysctl \
+                    net.ipv4.ip_local_port_range";
+        assert_eq!(text(EADDRNOTAVAIL).as_deref(), Some(line));
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!((text(111), exhausted(&ClientError::Io(refused))), (None, None));
     }
 }

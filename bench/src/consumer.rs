@@ -24,6 +24,7 @@ use ottla_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest,
 use ottla_wire::list_offsets_response::ListOffsetsResponse;
 use ottla_wire::{ApiKey, Records};
 
+use crate::cut::{Role, Why};
 use crate::engine::Shard;
 use crate::error::{code_name, reason};
 use crate::link::Link;
@@ -115,7 +116,12 @@ impl ConsumerJob {
         shard.ready().await;
         let link = match link {
             Ok(link) => link,
-            Err(error) => return shard.meter().failed(reason(&error.into()), 1),
+            Err(error) => {
+                let reason = reason(&error.into());
+                shard.meter().failed(reason.clone(), 1);
+                let address = &self.places.node_names[self.node];
+                return shard.shared.note_cut(Role::Consumer, address, Why::Unreachable(reason));
+            }
         };
         let is_cold = self.kind == Kind::Cold;
         if is_cold {
@@ -124,10 +130,10 @@ impl ConsumerJob {
         }
         let shared = Arc::clone(&shard.shared);
         let mut consumer = Consumer::new(self, shard, link);
-        if let Err(error) = consumer.consume().await {
-            consumer.shard.meter().failed(reason(&error), 1);
+        match consumer.consume().await {
+            Ok(()) => consumer.conclude(),
+            Err(error) => consumer.cut_off(&error),
         }
-        consumer.conclude();
         if is_cold {
             shared.cold_reading.store(false, Ordering::Relaxed);
         }
@@ -334,6 +340,7 @@ impl Consumer {
         }
         shared.note_findings(came.findings, came.records);
         let mut meter = self.shard.meter();
+        meter.fetched_batch_bytes += came.batch_bytes;
         let counts = meter.of(self.job.kind);
         counts.records += came.records;
         counts.bytes += came.bytes;
@@ -389,6 +396,17 @@ impl Consumer {
         }
     }
 
+    /// Without a connection nobody knows what is missing: what was found so far is all.
+    fn cut_off(&mut self, error: &ClientError) {
+        let reason = reason(error);
+        self.shard.meter().failed(reason.clone(), 1);
+        let address = &self.job.places.node_names[self.job.node];
+        self.shard.shared.note_cut(Role::Consumer, address, Why::Lost(reason));
+        for reading in self.done.iter_mut().chain(&mut self.readings) {
+            self.shard.shared.note_findings(reading.verifier.take_findings(), 0);
+        }
+    }
+
     /// Holds what came against what was sent.
     fn conclude(&mut self) {
         self.done.append(&mut self.readings);
@@ -433,14 +451,16 @@ struct Came {
     kind: Kind,
     now: u64,
     records: u64,
-    /// Bytes of whole batches, as they came.
+    /// Bytes of the records' keys and values.
     bytes: u64,
+    /// Bytes of whole batches, as they came.
+    batch_bytes: u64,
     findings: Vec<Finding>,
 }
 
 impl Default for Came {
     fn default() -> Self {
-        Came { kind: Kind::Fetch, now: 0, records: 0, bytes: 0, findings: Vec::new() }
+        Came { kind: Kind::Fetch, now: 0, records: 0, bytes: 0, batch_bytes: 0, findings: Vec::new() }
     }
 }
 
@@ -466,13 +486,17 @@ impl Came {
         for (whole_batches, batch) in BatchIter::new(bytes).enumerate() {
             match batch {
                 Ok(batch) => {
-                    let mut due = Vec::new();
-                    let each = |received: Received| match received.run {
-                        Some(run) if run != own => {}
-                        Some(_) | None => due.push(received.due_nanos),
+                    let (mut due, mut bytes) = (Vec::new(), 0);
+                    let each = |received: Received| {
+                        bytes += received.bytes;
+                        match received.run {
+                            Some(run) if run != own => {}
+                            Some(_) | None => due.push(received.due_nanos),
+                        }
                     };
                     self.records += reading.verifier.batch(&batch, each);
-                    self.bytes += batch.bytes.len() as u64;
+                    self.bytes += bytes;
+                    self.batch_bytes += batch.bytes.len() as u64;
                     self.findings.extend(reading.verifier.take_findings());
                     self.saw(&due, wall, shard);
                     at_once += batch.bytes.len();

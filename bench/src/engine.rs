@@ -14,6 +14,7 @@ use ottla::ids::{ShardId, TimestampMs};
 use ottla::time::Monotonic;
 use ottla_shards::host::{self, LocalBoxFuture, ShardSpec};
 
+use crate::cut::{Cut, Cuts, Role, Why};
 use crate::error::BenchError;
 use crate::stamp::LaneId;
 use crate::tally::{Meter, Tally, nanos};
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub holding: AtomicBool,
     /// When the producers end, in nanoseconds from the start; `u64::MAX` where only their plan says it.
     producers_end: AtomicU64,
+    /// Connections that are to stay and are open.
+    pub opened: AtomicU64,
     /// Records that were acknowledged.
     pub acknowledged: AtomicU64,
     /// Records that consumers have fetched.
@@ -64,6 +67,7 @@ pub(crate) struct Shared {
     /// By topic and partition.
     sent: Mutex<BTreeMap<String, SentByPartition>>,
     findings: Mutex<Findings>,
+    cuts: Mutex<Cuts>,
 }
 
 /// What verification has found.
@@ -99,6 +103,7 @@ impl Shared {
             cold_reading: AtomicBool::new(false),
             holding: AtomicBool::new(false),
             producers_end: AtomicU64::new(u64::MAX),
+            opened: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
             made: AtomicU64::new(0),
@@ -107,6 +112,7 @@ impl Shared {
             cpu: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             sent: Mutex::default(),
             findings: Mutex::default(),
+            cuts: Mutex::default(),
         })
     }
 
@@ -186,6 +192,18 @@ impl Shared {
     /// What was found so far.
     pub(crate) fn findings(&self) -> Findings {
         self.lock_findings().clone()
+    }
+
+    /// Notes that a client can go on no longer, now.
+    pub(crate) fn note_cut(&self, role: Role, address: &str, why: Why) {
+        let at = Duration::from_nanos(self.now());
+        let cut = Cut { at, address: address.to_owned(), why };
+        self.cuts.lock().expect("nobody panics with it").note(role, cut);
+    }
+
+    /// Who was cut off so far.
+    pub(crate) fn cuts(&self) -> Cuts {
+        self.cuts.lock().expect("nobody panics with it").clone()
     }
 
     fn lock_findings(&self) -> MutexGuard<'_, Findings> {

@@ -22,8 +22,10 @@ use ottla_wire::create_topics_request::CreateTopicsRequest;
 use ottla_wire::create_topics_response::{CreatableTopicResult, CreateTopicsResponse};
 use ottla_wire::fetch_request::FetchRequest;
 use ottla_wire::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
+use ottla_wire::find_coordinator_request::FindCoordinatorRequest;
 use ottla_wire::frame::{decode_request_header, encode_response};
 use ottla_wire::init_producer_id_response::InitProducerIdResponse;
+use ottla_wire::join_group_request::JoinGroupRequest;
 use ottla_wire::list_offsets_request::ListOffsetsRequest;
 use ottla_wire::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
@@ -34,7 +36,10 @@ use ottla_wire::metadata_response::{
 };
 use ottla_wire::produce_request::{PartitionProduceData, ProduceRequest};
 use ottla_wire::produce_response::{PartitionProduceResponse, ProduceResponse, TopicProduceResponse};
+use ottla_wire::sync_group_request::SyncGroupRequest;
 use ottla_wire::{ApiKey, Message, Reader, Records, Uuid};
+
+mod group;
 
 /// The only broker's id.
 const NODE: i32 = 1;
@@ -42,7 +47,7 @@ const NODE: i32 = 1;
 const SESSION_ID: i32 = 77;
 /// A generator that waits for what never comes fails its test rather than to hang it.
 const PATIENCE: Duration = Duration::from_secs(20);
-const APIS: [ApiKey; 7] = [
+const APIS: [ApiKey; 12] = [
     ApiKey::ApiVersions,
     ApiKey::Metadata,
     ApiKey::CreateTopics,
@@ -50,6 +55,11 @@ const APIS: [ApiKey; 7] = [
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,
+    ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::SyncGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
 ];
 
 /// How the broker misbehaves.
@@ -79,6 +89,11 @@ pub(crate) struct Script {
     pub session_requests: Option<i32>,
     /// Batches per partition in the answer to a fetch, the last of them cut in half where there are more.
     pub fetch_batches: usize,
+    /// The first request of each of these kinds finds that the broker is the group's coordinator no more, and so do all
+    /// others until somebody asks who is.
+    pub coordinator_moves: Vec<ApiKey>,
+    /// How long the answer to ApiVersions takes.
+    pub greeting: Duration,
 }
 
 impl Default for Script {
@@ -96,6 +111,8 @@ impl Default for Script {
             swap: None,
             session_requests: None,
             fetch_batches: 2,
+            coordinator_moves: Vec::new(),
+            greeting: Duration::ZERO,
         }
     }
 }
@@ -120,6 +137,12 @@ pub(crate) struct Seen {
     pub fetch_partitions: usize,
     /// Fetches with a session that was there.
     pub session_fetches: usize,
+    /// ApiVersions requests, and the most of them that waited for their answers at the same time.
+    pub greetings: usize,
+    pub greetings_at_once: usize,
+    greeting_now: usize,
+    /// Of groups.
+    pub groups: group::Groups,
     batches: usize,
     /// A batch that is kept behind the next one, with its topic and partition.
     late: Option<(usize, i32, Vec<u8>)>,
@@ -331,7 +354,10 @@ impl Connection {
         let (api, version, _) = head;
         let mut r = Reader::with_memory(body, usize::MAX);
         match api {
-            ApiKey::ApiVersions => self.reply(head, &self.api_versions()),
+            ApiKey::ApiVersions => {
+                self.greet();
+                self.reply(head, &self.api_versions())
+            }
             ApiKey::Metadata => {
                 let request = MetadataRequest::decode(&mut r, version).expect("a request");
                 let reply = self.metadata(&request);
@@ -360,6 +386,20 @@ impl Connection {
                 let reply = self.list_offsets(&request);
                 self.reply(head, &reply)
             }
+            ApiKey::FindCoordinator => {
+                let request = FindCoordinatorRequest::decode(&mut r, version).expect("a request");
+                self.reply(head, &self.find_coordinator(&request))
+            }
+            ApiKey::JoinGroup => {
+                let request = JoinGroupRequest::decode(&mut r, version).expect("a request");
+                self.reply(head, &self.join_group(&request))
+            }
+            ApiKey::SyncGroup => {
+                let request = SyncGroupRequest::decode(&mut r, version).expect("a request");
+                self.reply(head, &self.sync_group(&request))
+            }
+            ApiKey::Heartbeat => self.reply(head, &self.heartbeat()),
+            ApiKey::LeaveGroup => self.reply(head, &self.leave_group()),
             other => panic!("{other} was not offered"),
         }
     }
@@ -372,6 +412,18 @@ impl Connection {
         let frame =
             encode_response(api, version, correlation_id, body).expect("a reply that its version allows");
         (&self.stream).write_all(&frame.head)
+    }
+
+    /// Takes as long as it is to take.
+    fn greet(&self) {
+        {
+            let mut seen = self.seen();
+            seen.greetings += 1;
+            seen.greeting_now += 1;
+            seen.greetings_at_once = seen.greetings_at_once.max(seen.greeting_now);
+        }
+        std::thread::sleep(self.shared.script.greeting);
+        self.seen().greeting_now -= 1;
     }
 
     fn api_versions(&self) -> ApiVersionsResponse<'static> {

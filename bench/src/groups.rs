@@ -26,9 +26,11 @@ use crate::traffic::{counted, find_topic};
 use crate::verdict::Verdict;
 use crate::watch::{Goal, Lines, watch};
 
+mod coordinator;
 mod member;
 mod rebalance;
 
+use coordinator::Coordinator;
 use member::Member;
 use rebalance::Rebalances;
 
@@ -43,7 +45,10 @@ struct Setup {
     group: String,
     topic: String,
     partitions: Vec<i32>,
+    /// The coordinator as it was found before the load, and the broker that was asked.
     coordinator: Vec<SocketAddr>,
+    brokers: Vec<SocketAddr>,
+    find_version: i16,
     join_version: i16,
     sync_version: i16,
     heartbeat_version: i16,
@@ -57,7 +62,6 @@ struct Setup {
 
 /// Runs the load and prints its report.
 pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
-    host::raise_descriptor_limit();
     let setup = Arc::new(set_up(plan)?);
     // A coordinator is one shard's work, and so is its load.
     let for_job = Arc::clone(&setup);
@@ -73,7 +77,13 @@ pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchErr
         setup.change_every.as_millis(),
     );
     let mut result = outcome::begin(Mode::Groups, &title);
-    let goal = Goal { warmup: plan.run.warmup, end: plan.run.end(), records: None, kind: Kind::Rebalance };
+    let goal = Goal {
+        warmup: plan.run.warmup,
+        end: plan.run.end(),
+        records: None,
+        opening: 0,
+        kind: Kind::Rebalance,
+    };
     let mut stderr = io::stderr();
     let mut screen = Screen::on(&mut stderr, plan.run.quiet);
     let mut lines = Lines { out: &mut *out, every: None };
@@ -101,6 +111,8 @@ fn set_up(plan: &GroupsPlan) -> Result<Setup, BenchError> {
     partitions.sort_unstable();
     Ok(Setup {
         coordinator: resolve(&coordinator)?,
+        brokers: resolve(cluster.address())?,
+        find_version: cluster.version(ApiKey::FindCoordinator)?,
         join_version: cluster.version(ApiKey::JoinGroup)?,
         sync_version: cluster.version(ApiKey::SyncGroup)?,
         heartbeat_version: cluster.version(ApiKey::Heartbeat)?,
@@ -121,10 +133,12 @@ async fn lead(setup: Arc<Setup>, shard: Rc<Shard>) {
     shard.ready().await;
     let shared = Arc::clone(&shard.shared);
     let rebalances = Rc::new(Rebalances::new(&setup, Rc::clone(&shard)));
+    let coordinator = Rc::new(Coordinator::new(&setup));
+    let start_member = || Member::start(&setup, &coordinator, &rebalances, &shard);
     let mut members: std::collections::VecDeque<Rc<Member>> = std::collections::VecDeque::new();
     rebalances.begins(shared.now());
     for _ in 0..setup.members {
-        members.push_back(Member::start(&setup, &rebalances, &shard));
+        members.push_back(start_member());
     }
     let start = shared.started().expect("it has begun");
     let mut next = setup.change_every;
@@ -137,7 +151,7 @@ async fn lead(setup: Arc<Setup>, shard: Rc<Shard>) {
             if let Some(oldest) = members.pop_front() {
                 oldest.leave();
             }
-            members.push_back(Member::start(&setup, &rebalances, &shard));
+            members.push_back(start_member());
         }
     }
     host::sleep_until(start.after(setup.end)).await;
@@ -147,5 +161,41 @@ async fn lead(setup: Arc<Setup>, shard: Rc<Shard>) {
     let last = host::now().after(END_PATIENCE);
     while rebalances.members() > 0 && host::now() < last {
         host::sleep(END_LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BenchArgs;
+    use crate::fake::{FakeBroker, Script};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        bench: BenchArgs,
+    }
+
+    #[test]
+    fn a_coordinator_that_is_elsewhere_is_looked_up_again() {
+        for moves in [
+            vec![],
+            vec![ApiKey::JoinGroup],
+            vec![ApiKey::SyncGroup, ApiKey::Heartbeat],
+            vec![ApiKey::JoinGroup, ApiKey::LeaveGroup],
+        ] {
+            let moved = moves.len() as u32;
+            let broker = FakeBroker::start(Script { coordinator_moves: moves, ..Script::default() });
+            let flags = "--topic t --members 1 --change-every 100ms --heartbeat 5ms --duration 300ms";
+            let line = format!("bench groups --bootstrap-server {} {flags}", broker.address());
+            let command = Command::try_parse_from(line.split_whitespace()).expect("the flags exist");
+            let mut out = Vec::new();
+            let code = crate::run(&command.bench, &mut out).expect("the load begins");
+            let report = String::from_utf8(out).expect("text");
+            assert!(code == 0 && report.contains("| rebalance p50, ms"), "{report}");
+            let groups = &broker.seen().groups;
+            assert!(groups.lookups > moved && groups.goodbyes >= 1, "{groups:?}");
+        }
     }
 }

@@ -14,7 +14,7 @@
 //! | `engine`, `link` | the executors and their connections |
 //! | `producer`, `peer`, `consumer`, `verify` | those who produce and consume, and what they find |
 //! | `traffic`, `backlog`, `max`, `connections`, `groups` | the modes |
-//! | `tally`, `watch`, `screen`, `verdict`, `outcome` | the counting, and what people read |
+//! | `tally`, `watch`, `screen`, `cut`, `verdict`, `outcome` | the counting, and what people read |
 //! | [`result`], [`html`], [`workload`] | results as values, files and pages; descriptions of loads as files |
 //! | [`budget`] | the budget sheet of tuning.md, for the benches beside this library |
 
@@ -28,6 +28,7 @@ pub mod budget;
 mod cluster;
 mod connections;
 mod consumer;
+mod cut;
 mod engine;
 mod error;
 #[cfg(test)]

@@ -272,11 +272,6 @@ impl Link {
         decode_reply(frame, api, version, expected)
     }
 
-    /// The connection itself.
-    pub(crate) fn stream(&self) -> &Stream {
-        &self.stream
-    }
-
     /// Its parts, for one task that sends and one that receives.
     pub(crate) fn split(self) -> (Stream, Inbox, Rc<Outbox>) {
         (self.stream, self.inbox, self.outbox)

@@ -6,7 +6,7 @@ use crate::args::plan::{Mode, RunPlan};
 use crate::engine::{Findings, Shared};
 use crate::error::BenchError;
 use crate::html;
-use crate::result::{RunResult, Verification, hgrm, table, write};
+use crate::result::{FileError, RunResult, Verification, hgrm, table, write};
 use crate::verdict::Verdict;
 use crate::verify::Fault;
 use crate::watch::{Watched, flows};
@@ -17,18 +17,23 @@ pub(crate) fn begin(mode: Mode, title: &str) -> RunResult {
 }
 
 /// Fills a result with what was counted.
-pub(crate) fn fill(result: &mut RunResult, watched: Watched, shared: &Shared) {
+pub(crate) fn fill(result: &mut RunResult, mut watched: Watched, shared: &Shared) {
     result.duration_seconds = watched.measured.as_secs_f64();
     result.generator_cpu_seconds = watched.cpu.iter().map(|cpu| cpu.as_secs_f64()).sum();
     result.totals = flows(&watched.total);
     result.intervals = watched.intervals;
-    for (kind, counts) in watched.total.kinds {
+    for (kind, counts) in std::mem::take(&mut watched.total.kinds) {
         if !counts.latency.is_empty() {
             result.latencies_ns.insert(kind.latency_name().to_owned(), counts.latency);
         }
     }
-    let counters =
-        [("produce_requests", watched.total.requests), ("held_back_records", watched.total.held_back)];
+    let total = &watched.total;
+    let counters = [
+        ("produce_requests", total.requests),
+        ("sent_batch_bytes", total.sent_batch_bytes),
+        ("fetched_batch_bytes", total.fetched_batch_bytes),
+        ("held_back_records", total.held_back),
+    ];
     let counted = counters.into_iter().filter(|(_, count)| *count > 0);
     result.counters.extend(counted.map(|(name, count)| (name.to_owned(), count)));
     result.errors = watched.total.errors;
@@ -51,7 +56,8 @@ fn verification(findings: &Findings) -> Verification {
 }
 
 /// Prints the table, writes the files that were asked for, and gives the exit code: 1 where records failed or are not
-/// as they were sent, or where the load was not what was asked for.
+/// as they were sent, or where the load was not what was asked for. A file that cannot be written keeps none of the
+/// others from being so.
 pub(crate) fn finish(
     mut result: RunResult,
     verdict: Verdict,
@@ -64,15 +70,16 @@ pub(crate) fn finish(
     for detail in details {
         writeln!(out, "\n{detail}")?;
     }
-    if let Some(path) = &run.json {
-        write(&result, path)?;
-    }
-    if let Some(path) = &run.hgrm {
-        hgrm::write_files(&result, path)?;
-    }
-    if let Some(path) = &run.report {
-        html::write(&html::runs::page(std::slice::from_ref(&result)), path)?;
-    }
+    write_files(&result, run)?;
     let is_clean = result.verification.as_ref().is_none_or(Verification::is_clean);
     Ok(u8::from(verdict.failed || result.error_count() > 0 || !is_clean))
+}
+
+/// Writes all files that it can, and gives the first failure.
+fn write_files(result: &RunResult, run: &RunPlan) -> Result<(), FileError> {
+    let json = run.json.as_ref().map_or(Ok(()), |path| write(result, path));
+    let hgrm = run.hgrm.as_ref().map_or(Ok(()), |path| hgrm::write_files(result, path).map(drop));
+    let page = || html::runs::page(std::slice::from_ref(result));
+    let report = run.report.as_ref().map_or(Ok(()), |path| html::write(&page(), path));
+    json.and(hgrm).and(report)
 }

@@ -17,26 +17,28 @@ pub(crate) enum Pace {
     Free,
     /// So many per second.
     Steady(u64),
-    /// From one rate to another, evenly over a time, and at the last rate from then on.
+    /// At one rate at first, then from that one to another, evenly over a time, and at the last rate from then on.
     Ramp {
+        /// Seconds before it begins.
+        after: f64,
         /// Records per second at the start.
         from: f64,
         /// Records per second at the end.
         to: f64,
-        /// Seconds from the start to the end.
+        /// Seconds from there to the end.
         over: f64,
     },
 }
 
 impl Pace {
-    /// The pace of this rate in a load of this length; a ramp without a length is none.
-    pub(crate) fn new(rate: Option<RateSpec>, length: Option<Duration>) -> Option<Pace> {
+    /// The pace of this rate in a load of this length behind its warm-up; a ramp without a length is none.
+    pub(crate) fn new(rate: Option<RateSpec>, warmup: Duration, length: Option<Duration>) -> Option<Pace> {
         match rate {
             None => Some(Pace::Free),
             Some(rate) if rate.from == rate.to => Some(Pace::Steady(rate.from)),
             Some(rate) => {
-                let over = length?.as_secs_f64();
-                Some(Pace::Ramp { from: rate.from as f64, to: rate.to as f64, over })
+                let (after, over) = (warmup.as_secs_f64(), length?.as_secs_f64());
+                Some(Pace::Ramp { after, from: rate.from as f64, to: rate.to as f64, over })
             }
         }
     }
@@ -49,7 +51,15 @@ impl Pace {
                 let nanos = u128::from(number) * NANOS_PER_SECOND / u128::from(rate);
                 Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
             }
-            Pace::Ramp { from, to, over } => Some(seconds(ramp_time(number as f64, from, to, over))),
+            Pace::Ramp { after, from, to, over } => {
+                let before = from * after;
+                let number = number as f64;
+                Some(seconds(if number < before {
+                    number / from
+                } else {
+                    after + ramp_time(number - before, from, to, over)
+                }))
+            }
         }
     }
 
@@ -61,8 +71,9 @@ impl Pace {
                 let records = (end.as_nanos() * u128::from(rate)).div_ceil(NANOS_PER_SECOND);
                 Some(u64::try_from(records).unwrap_or(u64::MAX))
             }
-            Pace::Ramp { from, to, over } => {
-                let mut number = ramp_records(end.as_secs_f64(), from, to, over) as u64;
+            Pace::Ramp { after, from, to, over } => {
+                let (before, behind) = (end.as_secs_f64().min(after), (end.as_secs_f64() - after).max(0.0));
+                let mut number = (from * before + ramp_records(behind, from, to, over)) as u64;
                 // The estimate is off by a rounding at most.
                 while self.due(number).is_some_and(|due| due < end) {
                     number += 1;
@@ -137,8 +148,10 @@ mod tests {
     #[test]
     fn what_is_due_before_a_moment_is_what_has_an_earlier_time() {
         let ramps = [(10.0, 2_000.0), (2_000.0, 10.0), (500.0, 501.0)];
-        let ramps = ramps.map(|(from, to)| Pace::Ramp { from, to, over: 0.8 });
-        let paces = [Pace::Steady(1_000), Pace::Steady(3), Pace::Steady(7_777)].into_iter().chain(ramps);
+        let later = ramps.map(|(from, to)| Pace::Ramp { after: 0.3, from, to, over: 0.5 });
+        let ramps = ramps.map(|(from, to)| Pace::Ramp { after: 0.0, from, to, over: 0.8 });
+        let paces = [Pace::Steady(1_000), Pace::Steady(3), Pace::Steady(7_777)].into_iter();
+        let paces = paces.chain(ramps).chain(later);
         for pace in paces {
             for end in [Duration::ZERO, MS, 333 * MS, 800 * MS, 1_000 * MS] {
                 let expected = (0..).take_while(|n| pace.due(*n).is_some_and(|due| due < end)).count();
@@ -149,12 +162,16 @@ mod tests {
 
     #[test]
     fn a_ramp_goes_from_one_rate_to_the_other_and_stays_there() {
-        let ramp = Pace::new(Some(RateSpec { from: 1_000, to: 3_000 }), Some(Duration::from_secs(10)))
-            .expect("it has a length");
-        let per_second = |second: u64| {
+        let (rate, length) = (RateSpec { from: 1_000, to: 3_000 }, Some(Duration::from_secs(10)));
+        let ramp = Pace::new(Some(rate), Duration::ZERO, length).expect("it has a length");
+        let in_second = |ramp: &Pace, second: u64| {
             let until = |s| ramp.due_before(Duration::from_secs(s)).expect("a rate");
             until(second + 1) - until(second)
         };
+        let per_second = |second| in_second(&ramp, second);
+        let later = Pace::new(Some(rate), Duration::from_secs(2), length).expect("it has a length");
+        let seconds = [0, 1, 2, 6, 11, 12].map(|second| in_second(&later, second));
+        assert_eq!(seconds, [1_000, 1_000, 1_100, 1_900, 2_900, 3_000], "it begins behind the warm-up");
         assert_eq!([per_second(0), per_second(4), per_second(9)], [1_100, 1_900, 2_900]);
         assert_eq!(per_second(10), 3_000);
         assert_eq!(ramp.due_before(Duration::from_secs(10)), Some(20_000));
@@ -164,8 +181,8 @@ mod tests {
             assert!(due >= last, "record {number} is due before the one before it");
             last = due;
         }
-        assert_eq!(Pace::new(Some(RateSpec { from: 1, to: 2 }), None), None);
-        let flat = Pace::new(Some(RateSpec { from: 5, to: 5 }), None);
+        assert_eq!(Pace::new(Some(RateSpec { from: 1, to: 2 }), Duration::ZERO, None), None);
+        let flat = Pace::new(Some(RateSpec { from: 5, to: 5 }), Duration::ZERO, None);
         assert_eq!(flat, Some(Pace::Steady(5)));
     }
 

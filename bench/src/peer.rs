@@ -21,6 +21,7 @@ use ottla_wire::produce_response::ProduceResponse;
 use ottla_wire::{ApiKey, Records};
 
 use crate::cluster::CLIENT_ID;
+use crate::cut::Why;
 use crate::engine::Shard;
 use crate::error::{code_name, reason};
 use crate::link::{Inbox, Outbox, PATIENCE, decode_reply};
@@ -41,8 +42,8 @@ pub(crate) struct SentBatch {
     pub first: u64,
     /// When each record was due, in nanoseconds from the start.
     pub due: Vec<u64>,
-    /// Bytes of the values.
-    pub value_bytes: u64,
+    /// Bytes of the keys and values.
+    pub own_bytes: u64,
 }
 
 /// A request that waits for its answer.
@@ -57,10 +58,14 @@ struct Pending {
 pub(crate) struct Peer {
     plan: Arc<ProducePlan>,
     places: Arc<Places>,
+    /// The broker, as its number among the places' nodes.
+    node: usize,
     outbox: Rc<Outbox>,
     pending: RefCell<VecDeque<Pending>>,
     next_correlation_id: Cell<i32>,
     broken: Cell<bool>,
+    /// What broke it, for its producer to tell.
+    why: RefCell<Option<Why>>,
     closing: Cell<bool>,
     /// Woken when an answer came or the connection ended.
     wake: Rc<Notify>,
@@ -70,17 +75,19 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn new(
         plan: &Arc<ProducePlan>,
-        places: &Arc<Places>,
+        (places, node): (&Arc<Places>, usize),
         outbox: Rc<Outbox>,
         wake: Rc<Notify>,
     ) -> Rc<Peer> {
         Rc::new(Peer {
             plan: Arc::clone(plan),
             places: Arc::clone(places),
+            node,
             outbox,
             pending: RefCell::default(),
             next_correlation_id: Cell::new(0),
             broken: Cell::new(false),
+            why: RefCell::default(),
             closing: Cell::new(false),
             wake,
             doubtful: RefCell::default(),
@@ -108,6 +115,12 @@ impl Peer {
         self.broken.get()
     }
 
+    /// What broke it and at which broker; nothing where it was closed.
+    pub(crate) fn broken_by(&self) -> Option<(&str, Why)> {
+        let why = self.why.borrow().clone()?;
+        Some((&self.places.node_names[self.node], why))
+    }
+
     /// What failed of a partition's records.
     pub(crate) fn take_doubtful(&self, partition: i32) -> Vec<Span> {
         self.doubtful.borrow_mut().remove(&partition).unwrap_or_default()
@@ -122,8 +135,13 @@ impl Peer {
         let frame = encode_request(ApiKey::Produce, version, correlation_id, Some(CLIENT_ID), &request);
         drop(request);
         let frame = frame.expect("the request is within what its version allows");
+        let batch_bytes: usize = bytes.iter().map(Vec::len).sum();
         let result = self.outbox.send(&frame, bytes);
-        shard.meter().requests += 1;
+        {
+            let mut meter = shard.meter();
+            meter.requests += 1;
+            meter.sent_batch_bytes += batch_bytes as u64;
+        }
         match result {
             Ok(()) if self.plan.settings.acks == 0 => self.count_sent(&sent, shard),
             Ok(()) => {
@@ -131,8 +149,9 @@ impl Peer {
                 self.pending.borrow_mut().push_back(pending);
             }
             Err(error) => {
-                self.break_off();
-                self.fail(&sent, &reason(&ClientError::Io(error)), shard);
+                let reason = reason(&ClientError::Io(error));
+                self.break_off(Some(Why::Lost(reason.clone())));
+                self.fail(&sent, &reason, shard);
                 return false;
             }
         }
@@ -149,7 +168,7 @@ impl Peer {
             let pending = Pending { api, correlation_id, batches: Vec::new() };
             self.pending.borrow_mut().push_back(pending);
         } else {
-            self.break_off();
+            self.break_off(None);
         }
     }
 
@@ -201,7 +220,7 @@ impl Peer {
                 code => {
                     self.fail(std::slice::from_ref(batch), &code_name(code), shard);
                     if self.plan.settings.idempotent {
-                        self.break_off();
+                        self.break_off(Some(Why::Refused(code_name(code))));
                     }
                 }
             }
@@ -240,14 +259,17 @@ impl Peer {
     }
 
     /// Nothing more is sent; what is in flight may still be answered.
-    fn break_off(&self) {
+    fn break_off(&self, why: Option<Why>) {
         self.broken.set(true);
+        let mut first = self.why.borrow_mut();
+        *first = first.take().or(why);
         self.wake.notify_one();
     }
 
     /// The connection is at its end: counts everything that was sent and not answered as failed.
     fn ended(&self, error: &ClientError, shard: &Shard) {
         let unanswered = std::mem::take(&mut *self.pending.borrow_mut());
+        let why = (!self.closing.get()).then(|| Why::Lost(reason(error)));
         if !(self.closing.get() && unanswered.is_empty()) {
             let reason = reason(error);
             for request in &unanswered {
@@ -258,7 +280,7 @@ impl Peer {
             }
         }
         self.outbox.close();
-        self.break_off();
+        self.break_off(why);
     }
 
     fn fail(&self, batches: &[SentBatch], reason: &str, shard: &Shard) {
@@ -277,7 +299,7 @@ fn count(batch: &SentBatch, now: u64, shard: &Shard) {
     let mut meter = shard.meter();
     let counts = meter.of(if cold { Kind::AckBesideCold } else { Kind::Ack });
     counts.records += batch.due.len() as u64;
-    counts.bytes += batch.value_bytes;
+    counts.bytes += batch.own_bytes;
     for due in &batch.due {
         counts.took(now.saturating_sub(*due));
     }

@@ -22,6 +22,8 @@ pub(crate) struct Places {
     topic: Topic,
     /// The addresses of each broker that leads a partition.
     pub nodes: Vec<Vec<SocketAddr>>,
+    /// The same as people read them: `HOST:PORT`.
+    pub node_names: Vec<String>,
     /// All partitions, in their order.
     pub partitions: Vec<Place>,
     /// The version of Produce.
@@ -35,15 +37,17 @@ pub(crate) struct Places {
 impl Places {
     /// Those of `topic`.
     pub(crate) fn of(cluster: &Cluster, topic: &Topic) -> Result<Places, BenchError> {
-        let mut nodes = Vec::new();
+        let (mut nodes, mut node_names) = (Vec::new(), Vec::new());
         let mut partitions = Vec::new();
         for (node, (id, led)) in topic.leaders.iter().enumerate() {
             nodes.push(resolve(cluster.broker_address(*id))?);
+            node_names.push(cluster.broker_address(*id).to_owned());
             partitions.extend(led.iter().map(|partition| Place { partition: *partition, node }));
         }
         partitions.sort_by_key(|place| place.partition);
         Ok(Places {
             nodes,
+            node_names,
             partitions,
             produce_version: cluster.version_for(ApiKey::Produce, topic)?,
             fetch_version: cluster.version_for(ApiKey::Fetch, topic)?,

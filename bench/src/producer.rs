@@ -21,6 +21,7 @@ use ottla_wire::ApiKey;
 
 use crate::batch::{NewRecord, Sequence};
 use crate::batcher::{BatchLimits, Batcher, Gathered};
+use crate::cut::{Role, Why};
 use crate::engine::Shard;
 use crate::error::reason;
 use crate::filler::{Filler, Walk};
@@ -115,15 +116,21 @@ impl ProducerJob {
     pub(crate) async fn run(self, shard: Rc<Shard>) {
         let wake = Rc::new(Notify::new());
         let (mut peers, mut receivers) = (Vec::new(), Vec::new());
-        for addresses in &self.places.nodes {
+        for (node, addresses) in self.places.nodes.iter().enumerate() {
             match Link::open(addresses).await {
                 Ok(link) => {
                     let (stream, inbox, outbox) = link.split();
-                    let peer = Peer::new(&self.plan, &self.places, outbox, Rc::clone(&wake));
+                    let peer = Peer::new(&self.plan, (&self.places, node), outbox, Rc::clone(&wake));
                     receivers.push(host::spawn(Rc::clone(&peer).receive(stream, inbox, Rc::clone(&shard))));
                     peers.push(peer);
                 }
-                Err(error) => shard.meter().failed(reason(&error.into()), 1),
+                Err(error) => {
+                    let reason = reason(&error.into());
+                    shard.meter().failed(reason.clone(), 1);
+                    let why = Why::Unreachable(reason);
+                    shard.shared.note_cut(Role::Producer, &self.places.node_names[node], why);
+                    break;
+                }
             }
         }
         shard.ready().await;
@@ -215,6 +222,16 @@ impl Producer {
                 self.wait(now).await;
             }
         }
+    }
+
+    /// Says what has ended it, unless that was the end of the load; whether something has.
+    fn note_cut(&self) -> bool {
+        let broken = self.peers.iter().find_map(|peer| peer.broken_by());
+        let is_cut = broken.is_some();
+        if let Some((address, why)) = broken {
+            self.shard.shared.note_cut(Role::Producer, address, why);
+        }
+        is_cut
     }
 
     /// Takes over the end that the load was given while it runs.
@@ -347,7 +364,7 @@ impl Producer {
     }
 
     fn finish(&mut self, gathered: Gathered) -> (SentBatch, Vec<u8>) {
-        let Gathered { partition, writer, due, value_bytes, .. } = gathered;
+        let Gathered { partition, writer, due, own_bytes, .. } = gathered;
         let records = due.len();
         let sequence = self.producer.map(|(producer_id, producer_epoch)| {
             let next = &mut self.next_sequences[partition];
@@ -362,7 +379,7 @@ impl Producer {
         let first = self.sent[partition];
         self.sent[partition] += records as u64;
         let index = self.places.partitions[partition].partition;
-        (SentBatch { partition: index, first, due, value_bytes }, bytes)
+        (SentBatch { partition: index, first, due, own_bytes }, bytes)
     }
 
     /// Waits until a record is due, a batch has lingered or a window has room.
@@ -417,6 +434,7 @@ impl Producer {
     /// Sends the rest, awaits all answers, and says what was sent.
     async fn end(mut self, receivers: Vec<JoinHandle<()>>) {
         let shared = Arc::clone(&self.shard.shared);
+        let is_cut = self.note_cut();
         shared.made.fetch_add(self.made, Ordering::Relaxed);
         self.batcher.flush();
         let last = shared.now() + nanos(FLUSH_PATIENCE);
@@ -440,6 +458,9 @@ impl Producer {
         }
         for receiver in receivers {
             receiver.await;
+        }
+        if !is_cut {
+            self.note_cut();
         }
         self.fail_unsent();
         let sent = self.places.partitions.iter().enumerate().map(|(at, place)| {

@@ -90,7 +90,7 @@ pub struct BrokerInfo {
 pub struct Flow {
     /// Records.
     pub records: u64,
-    /// Bytes of their keys, values and headers, before compression.
+    /// Bytes of their keys and values, before compression, as Kafka's perf tools count them.
     pub bytes: u64,
 }
 

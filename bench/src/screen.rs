@@ -11,6 +11,12 @@ impl<'w> Screen<'w> {
         if stderr.is_terminal() && !quiet { Self(Some(stderr)) } else { Self(None) }
     }
 
+    /// Shows it on this.
+    #[cfg(test)]
+    pub(crate) fn to(out: &'w mut dyn Write) -> Self {
+        Self(Some(out))
+    }
+
     /// Puts a line in place of the one before.
     pub(crate) fn show(&mut self, line: &str) {
         self.write(&format!("\r\x1b[K{line}"));

@@ -78,7 +78,7 @@ pub(crate) struct Counts {
     pub latency: Histogram<u64>,
     /// Records, or connections and rebalances.
     pub records: u64,
-    /// Their bytes.
+    /// Bytes of their keys and values.
     pub bytes: u64,
 }
 
@@ -106,12 +106,18 @@ pub(crate) struct Tally {
     pub held_back: u64,
     /// Requests that produced.
     pub requests: u64,
+    /// Bytes of the batches in them, as they went over the wire.
+    pub sent_batch_bytes: u64,
+    /// Bytes of the batches that came, as they did.
+    pub fetched_batch_bytes: u64,
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
         let (kinds, errors) = (BTreeMap::new(), BTreeMap::new());
-        Self { kinds, errors, lag: new_histogram(), held_back: 0, requests: 0 }
+        let (sent_batch_bytes, fetched_batch_bytes) = (0, 0);
+        let lag = new_histogram();
+        Self { kinds, errors, lag, held_back: 0, requests: 0, sent_batch_bytes, fetched_batch_bytes }
     }
 
     /// What was counted of `kind`.
@@ -153,6 +159,8 @@ impl Tally {
         self.lag.add(&other.lag).expect("all histograms have the same bounds");
         self.held_back += other.held_back;
         self.requests += other.requests;
+        self.sent_batch_bytes += other.sent_batch_bytes;
+        self.fetched_batch_bytes += other.fetched_batch_bytes;
     }
 
     /// Forgets everything.
@@ -164,6 +172,7 @@ impl Tally {
         self.errors.clear();
         self.lag.reset();
         (self.held_back, self.requests) = (0, 0);
+        (self.sent_batch_bytes, self.fetched_batch_bytes) = (0, 0);
     }
 }
 

@@ -2,23 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ottla::ids::Offset;
+use ottla_shards::host;
 
 use crate::args::plan::{ConsumerPlan, Mode, ProducersPlan, StartAt, Target, TrafficPlan};
 use crate::backlog::{BacklogJob, Outcome};
 use crate::cluster::{Cluster, NewTopic, Topic};
 use crate::consumer::{ConsumePlan, ConsumerJob, Position, Until};
+use crate::cut::Whole;
 use crate::engine::{self, Job, Shared};
 use crate::error::BenchError;
 use crate::filler::Filler;
 use crate::offsets::{End, Offsets};
 use crate::outcome;
 use crate::pace::{Pace, Share};
-use crate::places::Places;
+use crate::places::{Places, resolve};
 use crate::producer::{ProducePlan, ProducerJob};
 use crate::result::RunResult;
 use crate::result::table::grouped;
@@ -30,6 +33,8 @@ use crate::watch::{Goal, Lines, Watched, watch};
 
 /// Partitions of a topic that a load creates, where none were asked for.
 const PARTITIONS_DEFAULT: i32 = 6;
+/// How long a broker that was lost may take to show that it is back.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs a load and prints its report.
 pub(crate) fn run(plan: &TrafficPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
@@ -39,6 +44,7 @@ pub(crate) fn run(plan: &TrafficPlan, out: &mut dyn Write) -> Result<u8, BenchEr
 
 /// Runs a load.
 pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunResult, Verdict), BenchError> {
+    host::raise_descriptor_limit();
     let mut cluster = Cluster::open(&plan.target.bootstrap)?;
     let topics = find_topics(&mut cluster, &plan.target)?;
     let mut jobs = Jobs::default();
@@ -62,12 +68,13 @@ pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunRes
         jobs.jobs.push(Box::new(move |shard| Box::pin(job.run(shard))));
     }
     let title = title(plan, &topics, &jobs);
+    let clients = (jobs.producers, jobs.consumers);
     let shared = Shared::new(jobs.jobs.len(), jobs.producers, plan.run.cores.count);
     let mut result = outcome::begin(plan.mode, &title);
     result.settings = settings(plan, &topics);
     let watched = run_jobs(plan, &shared, jobs.jobs, out)?;
     let plan = &ended(plan, &shared);
-    let mut verdict = verdict(plan, &shared, &watched);
+    let mut verdict = verdict(plan, &shared, (&watched, clients));
     add_counters(plan, &shared, &mut result);
     if let Some(plan) = &plan.backlog {
         let outcome = *backlog.lock().expect("nobody panics with it");
@@ -78,7 +85,19 @@ pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunRes
         verdict.lines.push(outcome.line(plan));
     }
     outcome::fill(&mut result, watched, &shared);
+    // What a load is about has its rows, also where nothing of it came.
+    for flow in flows_of(plan) {
+        result.totals.entry(flow.to_owned()).or_default();
+    }
     Ok((result, verdict))
+}
+
+/// The names of the flows that a load is about.
+fn flows_of(plan: &TrafficPlan) -> impl Iterator<Item = &'static str> {
+    let produced = plan.producers.as_ref().map(|_| Kind::Ack);
+    let consumed = plan.consumers.as_ref().map(|_| Kind::Fetch);
+    let cold = plan.cold.as_ref().map(|_| Kind::Cold);
+    [produced, consumed, cold].into_iter().flatten().filter_map(Kind::flow_name)
 }
 
 /// The plan with the end that the producers were given while they ran.
@@ -105,6 +124,7 @@ fn run_jobs(
             (None, Some(consumers)) => consumers.fetch.records,
             (None, None) => None,
         },
+        opening: 0,
         kind: match plan.mode {
             Mode::Consume => Kind::Fetch,
             Mode::EndToEnd | Mode::Soak => Kind::EndToEnd,
@@ -293,22 +313,50 @@ fn positions(
 }
 
 /// Whether the load was what was asked for.
-fn verdict(plan: &TrafficPlan, shared: &Shared, watched: &Watched) -> Verdict {
+fn verdict(
+    plan: &TrafficPlan,
+    shared: &Shared,
+    (watched, (producers, consumers)): (&Watched, (usize, usize)),
+) -> Verdict {
+    let cuts = shared.cuts();
+    let made = shared.made.load(Ordering::Relaxed);
+    if let Some(first) = &cuts.first {
+        let end = plan.producers.as_ref().map_or(plan.run.end(), |producers| producers.produce.end);
+        let whole = Whole { producers, consumers, end, answers: takes_connections(&first.address) };
+        let mut lines: Vec<String> = cuts.line(&whole).into_iter().collect();
+        if let Some(producers) = plan.producers.as_ref().filter(|_| cuts.ended(&whole)) {
+            lines.extend(rate_until(first.at, &producers.produce, made));
+        }
+        return Verdict { lines, failed: true };
+    }
     if plan.producers.is_none() {
         return verdict_of_consumers(plan, shared);
     }
     let cpu = watched.fullest_core();
     let lag_p99 = Duration::from_nanos(watched.total.lag.value_at_quantile(0.99));
-    let made = shared.made.load(Ordering::Relaxed);
     let due = plan.producers.as_ref().and_then(|producers| due(&producers.produce));
     judge(&Evidence { due, made, elapsed: shared.last_answer(), lag_p99, cpu })
+}
+
+/// What became of the rate in the time that a load ran.
+fn rate_until(at: Duration, plan: &ProducePlan, made: u64) -> Option<String> {
+    let due = plan.pace.due_before(at)?;
+    let per_second = |records: u64| grouped((records as f64 / at.as_secs_f64().max(1e-9)).round() as u64);
+    Some(format!("until then {} of {} records/s were made", per_second(made), per_second(due)))
+}
+
+/// Whether somebody accepts a connection there now.
+fn takes_connections(address: &str) -> bool {
+    let addresses = resolve(address).unwrap_or_default();
+    addresses.iter().any(|address| TcpStream::connect_timeout(address, ANSWER_PATIENCE).is_ok())
 }
 
 fn verdict_of_consumers(plan: &TrafficPlan, shared: &Shared) -> Verdict {
     let came = shared.fetched.load(Ordering::Relaxed);
     let wanted = plan.consumers.as_ref().and_then(|consumers| consumers.fetch.records).unwrap_or(0);
     if came >= wanted {
-        return Verdict::default();
+        let lines = if came == 0 { vec!["no record came".to_owned()] } else { Vec::new() };
+        return Verdict { lines, failed: false };
     }
     let line = format!("{} of {} records came", grouped(came), grouped(wanted));
     Verdict { lines: vec![line], failed: true }
@@ -379,7 +427,9 @@ fn produce_title(producers: &ProducersPlan) -> String {
     let acks = if plan.settings.acks == -1 { "all".to_owned() } else { plan.settings.acks.to_string() };
     let pace = match plan.pace {
         Pace::Steady(rate) => format!("{} records/s", grouped(rate)),
-        Pace::Ramp { from, to, .. } => format!("{from:.0} to {to:.0} records/s"),
+        Pace::Ramp { from, to, .. } => {
+            format!("{} to {} records/s", grouped(from as u64), grouped(to as u64))
+        }
         Pace::Free => "as fast as answers come".to_owned(),
     };
     let values = match producers.filler {

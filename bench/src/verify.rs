@@ -104,6 +104,8 @@ pub(crate) struct Received {
     pub due_nanos: u64,
     /// The run that sent it; `None` without a stamp.
     pub run: Option<u32>,
+    /// Bytes of its key and its value.
+    pub bytes: u64,
 }
 
 /// The records of one partition, checked as they come.
@@ -283,7 +285,9 @@ impl Verifier {
             }
             let timestamp = || nanos(record.timestamp(header));
             let due_nanos = stamp.map_or_else(timestamp, |stamp| stamp.due_nanos);
-            each(Received { due_nanos, run: stamp.map(|stamp| stamp.lane.run) });
+            let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+            let run = stamp.map(|stamp| stamp.lane.run);
+            each(Received { due_nanos, run, bytes: bytes as u64 });
         }
         good
     }

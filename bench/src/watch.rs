@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Write;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::tally::{Kind, Tally};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the thread looks whether the load has begun.
 const START_LOOK: Duration = Duration::from_millis(10);
+/// Every so many of these looks is shown.
+const LOOKS_PER_LINE: u64 = 20;
 
 /// What a load is to become, as far as the watch has to know.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Goal {
     pub end: Option<Duration>,
     /// The records that end it.
     pub records: Option<u64>,
+    /// Connections that are opened before it begins, and stay.
+    pub opening: u64,
     /// What the live line shows.
     pub kind: Kind,
 }
@@ -41,7 +46,8 @@ pub(crate) struct Watched {
     pub total: Tally,
     /// The same by seconds.
     pub intervals: Vec<Interval>,
-    /// From the end of the warm-up to the last answer.
+    /// From the end of the warm-up to the load's end, or to the last answer where that came later or the load ended
+    /// before its time.
     pub measured: Duration,
     /// CPU time of the shards in this time.
     pub cpu: Vec<Duration>,
@@ -79,6 +85,7 @@ pub(crate) fn watch(
             Err(RecvTimeoutError::Disconnected) => true,
         };
         if shared.started().is_none() && !ended {
+            watch.show_opening(screen);
             continue;
         }
         watch.collect();
@@ -106,6 +113,8 @@ struct Watch<'s> {
     mark: Duration,
     line_mark: Duration,
     warm: bool,
+    /// How often it was looked whether the load has begun.
+    looks: u64,
     cpu_before: Vec<Duration>,
 }
 
@@ -122,6 +131,7 @@ impl<'s> Watch<'s> {
             mark: Duration::ZERO,
             line_mark: Duration::ZERO,
             warm: goal.warmup.is_zero(),
+            looks: 0,
             cpu_before: Vec::new(),
         }
     }
@@ -158,9 +168,21 @@ impl<'s> Watch<'s> {
         self.mark = now;
     }
 
+    /// How long the load lasted: to the last answer that counted, and to its own end at least if it was there.
+    fn length(&self) -> Duration {
+        let now = self.now();
+        let last = self.shared.last_answer();
+        let is_whole = self.shared.cuts().first.is_none();
+        match self.goal.end.filter(|end| is_whole && now >= *end) {
+            Some(end) => last.max(end),
+            None if last.is_zero() => now,
+            None => last,
+        }
+    }
+
     fn end(mut self) -> Watched {
         let warmup = if self.warm { self.goal.warmup } else { Duration::ZERO };
-        self.watched.measured = self.shared.last_answer().saturating_sub(warmup);
+        self.watched.measured = self.length().saturating_sub(warmup);
         let before = self.cpu_before.iter().copied().chain(std::iter::repeat(Duration::ZERO));
         self.watched.cpu = self
             .shared
@@ -172,12 +194,20 @@ impl<'s> Watch<'s> {
         self.watched
     }
 
+    /// How far the load's connections are, a few times a second.
+    fn show_opening(&mut self, screen: &mut Screen<'_>) {
+        self.looks += 1;
+        if self.goal.opening > 0 && self.looks.is_multiple_of(LOOKS_PER_LINE) {
+            screen.show(&opening(self.shared.opened.load(Ordering::Relaxed), self.goal.opening));
+        }
+    }
+
     fn show(&self, screen: &mut Screen<'_>) {
         let done = self.part_done();
         let mut text =
             format!("{:>5} s  {}", self.mark.as_secs(), figures(&self.interval, self.goal.kind, 1.0));
         if !self.warm {
-            text.push_str("  warming up");
+            text.push_str(&warming_up(self.goal.warmup.saturating_sub(self.mark)));
         }
         if let Some(done) = done {
             text.push_str(&format!("  {:>3.0} %", done * 100.0));
@@ -213,6 +243,16 @@ impl<'s> Watch<'s> {
         self.line_mark = self.mark;
         Ok(())
     }
+}
+
+/// That nothing counts yet, and for how long.
+fn warming_up(left: Duration) -> String {
+    format!("  warming up, {} s left", grouped(left.as_secs_f64().ceil() as u64))
+}
+
+/// How far the connections are that a load opens before it begins.
+fn opening(opened: u64, all: u64) -> String {
+    format!("opening {} of {}", grouped(opened), grouped(all))
 }
 
 /// The figures of a stretch of time in one line.
@@ -254,5 +294,36 @@ fn interval(start: Duration, length: Duration, tally: &Tally) -> Interval {
         flows: flows(tally),
         errors: tally.error_count(),
         latencies: tally.kinds.keys().filter_map(latency).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a watch shows of an empty load of this goal, so long after its start.
+    fn shown(goal: Goal, mark: Duration) -> String {
+        let shared = Shared::new(1, 0, 1);
+        let mut watch = Watch::new(&shared, goal);
+        watch.mark = mark;
+        let mut written = Vec::new();
+        watch.show(&mut Screen::to(&mut written));
+        String::from_utf8(written).expect("text")
+    }
+
+    #[test]
+    fn a_warm_up_says_how_long_it_lasts() {
+        let seconds = Duration::from_secs;
+        let goal =
+            Goal { warmup: seconds(60), end: Some(seconds(62)), records: None, opening: 0, kind: Kind::Ack };
+        let line = shown(goal, seconds(18));
+        assert!(line.contains("  warming up, 42 s left  ") && line.ends_with("  29 %  ETA 44 s"), "{line}");
+        let line = shown(Goal { warmup: Duration::ZERO, ..goal }, seconds(18));
+        assert!(!line.contains("warming up"), "{line}");
+    }
+
+    #[test]
+    fn the_opening_of_connections_is_counted() {
+        assert_eq!(opening(5_012, 10_000), "opening 5,012 of 10,000");
     }
 }

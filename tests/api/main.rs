@@ -4,6 +4,7 @@ mod compaction;
 mod delete_records;
 mod fetch_limits;
 mod metrics;
+mod order;
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod log_dump;
+pub mod output;
 pub mod storage;
 pub mod tidy;
 pub mod top;

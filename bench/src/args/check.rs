@@ -1,13 +1,22 @@
 //! Refusals: every value that a flag cannot have is one line that names flag, value and what would be right.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
+use ottla_shards::host;
+use ottla_tools::output::check_writable;
+
 use crate::error::BenchError;
+use crate::result::table::grouped;
 use crate::values::{self, RateSpec};
 
 /// A year: no load is longer.
 const LENGTH_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Descriptors that a load keeps for connections that come and go, files and the like.
+const DESCRIPTORS_SPARE: usize = 128;
+/// What an executor has of them: rings, wakers, timers.
+const THREAD_DESCRIPTORS: usize = 16;
 
 /// Says that a flag cannot have a value.
 pub(crate) fn refused(flag: &str, value: impl ToString, allowed: impl Into<String>) -> BenchError {
@@ -85,6 +94,30 @@ pub(crate) fn bootstrap(addresses: &str) -> Result<String, BenchError> {
     Err(refused("--bootstrap-server", format!("{addresses:?}"), "must be HOST:PORT, or several with commas"))
 }
 
+/// A file that a load is to write at its end, if it is to: whoever cannot write it is told before the load.
+pub(crate) fn output(flag: &str, path: Option<&Path>) -> Result<(), BenchError> {
+    let Some(path) = path else { return Ok(()) };
+    check_writable(path).map_err(|error| refused(flag, path.display(), error.to_string()))
+}
+
+/// Connections that a load has open at once, against the descriptors that this process may have.
+pub(crate) fn connections(flag: &str, wanted: u64, threads: usize) -> Result<(), BenchError> {
+    let limit = host::raise_descriptor_limit();
+    let own = std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count());
+    connections_within(flag, wanted, (limit, own + DESCRIPTORS_SPARE + threads * THREAD_DESCRIPTORS))
+}
+
+fn connections_within(flag: &str, wanted: u64, (limit, own): (u64, usize)) -> Result<(), BenchError> {
+    let allowed = limit.saturating_sub(own as u64);
+    // Where the system does not tell its limit, the load finds it.
+    if limit == 0 || wanted <= allowed {
+        return Ok(());
+    }
+    let why = format!("this process may have {} descriptors (ulimit -Hn)", grouped(limit));
+    let kept = format!("and keeps {} for other things", grouped(own as u64));
+    Err(refused(flag, grouped(wanted), format!("must be at most {}: {why} {kept}", grouped(allowed))))
+}
+
 /// Numbers of CPUs: `2,3` or `4-7`.
 pub(crate) fn cpus(text: &str, available: &[usize]) -> Result<Vec<usize>, BenchError> {
     let part = |part: &str| -> Option<RangeInclusive<usize>> {
@@ -111,6 +144,17 @@ mod tests {
             let error = cpus(bad, &[0, 1]).expect_err(bad).to_string();
             assert!(error.starts_with("--client-cpus ") && error.contains("[0, 1]"), "{error}");
         }
+    }
+
+    #[test]
+    fn more_connections_than_descriptors_are_refused_with_both_numbers() {
+        let check = |wanted| connections_within("--idle", wanted, (20_000, 150));
+        check(19_850).expect("as many as there are");
+        let text = check(19_851).expect_err("one too many").to_string();
+        let line = "--idle 19,851: must be at most 19,850: this process may have 20,000 descriptors (ulimit -Hn) \
+                    and keeps 150 for other things";
+        assert_eq!(text, line);
+        connections_within("--idle", 1_000_000, (0, 150)).expect("nobody knows better");
     }
 
     #[test]

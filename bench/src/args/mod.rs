@@ -14,6 +14,12 @@ pub(crate) mod plan;
 pub(crate) mod props;
 pub(crate) mod workload;
 
+/// Reads a number without a suffix. Flags of numbers and times take words that begin with a hyphen, so that a negative
+/// one is refused by what it is and not as a flag that does not exist.
+fn whole_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "must be a whole number, 0 or more".to_owned())
+}
+
 /// Arguments of `ottla bench`.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
@@ -57,7 +63,7 @@ pub struct TargetArgs {
     #[arg(long, default_value = "ottla-bench")]
     pub topic: String,
     /// Partitions of the topic; 6 for a new one
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole_number)]
     pub partitions: Option<u64>,
     /// Refuse a topic that does not exist
     #[arg(long)]
@@ -68,16 +74,16 @@ pub struct TargetArgs {
 #[derive(Args, Debug)]
 pub struct RunArgs {
     /// Executors, each on a thread; one per core of load
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
     pub threads: u64,
     /// The CPUs to pin them to, as 2,3 or 4-7; as many threads as CPUs where --threads is not given
     #[arg(long, value_name = "LIST")]
     pub client_cpus: Option<String>,
     /// How long to measure, as 30s or 5m
-    #[arg(long, visible_alias = "seconds", value_name = "TIME")]
+    #[arg(long, visible_alias = "seconds", value_name = "TIME", allow_hyphen_values = true)]
     pub duration: Option<String>,
     /// How long to run before that without counting
-    #[arg(long, value_name = "TIME", default_value = "0s")]
+    #[arg(long, value_name = "TIME", default_value = "0s", allow_hyphen_values = true)]
     pub warmup: String,
     /// No live line
     #[arg(long)]
@@ -97,16 +103,16 @@ pub struct RunArgs {
 #[derive(Args, Debug)]
 pub struct RecordArgs {
     /// Records of the whole load
-    #[arg(long, visible_alias = "records", value_name = "N")]
+    #[arg(long, visible_alias = "records", value_name = "N", allow_hyphen_values = true)]
     pub num_records: Option<String>,
     /// Bytes of each record's value; 1024 where nothing else says what values are
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     pub record_size: Option<String>,
     /// Records per second over all clients; -1 for as many as go
     #[arg(long, value_name = "RECORDS", allow_hyphen_values = true)]
     pub throughput: Option<String>,
-    /// The same with suffixes, or a ramp: 50k, 10k..200k
-    #[arg(long, value_name = "RATE")]
+    /// The same with suffixes, or a ramp: 50k, 10k..200k; a ramp begins behind the warm-up
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     pub rate: Option<String>,
     /// Values from the lines of this file, drawn at random
     #[arg(long, value_name = "FILE")]
@@ -118,7 +124,7 @@ pub struct RecordArgs {
     #[arg(long)]
     pub payload_monotonic: bool,
     /// The part of each value that compresses to nothing, 0 to 1; random letters without it
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", allow_hyphen_values = true)]
     pub compressibility: Option<f64>,
     /// Keys: none, uniform:N, zipf:N:S or sequential:N
     #[arg(long, value_name = "KEYS", default_value = "none")]
@@ -129,7 +135,7 @@ pub struct RecordArgs {
 #[derive(Args, Debug)]
 pub struct ProducerArgs {
     /// Producers, each with a connection to every broker that leads partitions
-    #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 1)]
+    #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
     pub clients: u64,
     /// Settings of a Kafka producer, as key=value key=value
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
@@ -141,10 +147,10 @@ pub struct ProducerArgs {
     #[arg(long, allow_hyphen_values = true)]
     pub acks: Option<String>,
     /// linger.ms, as 5 or 500us
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub linger: Option<String>,
     /// batch.size
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     pub batch_size: Option<String>,
     /// compression.type: none, gzip, snappy, lz4 or zstd
     #[arg(long, value_name = "CODEC")]
@@ -153,7 +159,7 @@ pub struct ProducerArgs {
     #[arg(long)]
     pub idempotent: bool,
     /// max.in.flight.requests.per.connection
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole_number)]
     pub in_flight: Option<u64>,
     /// Where records without a key go: sticky, as Kafka's producer does it, or round-robin
     #[arg(long, value_name = "WAY", default_value = "sticky")]
@@ -164,16 +170,16 @@ pub struct ProducerArgs {
 #[derive(Args, Debug)]
 pub struct FetchArgs {
     /// How long a broker may wait for --min-bytes (fetch.max.wait.ms)
-    #[arg(long, value_name = "MS", default_value_t = 500)]
+    #[arg(long, value_name = "MS", default_value_t = 500, allow_hyphen_values = true, value_parser = whole_number)]
     pub max_wait_ms: u64,
     /// Bytes that a broker waits for before it answers (fetch.min.bytes)
-    #[arg(long, value_name = "BYTES", default_value_t = 1)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
     pub min_bytes: u64,
     /// Bytes of one answer (fetch.max.bytes)
-    #[arg(long, value_name = "BYTES", default_value_t = 50 * 1024 * 1024)]
+    #[arg(long, value_name = "BYTES", default_value_t = 50 * 1024 * 1024, allow_hyphen_values = true, value_parser = whole_number)]
     pub max_bytes: u64,
     /// Bytes of one partition in an answer (max.partition.fetch.bytes)
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024, allow_hyphen_values = true, value_parser = whole_number)]
     pub partition_max_bytes: u64,
     /// Name all partitions in each request
     #[arg(long)]
@@ -204,13 +210,13 @@ pub struct ConsumeArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     /// Consumers; the partitions are divided among them
-    #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 1)]
+    #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
     pub clients: u64,
     /// Where to begin in each partition: earliest or latest
     #[arg(long, value_name = "WHERE", default_value = "earliest")]
     pub from: String,
     /// Stop after this many records; without this and --duration, at what was the end of each partition at the start
-    #[arg(long, visible_aliases = ["records", "messages"], value_name = "N")]
+    #[arg(long, visible_aliases = ["records", "messages"], value_name = "N", allow_hyphen_values = true)]
     pub num_records: Option<String>,
     #[command(flatten)]
     pub fetch: FetchArgs,
@@ -229,7 +235,7 @@ pub struct EndToEndArgs {
     #[command(flatten)]
     pub producer: ProducerArgs,
     /// Consumers; the partitions are divided among them
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
     pub consumers: u64,
     #[command(flatten)]
     pub fetch: FetchArgs,
@@ -247,10 +253,10 @@ pub struct MixedArgs {
     #[arg(long, value_name = "TOPIC")]
     pub cold_topic: String,
     /// Consumers that read it
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
     pub cold_clients: u64,
     /// When they begin; a third of the way through the load without it
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub cold_delay: Option<String>,
 }
 
@@ -261,10 +267,10 @@ pub struct MaxArgs {
     #[command(flatten)]
     pub produce: ProduceArgs,
     /// Search for the highest rate whose 99th percentile stays below this
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub p99: Option<String>,
     /// How long each rate of the search is tried
-    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
     pub round: String,
 }
 
@@ -276,10 +282,16 @@ pub struct ConnectionsArgs {
     #[arg(long, value_name = "ADDRESSES")]
     pub bootstrap_server: Option<String>,
     /// Connections per second that come, ask for versions and metadata, and go; 0 for none
-    #[arg(long, visible_alias = "churn", value_name = "RATE", default_value = "100")]
+    #[arg(
+        long,
+        visible_alias = "churn",
+        value_name = "RATE",
+        default_value = "100",
+        allow_hyphen_values = true
+    )]
     pub rate: String,
     /// Connections that are opened before and stay to the end
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
     pub idle: String,
     #[command(flatten)]
     pub run: RunArgs,
@@ -292,19 +304,19 @@ pub struct GroupsArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     /// Members of the group
-    #[arg(long, visible_alias = "clients", value_name = "N", default_value_t = 10)]
+    #[arg(long, visible_alias = "clients", value_name = "N", default_value_t = 10, allow_hyphen_values = true, value_parser = whole_number)]
     pub members: u64,
     /// The group's name; one of its own without it
     #[arg(long, visible_alias = "group", value_name = "NAME")]
     pub group_id: Option<String>,
     /// From one change of the membership to the next: a member leaves and another one comes
-    #[arg(long, value_name = "TIME", default_value = "1s")]
+    #[arg(long, value_name = "TIME", default_value = "1s", allow_hyphen_values = true)]
     pub change_every: String,
     /// heartbeat.interval.ms
-    #[arg(long, value_name = "TIME", default_value = "500ms")]
+    #[arg(long, value_name = "TIME", default_value = "500ms", allow_hyphen_values = true)]
     pub heartbeat: String,
     /// session.timeout.ms
-    #[arg(long, value_name = "TIME", default_value = "45s")]
+    #[arg(long, value_name = "TIME", default_value = "45s", allow_hyphen_values = true)]
     pub session_timeout: String,
     #[command(flatten)]
     pub run: RunArgs,
@@ -317,7 +329,7 @@ pub struct SoakArgs {
     #[command(flatten)]
     pub load: EndToEndArgs,
     /// How often to print a line
-    #[arg(long, value_name = "TIME", default_value = "60s")]
+    #[arg(long, value_name = "TIME", default_value = "60s", allow_hyphen_values = true)]
     pub line_every: String,
 }
 
@@ -337,17 +349,18 @@ pub struct WorkloadArgs {
     /// The topic, or what the names of several begin with; new ones without it
     #[arg(long)]
     pub topic: Option<String>,
-    /// How long to measure; with a backlog, from its drain on
-    #[arg(long, value_name = "TIME")]
+    /// How long to measure; with a backlog, from its drain on; testDurationMinutes without it
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub duration: Option<String>,
-    /// How long to run before that without counting
-    #[arg(long, value_name = "TIME")]
+    /// How long to run before that without counting; without it warmupDurationMinutes, which is 1m where the file does
+    /// not say it, however short --duration is
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub warmup: Option<String>,
     /// The backlog that consumers are to drain, in place of consumerBacklogSizeGB; 0 for none
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     pub backlog: Option<String>,
     /// Executors, each on a thread
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
     pub threads: u64,
     /// The CPUs to pin them to
     #[arg(long, value_name = "LIST")]

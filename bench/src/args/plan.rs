@@ -235,6 +235,9 @@ impl RunArgs {
         };
         let threads = within("--threads", self.threads, 1..=THREADS_MAX)? as usize;
         let count = if threads == 1 { cpus.len().max(1) } else { threads };
+        for (flag, path) in [("--json", &self.json), ("--hgrm", &self.hgrm), ("--report", &self.report)] {
+            check::output(flag, path.as_deref())?;
+        }
         let duration = self.duration.as_deref().map(|text| check::positive_time("--duration", text));
         Ok(RunPlan {
             cores: Cores { count, cpus },
@@ -256,8 +259,8 @@ impl RecordArgs {
             .transpose()
     }
 
-    /// When records are due in a load that ends at `end`.
-    fn pace(&self, end: Option<Duration>) -> Result<Pace, BenchError> {
+    /// When records are due in the load that is `run`.
+    fn pace(&self, run: &RunPlan) -> Result<Pace, BenchError> {
         let rate = match (&self.rate, self.throughput.as_deref()) {
             (Some(_), Some(throughput)) => {
                 return Err(refused("--throughput", throughput, "says the same as --rate: give one of them"));
@@ -266,7 +269,7 @@ impl RecordArgs {
             (Some(rate), None) => Some(check::rate("--rate", rate)?),
             (None, Some(throughput)) => Some(check::rate("--throughput", throughput)?),
         };
-        Pace::new(rate, end).ok_or_else(|| {
+        Pace::new(rate, run.warmup, run.duration).ok_or_else(|| {
             refused("--rate", self.rate.as_deref().unwrap_or_default(), "a ramp needs --duration")
         })
     }
@@ -330,7 +333,7 @@ fn producers(
         settings,
         record_bytes: filler.longest().unwrap_or(record_bytes),
         keys,
-        pace: records.pace(run.end())?,
+        pace: records.pace(run)?,
         records: records.records()?,
         end: run.end(),
     };
@@ -482,9 +485,10 @@ impl ConnectionsArgs {
         let run = self.run.plan(Some(LENGTH_DEFAULT))?;
         let pace = match self.rate.as_str() {
             "0" => None,
-            text => Pace::new(Some(check::rate("--rate", text)?), run.end()),
+            text => Pace::new(Some(check::rate("--rate", text)?), run.warmup, run.duration),
         };
         let idle = check::count("--idle", &self.idle, 0..=IDLE_MAX)?;
+        check::connections("--idle", idle, run.cores.count)?;
         if pace.is_none() && idle == 0 {
             return Err(refused("--rate", "0", "without --idle there is nothing to do"));
         }
@@ -496,9 +500,11 @@ impl ConnectionsArgs {
 impl GroupsArgs {
     /// Checks the flags.
     pub(crate) fn plan(&self) -> Result<GroupsPlan, BenchError> {
+        let members = within("--members", self.members, 1..=MEMBERS_MAX)?;
+        check::connections("--members", members, 1)?;
         Ok(GroupsPlan {
             target: self.target.plan(None)?,
-            members: within("--members", self.members, 1..=MEMBERS_MAX)? as usize,
+            members: members as usize,
             group: self.group_id.clone().filter(|name| !name.is_empty()),
             change_every: check::positive_time("--change-every", &self.change_every)?,
             heartbeat: check::positive_time("--heartbeat", &self.heartbeat)?,
@@ -559,7 +565,7 @@ mod tests {
         assert_eq!(producers_of("produce --throughput -1").pace, Pace::Free);
         let plan = producers_of("produce --rate 10k..200k --duration 20s --warmup 5s");
         assert_eq!(plan.end, Some(Duration::from_secs(25)));
-        assert_eq!(plan.pace, Pace::Ramp { from: 1e4, to: 2e5, over: 25.0 });
+        assert_eq!(plan.pace, Pace::Ramp { after: 5.0, from: 1e4, to: 2e5, over: 20.0 });
         assert_eq!(traffic("consume").expect("defaults").run.duration, None);
         assert_eq!(traffic("soak").expect("defaults").run.duration, Some(SOAK_DEFAULT));
         let mixed = traffic("mixed --cold-topic old").expect("defaults");
@@ -575,8 +581,35 @@ mod tests {
     }
 
     #[test]
+    fn a_negative_number_is_refused_as_the_value_that_it_is() {
+        for flag in ["clients", "threads", "partitions", "in-flight"] {
+            let words = format!("bench produce --{flag} -1");
+            let error = Command::try_parse_from(words.split_whitespace()).map(drop).expect_err("no number");
+            let text = error.to_string();
+            assert!(
+                text.starts_with(&format!("error: invalid value '-1' for '--{flag} <N>': must be")),
+                "{text}"
+            );
+        }
+        for flag in ["record-size", "linger", "duration", "warmup", "batch-size", "num-records", "rate"] {
+            let text = traffic(&format!("produce --{flag} -1")).expect_err("negative").to_string();
+            assert!(text.starts_with(&format!("--{flag} ")) && text.contains("-1"), "{text}");
+        }
+    }
+
+    #[test]
     fn every_refusal_is_one_line_with_flag_value_and_what_is_allowed() {
         let refusals = [
+            (
+                "produce --record-size -1",
+                "--record-size \"-1\": must be 0 to 104857600 bytes, as 1024 or 64k",
+            ),
+            ("produce --rate -5", "--rate \"-5\": must be a rate above 0, as 5000, 50k or 10k..200k"),
+            ("produce --compressibility -1", "--compressibility -1: must be 0 to 1"),
+            (
+                "produce --duration -1s",
+                "--duration \"-1s\": must be a time of up to a year, as 500ms, 30s or 5m",
+            ),
             ("produce --clients 0", "--clients 0: must be 1 to 50000"),
             ("produce --threads 0", "--threads 0: must be 1 to 256"),
             ("produce --partitions 0", "--partitions 0: must be 1 to 10000"),

@@ -23,11 +23,12 @@ use ottla_wire::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignmen
 use ottla_wire::sync_group_response::SyncGroupResponse;
 
 use super::Setup;
+use super::coordinator::{Coordinator, is_elsewhere};
 use super::rebalance::Rebalances;
 use crate::engine::Shard;
 use crate::error::{code_name, reason};
 use crate::link::Link;
-use crate::tally::Kind;
+use crate::tally::{Kind, nanos};
 
 const PROTOCOL_TYPE: &str = "consumer";
 const PROTOCOL: &str = "range";
@@ -37,10 +38,13 @@ const REBALANCE_TIMEOUT_MS: i32 = 300_000;
 const LEAVE_LIST_VERSION_MIN: i16 = 3;
 /// The pause before a coordinator that is not ready is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long after the end of the load a member looks for the coordinator to say goodbye to.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A member.
 pub(super) struct Member {
     setup: Arc<Setup>,
+    coordinator: Rc<Coordinator>,
     rebalances: Rc<Rebalances>,
     shard: Rc<Shard>,
     leaving: Cell<bool>,
@@ -54,15 +58,23 @@ enum Joined {
     Generation(i32),
     /// Try again.
     Again,
+    /// Find the coordinator and try again: this broker is not the one, or not yet.
+    Elsewhere(i16),
     /// The coordinator does not want the member.
     Refused(i16),
 }
 
 impl Member {
     /// Starts a member's task.
-    pub(super) fn start(setup: &Arc<Setup>, rebalances: &Rc<Rebalances>, shard: &Rc<Shard>) -> Rc<Member> {
+    pub(super) fn start(
+        setup: &Arc<Setup>,
+        coordinator: &Rc<Coordinator>,
+        rebalances: &Rc<Rebalances>,
+        shard: &Rc<Shard>,
+    ) -> Rc<Member> {
         let member = Rc::new(Member {
             setup: Arc::clone(setup),
+            coordinator: Rc::clone(coordinator),
             rebalances: Rc::clone(rebalances),
             shard: Rc::clone(shard),
             leaving: Cell::new(false),
@@ -88,7 +100,7 @@ impl Member {
     }
 
     async fn live(&self) -> Result<(), ClientError> {
-        let mut link = Link::open(&self.setup.coordinator).await?;
+        let mut link = self.coordinator.connect().await?;
         let mut began = self.shard.shared.now();
         loop {
             match self.join(&mut link).await? {
@@ -100,7 +112,8 @@ impl Member {
                     began = self.shard.shared.now();
                 }
                 Joined::Again => {}
-                Joined::Refused(code) => {
+                Joined::Elsewhere(_) if !self.leaving.get() && self.follow(&mut link).await? => {}
+                Joined::Elsewhere(code) | Joined::Refused(code) => {
                     self.shard.meter().failed(code_name(code), 1);
                     return Ok(());
                 }
@@ -189,6 +202,19 @@ impl Member {
         }
     }
 
+    /// Connects to whoever is the coordinator now; false where there is none until some time after the load's end.
+    async fn follow(&self, link: &mut Link) -> Result<bool, ClientError> {
+        let last = nanos(self.setup.end + GOODBYE_PATIENCE);
+        while self.shard.shared.now() < last {
+            host::sleep(PAUSE).await;
+            if self.coordinator.look_up(&self.setup).await? {
+                *link = self.coordinator.connect().await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// What an error of the coordinator means for who tries to join.
     async fn again(&self, code: i16) -> Result<Joined, ClientError> {
         match ErrorCode::from_code(code) {
@@ -197,10 +223,11 @@ impl Member {
                 self.id.borrow_mut().clear();
                 Ok(Joined::Again)
             }
-            Some(ErrorCode::CoordinatorLoadInProgress | ErrorCode::CoordinatorNotAvailable) => {
+            Some(ErrorCode::CoordinatorLoadInProgress) if !self.leaving.get() => {
                 host::sleep(PAUSE).await;
                 Ok(Joined::Again)
             }
+            _ if is_elsewhere(code) => Ok(Joined::Elsewhere(code)),
             _ => Ok(Joined::Refused(code)),
         }
     }
@@ -226,6 +253,7 @@ impl Member {
             match ErrorCode::from_code(reply.error_code) {
                 Some(ErrorCode::None) => {}
                 Some(ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration) => return Ok(false),
+                _ if is_elsewhere(reply.error_code) && self.follow(link).await? => {}
                 _ => {
                     self.shard.meter().failed(code_name(reply.error_code), 1);
                     self.id.borrow_mut().clear();
@@ -256,11 +284,19 @@ impl Member {
             member_id: if listed { "".into() } else { id.as_str().into() },
             members: if listed { vec![identity] } else { Vec::new() },
         };
-        let reply: LeaveGroupResponse<'_> = link.call(ApiKey::LeaveGroup, version, &request).await?;
-        if reply.error_code != ErrorCode::None.code() {
-            self.shard.meter().failed(code_name(reply.error_code), 1);
+        loop {
+            let code = {
+                let reply: LeaveGroupResponse<'_> = link.call(ApiKey::LeaveGroup, version, &request).await?;
+                reply.error_code
+            };
+            if is_elsewhere(code) && self.follow(link).await? {
+                continue;
+            }
+            if code != ErrorCode::None.code() {
+                self.shard.meter().failed(code_name(code), 1);
+            }
+            return Ok(());
         }
-        Ok(())
     }
 }
 
@@ -314,6 +350,8 @@ mod tests {
             topic: "some-topic".to_owned(),
             partitions: (0..7).collect(),
             coordinator: Vec::new(),
+            brokers: Vec::new(),
+            find_version: 0,
             join_version: 0,
             sync_version: 0,
             heartbeat_version: 0,

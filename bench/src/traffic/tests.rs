@@ -108,6 +108,30 @@ fn what_a_lost_connection_leaves_unanswered_is_an_error() {
 }
 
 #[test]
+fn a_load_that_lost_its_broker_says_so_and_blames_nobody_for_the_rate() {
+    let broker = FakeBroker::start(Script { close_at: Some(7), ..Script::default() });
+    let flags = "--rate 100 --duration 30s --batch-size 0 --linger 0 --partitions 1";
+    for mode in ["produce", "end-to-end"] {
+        let (code, report) = bench(&broker, &format!("{mode} {flags}"));
+        let lost =
+            format!("s of 30 s: the connection to {} was lost (connection closed by", broker.address());
+        assert!(code == 1 && report.contains(&lost), "{report}");
+        assert!(report.contains("\nthe load ended after ") && report.contains("\nuntil then "), "{report}");
+        assert!(!report.contains("the limit") && !report.contains("rate not reached"), "{report}");
+        broker.seen().produce_requests = 0;
+    }
+}
+
+#[test]
+fn a_ramp_is_measured_from_its_first_rate_on() {
+    let broker = FakeBroker::start(Script::default());
+    let flags = "produce --rate 1k..3k --warmup 200ms --duration 400ms --batch-size 0 --record-size 30";
+    let (code, report) = bench(&broker, flags);
+    assert_eq!((code, broker.seen().records()), (0, 200 + 800), "{report}");
+    assert!(report.contains(" 1,000 to 3,000 records/s, "), "{report}");
+}
+
+#[test]
 fn the_other_clients_carry_on_behind_a_lost_one() {
     let broker = FakeBroker::start(Script { close_at: Some(3), ..Script::default() });
     let (code, report) =
@@ -115,6 +139,7 @@ fn the_other_clients_carry_on_behind_a_lost_one() {
     let (records, errors) = produced(&report);
     assert_eq!(code, 1);
     assert!(records >= 1_500, "three of four shares: {report}");
+    assert!(report.contains("\n1 of 4 producers ended after "), "{report}");
     assert_eq!(records + errors + figure(&report, "due and unsent records"), 2_000, "{report}");
 }
 
@@ -260,6 +285,21 @@ fn enough_records_end_a_consumer() {
 }
 
 #[test]
+fn a_consumer_that_sees_nothing_has_its_time_and_its_rows() {
+    let broker = filled(Script::default());
+    let (code, report) = bench(&broker, "consume --from latest --duration 250ms --warmup 50ms");
+    assert_eq!((code, consumed(&report)), (0, (0, 0)), "{report}");
+    let row = |name: &str| report.lines().find(|line| line.starts_with(name)).expect(name).to_owned();
+    assert!(row("| seconds ").ends_with(" 0.25 |"), "{report}");
+    for figure in ["| consumed, records ", "| consumed, records/s "] {
+        assert!(row(figure).ends_with(" 0 |"), "{report}");
+    }
+    assert!(row("| consumed, MB/s ").ends_with(" 0.0 |") && report.contains("\nno record came"), "{report}");
+    let (code, report) = bench(&broker, "consume --from latest --duration 100ms --num-records 5");
+    assert!(code == 1 && report.contains("\n0 of 5 records came"), "{report}");
+}
+
+#[test]
 fn damage_is_found_and_fails_the_run() {
     let broker = filled(Script { corrupt: true, ..Script::default() });
     let (code, report) = bench(&broker, "consume");
@@ -334,6 +374,53 @@ fn files_are_written_and_drawn() {
     let result = crate::result::read(json.as_ref()).expect("a result");
     assert_eq!(result.totals.get("produced").map(|flow| (flow.records, flow.bytes)), Some((50, 5_000)));
     assert_eq!(result.latencies_ns.get("ack").map(hdrhistogram::Histogram::len), Some(50));
+    assert!(std::fs::read_to_string(page).expect("a page").contains("<svg"));
+    assert!(std::fs::read_to_string(hgrm).expect("percentiles").contains("Percentile"));
+}
+
+#[test]
+fn both_sides_count_the_bytes_of_keys_and_values() {
+    let broker = FakeBroker::start(Script::default());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let json = directory.path().join("run.json");
+    for (flags, bytes) in
+        [("--keys none", 60_000), ("--keys uniform:10 --compression zstd --compressibility 0", 0)]
+    {
+        let flags = format!("end-to-end {TENS} --num-records 600 {flags} --json {}", json.display());
+        let (code, report) = bench(&broker, &flags);
+        assert_eq!(code, 0, "{report}");
+        let result = crate::result::read(&json).expect("a result");
+        let totals = ["produced", "consumed"].map(|flow| result.totals[flow].bytes);
+        assert_eq!(totals[0], totals[1], "{report}");
+        assert!(if bytes > 0 { totals[0] == bytes } else { totals[0] > 60_000 }, "{report}");
+        let (sent, fetched) = (result.counters["sent_batch_bytes"], result.counters["fetched_batch_bytes"]);
+        assert_eq!(sent, fetched, "{report}");
+        assert_eq!(sent > totals[0], bytes > 0, "headers add to it, compression takes away: {report}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_before_the_load() {
+    let broker = FakeBroker::start(Script::default());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let nowhere = directory.path().join("nowhere/run");
+    for flag in ["--json", "--hgrm", "--report"] {
+        let flags = format!("produce --num-records 5 {flag} {}", nowhere.display());
+        let line = try_bench(&broker, &flags).expect_err("there is no such directory").to_string();
+        assert_eq!(line, format!("{flag} {}: No such file or directory (os error 2)", nowhere.display()));
+    }
+    assert_eq!(broker.seen().topics_created, 0, "nothing was asked of the broker");
+}
+
+#[test]
+fn a_file_that_fails_at_the_end_takes_no_other_with_it() {
+    let broker = FakeBroker::start(Script::default());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (page, hgrm) = (path("a.html"), path("a.hgrm"));
+    let flags = format!("produce --num-records 5 --json /dev/full --report {page} --hgrm {hgrm}");
+    let line = try_bench(&broker, &flags).expect_err("a device without room").to_string();
+    assert!(line.starts_with("/dev/full: "), "{line}");
     assert!(std::fs::read_to_string(page).expect("a page").contains("<svg"));
     assert!(std::fs::read_to_string(hgrm).expect("percentiles").contains("Percentile"));
 }

@@ -30,10 +30,10 @@ pub struct TopArgs {
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:9644")]
     pub metrics: String,
     /// How long each look lasts, such as 1s or 500ms
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval, allow_hyphen_values = true)]
     pub interval: Duration,
     /// The stages of the connections of one shard instead of all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub shard: Option<u16>,
     /// Print one look as plain text and end, as without a terminal
     #[arg(long, conflicts_with = "batch")]
@@ -55,8 +55,14 @@ pub enum TopError {
         /// Where.
         place: String,
     },
+    /// It is no place.
+    #[error("--metrics {place}: must be HOST:PORT, as localhost:9644 or [::1]:9644")]
+    NoPlace {
+        /// What was given.
+        place: String,
+    },
     /// The connection failed.
-    #[error("{place}: {why}")]
+    #[error("--metrics {place}: {why}")]
     Failed {
         /// Where.
         place: String,

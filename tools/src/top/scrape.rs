@@ -37,6 +37,9 @@ fn why(error: &std::io::Error) -> String {
 
 fn connect(place: &str) -> Result<TcpStream, TopError> {
     let failed = |why: String| TopError::Failed { place: place.to_owned(), why };
+    if !is_place(place) {
+        return Err(TopError::NoPlace { place: place.to_owned() });
+    }
     let addresses = place.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
     let mut last = None;
     for address in addresses {
@@ -54,6 +57,15 @@ fn connect(place: &str) -> Result<TcpStream, TopError> {
         Some(error) if error.kind() != ErrorKind::ConnectionRefused => Err(failed(why(&error))),
         _ => Err(TopError::Nobody { place: place.to_owned() }),
     }
+}
+
+/// Whether it has the form of a host, which may be a name, and a port.
+fn is_place(place: &str) -> bool {
+    place.rsplit_once(':').is_some_and(|(host, port)| {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_host = bare.map_or(!host.contains([':', '/']), |bare| bare.contains(':'));
+        !host.is_empty() && is_host && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
 }
 
 /// The body of a reply that is whole and a success.
@@ -87,6 +99,22 @@ mod tests {
         assert_eq!(body(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"), None);
         assert_eq!(body(b"HTTP/1.1 200 OK\r\n\r\nup 1\n"), None, "nobody knows whether that is all");
         assert_eq!(body(b"SSH-2.0-OpenSSH\r\n"), None);
+    }
+
+    #[test]
+    fn what_is_no_place_is_told_with_the_flag_and_the_form() {
+        for place in
+            ["foo", "", ":9644", "foo:", "foo:99999", "foo:0", "http://foo:9644", "::1:9644", "http://foo"]
+        {
+            let line = page(place).expect_err("no place").to_string();
+            let expected = format!("--metrics {place}: must be HOST:PORT, as localhost:9644 or [::1]:9644");
+            assert_eq!(line, expected);
+        }
+        assert!(["foo:1", "localhost:9644", "10.0.0.1:9644", "[::1]:9644"].into_iter().all(is_place));
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let named = format!("localhost:{}", free.local_addr().expect("it is bound").port());
+        drop(free);
+        assert!(matches!(page(&named), Err(TopError::Nobody { .. })), "a name is looked up");
     }
 
     #[test]

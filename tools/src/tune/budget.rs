@@ -66,12 +66,15 @@ fn background(ceilings: &[Ceiling], shards: u64) -> Option<Setting> {
     Some(Setting { key: "log.cleaner.io.max.bytes.per.second", value: format!("{rate:.0}"), formula })
 }
 
-/// The properties file.
+/// The properties file. `guesses`: what was measured in place of something else, a sentence each.
 #[must_use]
-pub fn properties(settings: &[Setting]) -> String {
+pub fn properties(settings: &[Setting], guesses: &[String]) -> String {
     let mut text = String::from(
         "# Written by `ottla tune` for this machine. Append it to server.properties, or give it with --override.\n",
     );
+    for guess in guesses {
+        text.push_str(&format!("# A guess, for {guess}.\n"));
+    }
     for Setting { key, value, formula } in settings {
         text.push_str(&format!("\n# {formula}\n{key}={value}\n"));
     }
@@ -126,7 +129,7 @@ mod tests {
         assert_eq!(value(&settings, "shards"), Some("2"));
         assert_eq!(value(&settings, "ottla.tail.cache.bytes"), Some("16777216"));
         assert_eq!(value(&settings, "log.cleaner.dedupe.buffer.size"), Some("16777216"));
-        let file = properties::parse(&super::properties(&settings)).expect("the broker accepts it");
+        let file = properties::parse(&super::properties(&settings, &[])).expect("the broker accepts it");
         assert_eq!(file.len(), 4, "comments are comments");
         let config = BrokerConfig::new(&Layers { file: Some(file), ..Layers::default() })
             .expect("the broker accepts it");

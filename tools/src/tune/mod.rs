@@ -47,6 +47,8 @@ use kernel::Ring;
 use root::Root;
 use surroundings::Surroundings;
 
+use crate::output::check_writable;
+
 /// How long all measuring takes together, apart from writing the files first.
 const MEASURE_TIME: Duration = Duration::from_secs(52);
 /// The least and the most for one step.
@@ -88,6 +90,14 @@ pub enum TuneError {
     /// A file cannot be read or written.
     #[error("{}: {error}", .path.display())]
     File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The output cannot be written.
+    #[error("--output {}: {error}", .path.display())]
+    Output {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -144,11 +154,41 @@ struct Tuner<'a> {
     measure: &'a Measure,
 }
 
+/// Where log directories are looked at and measured.
+struct Directory {
+    /// One that is there: a log directory, or the nearest one above those that are not there yet.
+    place: PathBuf,
+    /// Those it stands for, with what the system says of them.
+    missing: Vec<(PathBuf, io::Error)>,
+}
+
+impl Directory {
+    /// A sentence for each directory that it only stands for.
+    fn stands_for(&self) -> impl Iterator<Item = (&Path, String)> {
+        self.missing.iter().map(|(dir, error)| {
+            let what = match error.kind() {
+                io::ErrorKind::NotFound => "does not exist".to_owned(),
+                _ => error.to_string(),
+            };
+            (dir.as_path(), format!("{} {what}", dir.display()))
+        })
+    }
+
+    fn findings(&self) -> impl Iterator<Item = Finding> {
+        self.stands_for().map(|(dir, found)| {
+            let why = format!("looked at {} instead, which may be another disk", self.place.display());
+            Finding::better("log directory", found, why).mend(format!("mkdir -p {}", dir.display()))
+        })
+    }
+}
+
 /// What a run came to.
 struct Report {
     surroundings: Surroundings,
     findings: Vec<(String, Finding)>,
     ceilings: Vec<Ceiling>,
+    /// What was measured in place of something else, a sentence each.
+    guesses: Vec<String>,
     settings: Vec<Setting>,
 }
 
@@ -157,6 +197,9 @@ impl Tuner<'_> {
         let writes = !self.args.no_measure;
         if writes && !self.args.force && self.args.output.exists() {
             return Err(TuneError::OutputExists(self.args.output.clone()));
+        }
+        if writes {
+            check_writable(&self.args.output).map_err(|error| self.no_output(error))?;
         }
         let config = self.config()?;
         let mut report = self.look(&config);
@@ -168,7 +211,7 @@ impl Tuner<'_> {
             self.measure_all(&config, &mut report)?;
             let memory = memory::limit(&self.root).into_iter().chain(memory::total(&self.root)).min();
             report.settings = budget::settings(&report.ceilings, Cpus::of(&self.root), memory);
-            self.write(&report.settings)?;
+            self.write(&report)?;
         }
         if self.args.json {
             self.print_json(&report, out)?;
@@ -192,18 +235,24 @@ impl Tuner<'_> {
         Ok(BrokerConfig::new(&Layers { file, ..Layers::default() })?)
     }
 
-    /// The log directories, or for those that are not there yet the nearest above; each file system once.
-    fn directories(&self, config: &BrokerConfig) -> Vec<PathBuf> {
+    /// The log directories, each place once.
+    fn directories(&self, config: &BrokerConfig) -> Vec<Directory> {
         let named = match (&self.args.log_dirs, &self.args.config) {
             (dirs, _) if !dirs.is_empty() => dirs.clone(),
             (_, Some(_)) => config.storage.log_dirs.iter().map(PathBuf::from).collect(),
             (_, None) => vec![PathBuf::from(DATA_DEFAULT)],
         };
-        let mut directories: Vec<PathBuf> = Vec::new();
+        let mut directories: Vec<Directory> = Vec::new();
         for dir in named {
             let absolute = std::path::absolute(&dir).unwrap_or(dir);
-            let there = absolute.ancestors().find_map(|path| path.canonicalize().ok());
-            directories.extend(there.filter(|path| !directories.contains(path)));
+            let Some(place) = absolute.ancestors().find_map(|path| path.canonicalize().ok()) else {
+                continue;
+            };
+            let missing = absolute.canonicalize().err().map(|error| (absolute, error));
+            match directories.iter_mut().find(|known| known.place == place) {
+                Some(known) => known.missing.extend(missing),
+                None => directories.push(Directory { place, missing: missing.into_iter().collect() }),
+            }
         }
         directories
     }
@@ -222,17 +271,22 @@ impl Tuner<'_> {
         add("processors", cpu::check(root, at));
         add("memory", memory::check(root, at, shards));
         add("network", network::check(root, at, u64::from(socket_bytes)));
+        let mut guesses = Vec::new();
         for dir in self.directories(config) {
-            add(&dir.display().to_string(), disk::check(root, at, &dir));
+            let found = dir.findings().chain(disk::check(root, at, &dir.place)).collect();
+            add(&dir.place.display().to_string(), found);
+            let instead = dir.place.display();
+            guesses
+                .extend(dir.stands_for().map(|(_, what)| format!("{what}: {instead} was measured instead")));
         }
-        Report { surroundings: at, findings, ceilings: Vec::new(), settings: Vec::new() }
+        Report { surroundings: at, findings, ceilings: Vec::new(), guesses, settings: Vec::new() }
     }
 
     /// One directory of each file system: others on the same disk would measure the same.
     fn measure_all(&self, config: &BrokerConfig, report: &mut Report) -> Result<(), TuneError> {
         let mounts = mounts::parse(&self.root.text("/proc/self/mountinfo").unwrap_or_default());
         let mut measured: Vec<(String, PathBuf)> = Vec::new();
-        for dir in self.directories(config) {
+        for Directory { place: dir, .. } in self.directories(config) {
             let device = mounts::of(&mounts, &dir).map_or_else(String::new, |mount| mount.device.clone());
             if !measured.iter().any(|(known, _)| *known == device) {
                 measured.push((device, dir));
@@ -260,12 +314,16 @@ impl Tuner<'_> {
         Ok(())
     }
 
-    fn write(&self, settings: &[Setting]) -> Result<(), TuneError> {
+    fn write(&self, Report { settings, guesses, .. }: &Report) -> Result<(), TuneError> {
         if settings.is_empty() {
             return Ok(());
         }
-        std::fs::write(&self.args.output, budget::properties(settings))
-            .map_err(|error| TuneError::File { path: self.args.output.clone(), error })
+        std::fs::write(&self.args.output, budget::properties(settings, guesses))
+            .map_err(|error| self.no_output(error))
+    }
+
+    fn no_output(&self, error: io::Error) -> TuneError {
+        TuneError::Output { path: self.args.output.clone(), error }
     }
 
     fn print_findings(&self, report: &Report, out: &mut dyn Write) -> Result<(), TuneError> {
@@ -287,6 +345,9 @@ impl Tuner<'_> {
         }
         if !report.settings.is_empty() {
             writeln!(out, "\nWritten to {}:", self.args.output.display())?;
+            for guess in &report.guesses {
+                writeln!(out, "  a guess, for {guess}")?;
+            }
             for Setting { key, value, formula } in &report.settings {
                 writeln!(out, "  {key}={value}\n    {formula}")?;
             }

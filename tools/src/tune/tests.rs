@@ -350,6 +350,38 @@ fn a_run_prints_measures_and_writes_what_the_broker_accepts() {
 }
 
 #[test]
+fn a_directory_that_does_not_exist_is_no_silent_guess() {
+    let (machine, data) = (Machine::new(), tempfile::tempdir().expect("it is there"));
+    let place = data.path().canonicalize().expect("it is there");
+    let (output, missing) = (place.join("found.properties"), place.join("not/yet"));
+    let words =
+        ["--output", output.to_str().expect("it is there"), "--log-dirs", missing.to_str().expect("text")];
+    let (code, text) = run_with(&machine, &words, Duration::from_micros(90));
+    assert_eq!(code.expect("it is there"), 0, "{text}");
+    let (place, missing) = (place.display(), missing.display());
+    let line = format!(
+        "! log directory: {missing} does not exist (looked at {place} instead, which may be another disk)\n    \
+         mkdir -p {missing}\n"
+    );
+    assert!(text.contains(&line), "{text}");
+    let guess = format!("for {missing} does not exist: {place} was measured instead");
+    assert!(text.contains(&format!("\n  a guess, {guess}\n")), "{text}");
+    let written = std::fs::read_to_string(&output).expect("it is there");
+    assert!(written.contains(&format!("\n# A guess, {guess}.\n")), "{written}");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_told_before_the_disks_are_measured() {
+    let (machine, data) = (Machine::new(), tempfile::tempdir().expect("it is there"));
+    let output = data.path().join("nowhere/found.properties");
+    let (code, text) =
+        run_with(&machine, &["--output", output.to_str().expect("it is there")], Duration::ZERO);
+    let line = code.expect_err("there is no such directory").to_string();
+    assert_eq!(line, format!("--output {}: No such file or directory (os error 2)", output.display()));
+    assert_eq!(text, "", "nothing was looked at");
+}
+
+#[test]
 fn looking_alone_writes_nothing_and_json_is_json() {
     let (machine, data) = (Machine::new(), tempfile::tempdir().expect("it is there"));
     let output = data.path().join("found.properties");
