@@ -288,11 +288,21 @@ pub const CLUSTER: &[Step] = &[
     differs("features", "describe", "metadata.version"),
     same("client-metrics", "--list", ""),
     same("share-groups", "--list", ""),
+    same("leader-election", "--election-type preferred --all-topic-partitions", ""),
+    same(
+        "leader-election",
+        "--election-type unclean --topic walk --partition 0",
+        "Valid replica already elected for partitions walk-0",
+    ),
+    refused(
+        "leader-election",
+        "--election-type preferred --topic walk --partition 99",
+        "No such partition as walk-99",
+    ),
+    same("reassign-partitions", "--list", "No partition reassignments found."),
     unserved("features", "upgrade --feature group.version=1", "does not support UPDATE_FEATURES"),
     unserved("transactions", "list", "does not support LIST_TRANSACTIONS"),
     unserved("transactions", "find-hanging --broker-id 1", "does not support DESCRIBE_PRODUCERS"),
-    unserved("leader-election", "--election-type preferred --all-topic-partitions", "ELECT_LEADERS"),
-    unserved("reassign-partitions", "--list", "does not support LIST_PARTITION_REASSIGNMENTS"),
     unserved("configs", "--describe --entity-type users", "does not support DESCRIBE_CLIENT_QUOTAS"),
     unserved(
         "producer-perf-test",
