@@ -132,6 +132,11 @@ pub const CONFIG_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The most settings that one DescribeConfigs answer holds: those of some ten thousand topics.
 pub const DESCRIBED_CONFIGS_MAX: usize = 400_000;
 
+/// The most producers that one DescribeProducers answer holds, and that one shard looks up for it at a time: several
+/// partitions with as many as they remember.
+pub const DESCRIBED_PRODUCERS_MAX: usize = 200_000;
+const _: () = assert!(DESCRIBED_PRODUCERS_MAX >= PRODUCERS_PER_PARTITION_MAX);
+
 const _: () = assert!(PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_TOTAL_MAX);
 const _: () = assert!(PARTITIONS_PER_REQUEST_MAX <= PARTITIONS_PER_TOPIC_MAX as usize);
 

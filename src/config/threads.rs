@@ -85,7 +85,6 @@ mod tests {
     use super::super::BrokerConfig;
     use super::super::alter::{AlterOp, Alteration, Target, incremental};
     use super::super::settings::{Layers, Overrides};
-    use super::*;
     use crate::errors::ErrorCode;
 
     fn overrides(pairs: &[(&str, &str)]) -> Overrides {
