@@ -17,9 +17,9 @@ const DELETE_VERSION: i16 = 2;
 
 /// The error and the low watermark after a deletion before `offset`.
 fn delete(client: &mut Client, topic: &'static str, offset: i64) -> (i16, i64) {
-    let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset, ..Default::default() }];
-    let topic = DeleteRecordsTopic { name: topic.into(), partitions, ..Default::default() };
-    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
+    let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset }];
+    let topic = DeleteRecordsTopic { name: topic.into(), partitions };
+    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 30_000 };
     let reply: DeleteRecordsResponse<'_> =
         client.call(ApiKey::DeleteRecords, DELETE_VERSION, &request).expect("it is served");
     let partition = &reply.topics[0].partitions[0];

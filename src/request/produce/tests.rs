@@ -52,6 +52,10 @@ fn a_batch_of_a_transaction_needs_a_transactional_id() {
         assert_eq!(planned(&[plain.clone(), bad.clone()], -1, None), (vec![refused; 2], 0));
         assert_eq!(planned(&[bad], 7, None), (vec![refused], 0), "before the acks are looked at");
     }
-    assert_eq!(planned(&[plain.clone()], -1, Some("x")), (vec![refused], 0), "none is served yet");
+    assert_eq!(
+        planned(std::slice::from_ref(&plain), -1, Some("x")),
+        (vec![refused], 0),
+        "none is served yet"
+    );
     assert_eq!(planned(&[plain], 7, None), (vec![ErrorCode::InvalidRequiredAcks.code()], 0));
 }
