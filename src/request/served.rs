@@ -55,6 +55,7 @@ pub const SERVED: &[Served] = &[
     served(ApiKey::OffsetDelete, 0, 0),
     served(ApiKey::DescribeQuorum, 0, 2),
     served(ApiKey::DescribeCluster, 0, 2),
+    served(ApiKey::DescribeProducers, 0, 0),
     served(ApiKey::ListConfigResources, 0, 1),
     served(ApiKey::DescribeTopicPartitions, 0, 0),
 ];

@@ -2,6 +2,7 @@
 
 mod compaction;
 mod delete_records;
+mod describe_producers;
 mod fetch_limits;
 mod metrics;
 mod order;

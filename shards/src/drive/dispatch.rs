@@ -149,6 +149,7 @@ async fn serve(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
         ApiKey::ListOffsets => offsets::list_offsets(shard, body).await,
         ApiKey::OffsetForLeaderEpoch => offsets::epoch_ends(shard, body).await,
         ApiKey::DeleteRecords => offsets::delete_records(shard, body).await,
+        ApiKey::DescribeProducers => offsets::describe_producers(shard, body).await,
         ApiKey::DescribeLogDirs => offsets::describe_log_dirs(shard, body).await,
         ApiKey::InitProducerId => produce::init_producer_id(shard, body).await,
         ApiKey::Metadata => metadata::metadata(shard, body).await,

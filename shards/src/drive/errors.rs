@@ -14,6 +14,7 @@ use ottla_wire::describe_cluster_response::DescribeClusterResponse;
 use ottla_wire::describe_configs_response::DescribeConfigsResponse;
 use ottla_wire::describe_groups_response::DescribeGroupsResponse;
 use ottla_wire::describe_log_dirs_response::DescribeLogDirsResponse;
+use ottla_wire::describe_producers_response::DescribeProducersResponse;
 use ottla_wire::describe_quorum_response::DescribeQuorumResponse;
 use ottla_wire::describe_topic_partitions_response::DescribeTopicPartitionsResponse;
 use ottla_wire::elect_leaders_response::ElectLeadersResponse;
@@ -75,6 +76,7 @@ errors_of! {
     DescribeConfigsResponse<'_>: (results);
     DescribeGroupsResponse<'_>: (groups);
     DescribeLogDirsResponse<'_>: () (results);
+    DescribeProducersResponse<'_>: (topics, partitions);
     DescribeQuorumResponse<'_>: () (topics, partitions);
     DescribeTopicPartitionsResponse<'_>: (topics) (topics, partitions);
     ElectLeadersResponse<'_>: () (replica_election_results, partition_result);

@@ -1,16 +1,19 @@
-//! What is asked of one log besides records: offsets by timestamp, ends of epochs, a new log start offset.
+//! What is asked of logs besides records: offsets by timestamp, ends of epochs, producers, a new log start offset.
 
 use std::rc::Rc;
 
 use ottla::errors::ErrorCode;
 use ottla::ids::Offset;
+use ottla::limits::DESCRIBED_PRODUCERS_MAX;
 use ottla::log::EpochEndOffset;
 use ottla::log::timestamp::{FoundOffset, TimestampQuery};
 use ottla::request::delete_records::DeleteRecordsPart;
+use ottla::request::describe_producers::{ProducersOutcome, ProducersPart, state_of};
 use ottla::request::list_offsets::{ListOffsetsPart, NOT_FOUND, OffsetSpec};
 use ottla::request::offset_for_leader_epoch::EpochPart;
 
 use crate::disk::Partition;
+use crate::drive::Shard;
 use crate::drive::read::check_epoch;
 
 /// Looks one offset up.
@@ -37,6 +40,24 @@ pub async fn offset(partition: &Rc<Partition>, part: ListOffsetsPart) -> Result<
 pub fn epoch_end(partition: &Partition, part: EpochPart) -> Result<EpochEndOffset, ErrorCode> {
     check_epoch(partition, part.current_leader_epoch)?;
     Ok(partition.epoch_end_offset(part.leader_epoch))
+}
+
+/// Tells what the logs of these partitions remember of their producers. Once there are as many as an answer may have,
+/// what is asked for behind them is refused unseen.
+pub fn producers(shard: &Shard, parts: Vec<ProducersPart>) -> Vec<(u32, ProducersOutcome)> {
+    let mut described = 0;
+    let mut outcome = |part: ProducersPart| {
+        let hosted = shard.find(part.partition)?;
+        if described > DESCRIBED_PRODUCERS_MAX {
+            return Err(ErrorCode::PolicyViolation);
+        }
+        let producers: Vec<_> = hosted
+            .partition
+            .with_log(|log| log.producers().iter().map(|(id, entry)| state_of(id, entry)).collect());
+        described += producers.len();
+        Ok(producers)
+    };
+    parts.into_iter().map(|part| (part.slot, outcome(part))).collect()
 }
 
 /// Moves the log start offset and returns the new low watermark. A log that is compacted and never deleted from keeps

@@ -15,6 +15,7 @@ use ottla::log::timestamp::FoundOffset;
 use ottla::metrics::Snapshot;
 use ottla::request::delete_records::DeleteRecordsPart;
 use ottla::request::describe_log_dirs::LogDirUsage;
+use ottla::request::describe_producers::{ProducersOutcome, ProducersPart};
 use ottla::request::fetch::{FetchOutcome, FetchPart};
 use ottla::request::list_offsets::ListOffsetsPart;
 use ottla::request::offset_for_leader_epoch::EpochPart;
@@ -42,6 +43,8 @@ pub enum Query {
     EpochEnds(Vec<EpochPart>),
     /// Move log start offsets.
     DeleteRecords(Vec<DeleteRecordsPart>),
+    /// Tell what logs remember of their producers.
+    Producers(Vec<ProducersPart>),
     /// Tell what the shard's partitions take on disk.
     LogDirs,
     /// Ask this shard's group coordinator.
@@ -91,6 +94,8 @@ pub enum Answer {
     EpochEnds(Vec<(u32, Result<EpochEndOffset, ErrorCode>)>),
     /// Each part's slot and new low watermark.
     RecordsDeleted(Vec<(u32, Result<Offset, ErrorCode>)>),
+    /// Each part's slot and outcome.
+    Producers(Vec<(u32, ProducersOutcome)>),
     /// The directories as this shard's partitions fill them.
     LogDirs(Vec<LogDirUsage>),
     /// The coordinator's reply.

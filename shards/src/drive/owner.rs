@@ -62,6 +62,7 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
             Answer::EpochEnds(parts.into_iter().map(|part| (part.slot, outcome(part))).collect())
         }
         Query::DeleteRecords(parts) => Answer::RecordsDeleted(delete_records(&shard, parts).await),
+        Query::Producers(parts) => Answer::Producers(lookup::producers(&shard, parts)),
         Query::LogDirs => Answer::LogDirs(lifecycle::log_dirs(&shard).await),
         Query::Group { partition, request } => {
             Answer::Group(shard.groups.ask(&shard, partition, request).await)

@@ -288,6 +288,7 @@ pub const CLUSTER: &[Step] = &[
     differs("features", "describe", "metadata.version"),
     same("client-metrics", "--list", ""),
     same("share-groups", "--list", ""),
+    same("transactions", "find-hanging --broker-id 1", "ProducerId"),
     same("leader-election", "--election-type preferred --all-topic-partitions", ""),
     same(
         "leader-election",
@@ -299,10 +300,10 @@ pub const CLUSTER: &[Step] = &[
         "--election-type preferred --topic walk --partition 99",
         "No such partition as walk-99",
     ),
+    differs("transactions", "describe-producers --topic walk --partition 0", "ProducerId"),
     same("reassign-partitions", "--list", "No partition reassignments found."),
     unserved("features", "upgrade --feature group.version=1", "does not support UPDATE_FEATURES"),
     unserved("transactions", "list", "does not support LIST_TRANSACTIONS"),
-    unserved("transactions", "find-hanging --broker-id 1", "does not support DESCRIBE_PRODUCERS"),
     unserved("configs", "--describe --entity-type users", "does not support DESCRIBE_CLIENT_QUOTAS"),
     unserved(
         "producer-perf-test",
