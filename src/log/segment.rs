@@ -305,10 +305,24 @@ impl ActiveSegment {
         (position, indexed)
     }
 
+    /// Whether the time index ends with the largest timestamp, as whoever opens the files next expects it.
+    #[must_use]
+    pub fn is_largest_indexed(&self) -> bool {
+        let indexed = self.indexes.times.last_entry().map_or(TimestampMs::NONE, |last| last.timestamp);
+        indexed >= self.largest_timestamp.timestamp
+    }
+
+    /// Gives the time index the largest timestamp for its last entry (`LogSegment.close`). A segment that grows on
+    /// afterwards has one entry more than it needs, in the slot that is reserved for a roll: a segment whose index is
+    /// full then is rolled before it gets another batch.
+    pub fn index_largest_timestamp(&mut self) {
+        self.indexes.times.append(self.largest_timestamp);
+    }
+
     /// Ends the segment: the time index gets its last entry, by which retention will go.
     #[must_use]
     pub fn close(mut self) -> (ClosedSegment, SegmentIndexes) {
-        self.indexes.times.append(self.largest_timestamp);
+        self.index_largest_timestamp();
         let closed = ClosedSegment {
             base_offset: self.base_offset,
             bytes: self.bytes,
@@ -372,6 +386,43 @@ mod tests {
         let largest = TimestampOffset { timestamp: TimestampMs(50), offset: Offset(10) };
         assert_eq!(segment.indexes().times.last_entry(), Some(largest));
         assert_eq!(segment.indexes().times.len(), 1, "later timestamps alone are added");
+    }
+
+    #[test]
+    fn a_segment_that_was_left_and_grows_on_has_each_timestamp_once() {
+        let mut segment = segment();
+        segment.append(&batch(10, 1).bytes_total(100).timestamp(50).header(), 150, WALL);
+        assert!(!segment.is_largest_indexed());
+        for _ in 0..2 {
+            segment.index_largest_timestamp();
+            assert!(segment.is_largest_indexed());
+        }
+        for (offset, timestamp) in [(11, 40), (12, 50), (13, 60)] {
+            segment.append(&batch(offset, 1).bytes_total(200).timestamp(timestamp).header(), 150, WALL);
+        }
+        let (_, indexes) = segment.close();
+        let entry = |timestamp, offset| TimestampOffset { timestamp: TimestampMs(timestamp), offset };
+        assert_eq!(indexes.times.lookup(TimestampMs(59)), Some(entry(50, Offset(10))));
+        assert_eq!((indexes.times.last_entry(), indexes.times.len()), (Some(entry(60, Offset(13))), 2));
+    }
+
+    #[test]
+    fn a_segment_that_was_left_with_a_full_time_index_is_rolled_next() {
+        let config = LogConfig { segment_index_bytes: 36, index_interval_bytes: 0, ..config() };
+        let mut segment = ActiveSegment::new(Offset(10), &config, NOW);
+        for at in 0..3 {
+            let header = batch(10 + at, 1).bytes_total(100).timestamp(50 + at).header();
+            assert_eq!(segment.should_roll(&config, &header, config.segment_ms, NOW), None);
+            segment.append(&header, 0, WALL);
+        }
+        segment.index_largest_timestamp();
+        assert_eq!(segment.indexes().times.len(), 2, "the last append has left the largest timestamp");
+        let header = batch(13, 1).bytes_total(100).timestamp(53).header();
+        assert_eq!(
+            segment.should_roll(&config, &header, config.segment_ms, NOW),
+            Some(RollReason::IndexFull)
+        );
+        assert_eq!(segment.close().1.times.len(), 2, "and there is nothing to add");
     }
 
     #[test]
