@@ -2,6 +2,7 @@
 
 mod compaction;
 mod metrics;
+mod order;
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};

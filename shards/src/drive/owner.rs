@@ -1,8 +1,9 @@
 //! The owner's side of the mesh: performs what other shards (or this one) ask of this shard's partitions.
 //!
 //! What must hold: a partition that this shard does not have is `UNKNOWN_TOPIC_OR_PARTITION`, never made up, or
-//! `KAFKA_STORAGE_ERROR` when only its log is not there; parts are appended in the order in which they came, before
-//! anything is awaited.
+//! `KAFKA_STORAGE_ERROR` when only its log is not there; every part of an append has its place in its partition's
+//! log before anything is awaited, so that requests of one connection are appended in their order, in each of their
+//! partitions.
 
 use std::rc::Rc;
 
@@ -14,6 +15,7 @@ use ottla::request::offset_for_leader_epoch::EpochPart;
 use ottla::request::produce::{ProduceOutcome, ProducePart};
 
 use crate::disk::CommitSpan;
+use crate::drive::append::Begun;
 use crate::drive::messages::{Answer, AppendQuery, AppendTimes, Query, ReadQuery, Visit};
 use crate::drive::{Shard, append, control, lifecycle, lookup, read, watch};
 use crate::host::now;
@@ -96,14 +98,15 @@ async fn append_parts(
     query: AppendQuery,
 ) -> (Vec<(u32, ProduceOutcome)>, AppendTimes) {
     let taken = (asker != shard.id).then(now);
-    let mut begun = Vec::with_capacity(query.parts.len());
-    for ProducePart { slot, partition, records, zstd_allowed } in query.parts {
-        let outcome = match shard.find(partition) {
-            Ok(hosted) => append::append(shard, &hosted, &records, zstd_allowed).await,
-            Err(code) => Err(ProduceOutcome::refused(code)),
+    // Every part has its place in its log before any is waited for: the next request of the connection comes behind.
+    let begin = |ProducePart { slot, partition, records, zstd_allowed }| {
+        let begun = match shard.find(partition) {
+            Ok(hosted) => append::begin(shard, &hosted, records, zstd_allowed),
+            Err(code) => Begun::Done(Err(ProduceOutcome::refused(code))),
         };
-        begun.push((slot, outcome));
-    }
+        (slot, begun)
+    };
+    let begun = append::all(query.parts.into_iter().map(begin).collect()).await;
     let (appended_at, mut last) = (now(), CommitSpan::default());
     let mut outcomes = Vec::with_capacity(begun.len());
     for (slot, appended) in begun {
