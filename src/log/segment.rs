@@ -9,6 +9,7 @@
 //! `index.interval.bytes`, so no lookup is further than that and one batch from what it looks for.
 
 use super::config::LogConfig;
+use super::load::EntryCounts;
 use super::offset_index::OffsetIndex;
 use super::time_index::{TimeIndex, TimestampOffset};
 use super::txn_index::TransactionIndex;
@@ -57,11 +58,13 @@ impl SegmentIndexes {
         self.times.set_bytes_max(index_bytes_max);
     }
 
-    /// Forgets all but the newest `keep` entries of each; the caller has written the others to their files.
-    pub fn release(&mut self, keep: usize) {
-        self.offsets.release(keep);
-        self.times.release(keep);
-        self.aborted.release(keep);
+    /// Forgets all but the newest `keep` entries of each, as far as they are among the `written` that the files have:
+    /// while they were being written more may have come.
+    pub fn release(&mut self, keep: usize, written: EntryCounts) {
+        let keep_of = |entries: usize, written: usize| keep.max(entries.saturating_sub(written));
+        self.offsets.release(keep_of(self.offsets.len(), written.offsets));
+        self.times.release(keep_of(self.times.len(), written.times));
+        self.aborted.release(keep_of(self.aborted.len(), written.aborted));
     }
 
     /// Bytes of memory that the entries take.
@@ -386,6 +389,22 @@ mod tests {
         let largest = TimestampOffset { timestamp: TimestampMs(50), offset: Offset(10) };
         assert_eq!(segment.indexes().times.last_entry(), Some(largest));
         assert_eq!(segment.indexes().times.len(), 1, "later timestamps alone are added");
+    }
+
+    #[test]
+    fn an_entry_that_is_in_no_file_yet_stays() {
+        let mut segment = segment();
+        for at in 0..10 {
+            segment.append(&batch(10 + at, 1).bytes_total(100).timestamp(50 + at).header(), 0, WALL);
+        }
+        let indexes = segment.indexes_mut();
+        let entries = indexes.offsets.len();
+        let written = EntryCounts { offsets: 3, times: 4, aborted: 0 };
+        indexes.release(2, written);
+        assert_eq!((indexes.offsets.released(), indexes.times.released()), (3, 4));
+        assert_eq!(indexes.offsets.encode_from(3).len(), (entries - 3) * 8);
+        indexes.release(2, EntryCounts { offsets: entries, times: entries, aborted: 0 });
+        assert_eq!(indexes.offsets.released(), entries - 2);
     }
 
     #[test]
