@@ -15,6 +15,7 @@
 //! | [`compact`] | compaction: cleaned segments, their swap, and its end after a crash |
 //! | [`clean`], [`offsets_file`] | the formats of the clean archive and of Kafka's offset checkpoints |
 //! | [`cache`], [`fds`], [`index_cache`] | what stays in memory or open, and for how long |
+//! | [`told`] | what is said of damage, once in a while |
 //! | [`patient`] | waiting for a descriptor when there is none |
 //! | [`watch`] | waiting for a durable end or a high watermark |
 //!
@@ -43,6 +44,7 @@ pub mod recover;
 pub mod settings;
 pub mod shard_disk;
 pub mod tail;
+pub mod told;
 pub mod watch;
 
 pub use dirs::{Found, LogDir, LogDirs, OffsetsKind, OpenError};

@@ -164,6 +164,29 @@ fn an_index_of_the_active_segment_that_is_gone_is_built_anew() {
 }
 
 #[test]
+fn a_segment_that_is_cut_under_the_broker_is_an_error_and_no_reply_without_an_end() {
+    let root = directory(false);
+    let expected = stopped(root.path());
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = load(&broker).await.partition;
+        let end = partition.offsets().high_watermark;
+        let (next, bytes) = (segments(root.path())[2].0, segments(root.path())[1].1);
+        let whole = partition.read(request(next - 1, end, 10)).await.expect("a read");
+        assert_eq!(bytes_of(&whole), expected[next as usize - 1]);
+        cut(root.path(), 1, bytes - 10);
+        let error = partition.read(request(next - 1, end, 10)).await.expect_err("it is cut");
+        assert_eq!(error.code(), ottla::errors::ErrorCode::CorruptMessage);
+        assert!(error.to_string().contains(".log"), "{error}");
+        assert_eq!(
+            bytes_of(&partition.read(request(next, end, 10)).await.expect("a read")),
+            expected[next as usize]
+        );
+        abandon(partition).await;
+    });
+}
+
+#[test]
 fn what_an_earlier_run_has_left_below_the_log_start_goes_at_a_start() {
     let root = directory(false);
     let (base, aside) = (root.path().to_owned(), directory(false));
