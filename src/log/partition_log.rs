@@ -382,7 +382,13 @@ impl Log {
             let entry = self.indexes_of(base).and_then(|indexes| indexes.offsets.lookup(request.from));
             entry.map_or(WalkStart::Index, |entry| WalkStart::At(entry.position))
         };
-        WalkPlan { segment_base: base, start, limit: self.walk_limit(base, bytes, request.up_to), request }
+        let limit = self.walk_limit(base, bytes, request.up_to);
+        WalkPlan { segment_base: base, start, limit, request, before: self.offsets_before(base) }
+    }
+
+    /// What every offset of a segment is below.
+    pub(super) fn offsets_before(&self, segment_base: Offset) -> Offset {
+        self.next_segment(segment_base).unwrap_or(self.log_end_offset)
     }
 
     fn walk_limit(&self, base: Offset, bytes: FilePosition, up_to: Offset) -> WalkLimit {

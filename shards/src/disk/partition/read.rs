@@ -8,7 +8,8 @@
 //!   change again. The rest of it comes from memory, into which the last block is loaded if it was dropped.
 //! - The active segment is never read through the page cache here, so that no read-ahead keeps its tail cached.
 //! - No byte at or behind the asked limit is part of a reply.
-//! - A file that is shorter than the log says is an error: no reader passes over what stood there.
+//! - A file that is shorter than the log says, and a batch with offsets that are not those of its place, are errors:
+//!   no reader passes over what stands there.
 
 use std::rc::Rc;
 
@@ -160,7 +161,9 @@ impl Partition {
     pub(super) fn read_failed(&self, base: Offset, error: ReadError) -> DiskError {
         match error {
             ReadError::OutOfRange { got, start, end } => DiskError::OutOfRange { offset: got, start, end },
-            ReadError::Corrupt { .. } => DiskError::corrupt(&self.segment_path(base), error),
+            ReadError::Corrupt { .. } | ReadError::Offsets { .. } => {
+                DiskError::corrupt(&self.segment_path(base), error)
+            }
         }
     }
 

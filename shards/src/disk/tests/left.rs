@@ -187,6 +187,35 @@ fn a_segment_that_is_cut_under_the_broker_is_an_error_and_no_reply_without_an_en
 }
 
 #[test]
+fn a_base_offset_that_was_turned_at_rest_is_an_error_and_hides_no_record() {
+    let source = directory(false);
+    let expected = stopped(source.path());
+    let (base, one) = (segments(source.path())[1].0, expected[0].len());
+    for (at, bit) in [(2, 7), (3, 7), (3, 6), (4, 3), (2, 0)] {
+        let root = directory(false);
+        copy_dir(source.path(), root.path());
+        let path = files(&root.path().join("topic-0"), ".log")[1].clone();
+        let mut content = std::fs::read(&path).expect("a segment");
+        content[at * one + bit] ^= 4;
+        std::fs::write(&path, &content).expect("a segment");
+        let expected = expected.clone();
+        run_local(async move {
+            let broker = Broker::start(root.path()).await;
+            let partition = load(&broker).await.partition;
+            let (end, turned) = (partition.offsets().high_watermark, base + at as i64);
+            let error = partition.read(request(turned, end, 10)).await.expect_err("an offset was turned");
+            assert_eq!(error.code(), ottla::errors::ErrorCode::CorruptMessage);
+            assert!(error.to_string().contains(".log is corrupt: the batch at byte"), "{error}");
+            let query = TimestampQuery::AtOrAfter(ottla::ids::TimestampMs(1_001));
+            assert_eq!(partition.offset_for_timestamp(query, end).await.expect("a search"), None);
+            let before = partition.read(request(base, end, 10)).await.expect("what is before it");
+            assert_eq!(bytes_of(&before), expected[base as usize]);
+            abandon(partition).await;
+        });
+    }
+}
+
+#[test]
 fn what_an_earlier_run_has_left_below_the_log_start_goes_at_a_start() {
     let root = directory(false);
     let (base, aside) = (root.path().to_owned(), directory(false));
