@@ -54,6 +54,9 @@ pub struct LoadInput {
     pub log_start_offset: Offset,
     /// The recovery point of the last checkpoint.
     pub recovery_point: Offset,
+    /// The files from this segment on are not as they were left, wherever the recovery point is: all of them are
+    /// scanned. What is missing before the recovery point was durable once.
+    pub doubted_from: Option<Offset>,
     /// The broker stopped in order after it had written everything.
     pub clean: bool,
     /// Truncate: no batch stays that holds this offset or a later one.
@@ -229,6 +232,7 @@ impl Log {
             epochs: Some(self.epochs.clone()),
             log_start_offset: self.log_start_offset,
             recovery_point: self.recovery_point.min(offset),
+            doubted_from: None,
             clean: true,
             limit: Some(offset),
             high_watermark: self.replicated.then_some(self.high_watermark),

@@ -16,6 +16,7 @@ use std::collections::{BTreeSet, VecDeque};
 use super::append::segment_end;
 use super::config::LogConfig;
 use super::leader_epochs::{EpochEndOffset, LeaderEpochs};
+use super::load::EntryCounts;
 use super::producer_snapshot::encode_snapshot;
 use super::producers::Producers;
 use super::read::{ReadError, ReadPlan, ReadRequest, ReadSlice, WalkLimit, WalkPlan, WalkStart};
@@ -296,9 +297,10 @@ impl Log {
         self.producers.remove_expired(now, std::time::Duration::from_millis(ms))
     }
 
-    /// Forgets all but the newest `keep` entries of the active segment's indexes: the others are in their files.
-    pub fn release_indexes(&mut self, keep: usize) {
-        self.active.indexes_mut().release(keep);
+    /// Forgets all but the newest `keep` entries of the active segment's indexes, and none that is not among the
+    /// `written` that their files have.
+    pub fn release_indexes(&mut self, keep: usize, written: EntryCounts) {
+        self.active.indexes_mut().release(keep, written);
     }
 
     /// Bytes of memory that grow with the log: the active segment's indexes and the tail.
@@ -380,7 +382,13 @@ impl Log {
             let entry = self.indexes_of(base).and_then(|indexes| indexes.offsets.lookup(request.from));
             entry.map_or(WalkStart::Index, |entry| WalkStart::At(entry.position))
         };
-        WalkPlan { segment_base: base, start, limit: self.walk_limit(base, bytes, request.up_to), request }
+        let limit = self.walk_limit(base, bytes, request.up_to);
+        WalkPlan { segment_base: base, start, limit, request, before: self.offsets_before(base) }
+    }
+
+    /// What every offset of a segment is below.
+    pub(super) fn offsets_before(&self, segment_base: Offset) -> Offset {
+        self.next_segment(segment_base).unwrap_or(self.log_end_offset)
     }
 
     fn walk_limit(&self, base: Offset, bytes: FilePosition, up_to: Offset) -> WalkLimit {

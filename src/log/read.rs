@@ -6,7 +6,11 @@
 //! memory or read from the file, needs 61 bytes of each batch and no more, and never looks at records.
 //!
 //! What must hold (KIP-74): the batch that holds the offset comes first and whole, however large it is, unless the
-//! caller may return nothing; no byte of a batch at or behind `up_to` is ever part of a slice.
+//! caller may return nothing; no byte of a batch at or behind `up_to` is ever part of a slice. A batch's base offset
+//! stands outside of its CRC, and one that was damaged would have a reader pass over records: of every header that a walk
+//! sees the offsets have to follow those before it and stay below the next segment's.
+
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -50,6 +54,23 @@ pub enum ReadError {
         /// What stands there.
         error: BatchError,
     },
+    /// The offsets of a batch are not those that its place allows.
+    #[error(
+        "the batch at byte {position} of the segment has offsets {got} to {last}, where they are from {least} on and \
+         before {before}"
+    )]
+    Offsets {
+        /// Where the batch begins.
+        position: u64,
+        /// Its base offset.
+        got: Offset,
+        /// Its last offset.
+        last: Offset,
+        /// The lowest that its base offset can be.
+        least: Offset,
+        /// What its last offset is below: the next segment's base, or the log's end.
+        before: Offset,
+    },
 }
 
 impl ReadError {
@@ -58,7 +79,7 @@ impl ReadError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            ReadError::Corrupt { .. } => ErrorCode::KafkaStorageError,
+            ReadError::Corrupt { .. } | ReadError::Offsets { .. } => ErrorCode::CorruptMessage,
         }
     }
 }
@@ -128,6 +149,8 @@ pub struct WalkPlan {
     pub limit: WalkLimit,
     /// What was asked for.
     pub request: ReadRequest,
+    /// The next segment's base, or the log's end: no batch of the segment has it.
+    pub before: Offset,
 }
 
 impl WalkPlan {
@@ -147,7 +170,12 @@ impl WalkPlan {
         let end = match self.limit {
             WalkLimit::Position(end) | WalkLimit::Offset { bytes: end, .. } => end,
         };
-        BatchWalk { plan: *self, headers: HeaderWalk::new(start, end), first: None }
+        let mut headers = HeaderWalk::new(start..end, self.segment_base..self.before);
+        if start > FilePosition(0) {
+            // Where the index leads to begins at or before what is looked for.
+            headers.first_at_most = self.request.from;
+        }
+        BatchWalk { plan: *self, headers, first: None }
     }
 }
 
@@ -198,20 +226,33 @@ pub enum Hop {
 pub struct HeaderWalk {
     next: FilePosition,
     end: FilePosition,
+    /// What the next base offset is at least.
+    least: Offset,
+    /// What every offset is below.
+    before: Offset,
+    /// What the first base offset is at most.
+    first_at_most: Offset,
 }
 
 impl HeaderWalk {
-    /// A walk over the batches of `start..end`.
+    /// A walk over the batches of a part of a segment, whose offsets are among `offsets`.
     #[must_use]
-    pub fn new(start: FilePosition, end: FilePosition) -> HeaderWalk {
-        assert!(start <= end, "a walk goes forward");
-        HeaderWalk { next: start, end }
+    pub fn new(part: Range<FilePosition>, offsets: Range<Offset>) -> HeaderWalk {
+        assert!(part.start <= part.end, "a walk goes forward");
+        HeaderWalk {
+            next: part.start,
+            end: part.end,
+            least: offsets.start,
+            before: offsets.end,
+            first_at_most: offsets.end,
+        }
     }
 
     /// The next header, if the window, whose first byte is the segment's byte `window_at`, holds it.
     ///
     /// # Errors
-    /// [`ReadError::Corrupt`] where no batch begins; the walk is over then.
+    /// [`ReadError::Corrupt`] where no batch begins, [`ReadError::Offsets`] where one has offsets of another place; the
+    /// walk is over then.
     pub fn hop(&mut self, window_at: FilePosition, window: &[u8]) -> Result<Hop, ReadError> {
         if self.next.0 + BATCH_HEADER_BYTES as u64 > self.end.0 {
             return Ok(Hop::End);
@@ -229,8 +270,33 @@ impl HeaderWalk {
         if batch.end() > self.end {
             return Ok(Hop::End);
         }
+        self.check_offsets(&header)?;
         self.next = batch.end();
+        self.least = header.next_offset();
+        self.first_at_most = self.before;
         Ok(Hop::Batch(batch))
+    }
+
+    fn check_offsets(&self, header: &BatchHeader) -> Result<(), ReadError> {
+        let (got, last) = (header.base_offset, header.last_offset());
+        let follows = self.least <= got && got <= last && last < self.before;
+        if follows && got <= self.first_at_most {
+            return Ok(());
+        }
+        let before = if follows { self.first_at_most.plus(1) } else { self.before };
+        Err(ReadError::Offsets { position: self.next.0, got, last, least: self.least, before })
+    }
+
+    /// Looks at the header behind the last batch, where the window has it: it tells a base offset that was raised.
+    ///
+    /// # Errors
+    /// [`ReadError::Offsets`] where it does not follow.
+    fn check_next(&self, window_at: FilePosition, window: &[u8]) -> Result<(), ReadError> {
+        match HeaderWalk::hop(&mut self.clone(), window_at, window) {
+            Err(error @ ReadError::Offsets { .. }) => Err(error),
+            // Who reads on finds out what is wrong there.
+            Ok(_) | Err(ReadError::Corrupt { .. } | ReadError::OutOfRange { .. }) => Ok(()),
+        }
     }
 }
 
@@ -263,7 +329,7 @@ impl BatchWalk {
     /// Goes on as far as the window reaches, whose first byte is the segment's byte `window_at`.
     ///
     /// # Errors
-    /// [`ReadError::Corrupt`] where no batch begins.
+    /// Those of [`HeaderWalk::hop`].
     pub fn feed(&mut self, window_at: FilePosition, window: &[u8]) -> Result<WalkStep, ReadError> {
         loop {
             let batch = match self.headers.hop(window_at, window)? {
@@ -282,6 +348,7 @@ impl BatchWalk {
             if let Some(first) = self.first
                 && let Some(end) = self.end_by_bytes(first, batch)
             {
+                self.headers.check_next(window_at, window)?;
                 return Ok(self.slice(end));
             }
         }

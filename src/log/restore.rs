@@ -89,6 +89,12 @@ impl Log {
         Some(log)
     }
 
+    /// Ends the active segment's time index as a clean stop leaves it: retention and searches of whoever opens the
+    /// files next go by its last entry, this program's and Kafka's alike.
+    pub fn index_largest_timestamp(&mut self) {
+        self.active.index_largest_timestamp();
+    }
+
     /// Whether followers decide the high watermark.
     #[must_use]
     pub fn is_replicated(&self) -> bool {
@@ -118,6 +124,7 @@ mod tests {
                 batch(0, 1).bytes_total(100).timestamp(at * 7 % 40).producer(7, 0, at as i32),
             );
         }
+        log.index_largest_timestamp();
         disk.checkpoint(&mut log);
         (log, disk)
     }
@@ -150,6 +157,7 @@ mod tests {
         let (log, mut disk) = stopped();
         let mut restored = Log::restore(config(), note(&log), NOW).expect("it fits together");
         let mut loaded = disk.load(disk.input(&config(), true)).log;
+        loaded.index_largest_timestamp();
         for closed in log.closed_segments() {
             loaded.set_largest_timestamp(closed.base_offset, closed.largest_timestamp);
         }

@@ -9,6 +9,7 @@
 //! `index.interval.bytes`, so no lookup is further than that and one batch from what it looks for.
 
 use super::config::LogConfig;
+use super::load::EntryCounts;
 use super::offset_index::OffsetIndex;
 use super::time_index::{TimeIndex, TimestampOffset};
 use super::txn_index::TransactionIndex;
@@ -57,11 +58,13 @@ impl SegmentIndexes {
         self.times.set_bytes_max(index_bytes_max);
     }
 
-    /// Forgets all but the newest `keep` entries of each; the caller has written the others to their files.
-    pub fn release(&mut self, keep: usize) {
-        self.offsets.release(keep);
-        self.times.release(keep);
-        self.aborted.release(keep);
+    /// Forgets all but the newest `keep` entries of each, as far as they are among the `written` that the files have:
+    /// while they were being written more may have come.
+    pub fn release(&mut self, keep: usize, written: EntryCounts) {
+        let keep_of = |entries: usize, written: usize| keep.max(entries.saturating_sub(written));
+        self.offsets.release(keep_of(self.offsets.len(), written.offsets));
+        self.times.release(keep_of(self.times.len(), written.times));
+        self.aborted.release(keep_of(self.aborted.len(), written.aborted));
     }
 
     /// Bytes of memory that the entries take.
@@ -305,10 +308,24 @@ impl ActiveSegment {
         (position, indexed)
     }
 
+    /// Whether the time index ends with the largest timestamp, as whoever opens the files next expects it.
+    #[must_use]
+    pub fn is_largest_indexed(&self) -> bool {
+        let indexed = self.indexes.times.last_entry().map_or(TimestampMs::NONE, |last| last.timestamp);
+        indexed >= self.largest_timestamp.timestamp
+    }
+
+    /// Gives the time index the largest timestamp for its last entry (`LogSegment.close`). A segment that grows on
+    /// afterwards has one entry more than it needs, in the slot that is reserved for a roll: a segment whose index is
+    /// full then is rolled before it gets another batch.
+    pub fn index_largest_timestamp(&mut self) {
+        self.indexes.times.append(self.largest_timestamp);
+    }
+
     /// Ends the segment: the time index gets its last entry, by which retention will go.
     #[must_use]
     pub fn close(mut self) -> (ClosedSegment, SegmentIndexes) {
-        self.indexes.times.append(self.largest_timestamp);
+        self.index_largest_timestamp();
         let closed = ClosedSegment {
             base_offset: self.base_offset,
             bytes: self.bytes,
@@ -372,6 +389,59 @@ mod tests {
         let largest = TimestampOffset { timestamp: TimestampMs(50), offset: Offset(10) };
         assert_eq!(segment.indexes().times.last_entry(), Some(largest));
         assert_eq!(segment.indexes().times.len(), 1, "later timestamps alone are added");
+    }
+
+    #[test]
+    fn an_entry_that_is_in_no_file_yet_stays() {
+        let mut segment = segment();
+        for at in 0..10 {
+            segment.append(&batch(10 + at, 1).bytes_total(100).timestamp(50 + at).header(), 0, WALL);
+        }
+        let indexes = segment.indexes_mut();
+        let entries = indexes.offsets.len();
+        let written = EntryCounts { offsets: 3, times: 4, aborted: 0 };
+        indexes.release(2, written);
+        assert_eq!((indexes.offsets.released(), indexes.times.released()), (3, 4));
+        assert_eq!(indexes.offsets.encode_from(3).len(), (entries - 3) * 8);
+        indexes.release(2, EntryCounts { offsets: entries, times: entries, aborted: 0 });
+        assert_eq!(indexes.offsets.released(), entries - 2);
+    }
+
+    #[test]
+    fn a_segment_that_was_left_and_grows_on_has_each_timestamp_once() {
+        let mut segment = segment();
+        segment.append(&batch(10, 1).bytes_total(100).timestamp(50).header(), 150, WALL);
+        assert!(!segment.is_largest_indexed());
+        for _ in 0..2 {
+            segment.index_largest_timestamp();
+            assert!(segment.is_largest_indexed());
+        }
+        for (offset, timestamp) in [(11, 40), (12, 50), (13, 60)] {
+            segment.append(&batch(offset, 1).bytes_total(200).timestamp(timestamp).header(), 150, WALL);
+        }
+        let (_, indexes) = segment.close();
+        let entry = |timestamp, offset| TimestampOffset { timestamp: TimestampMs(timestamp), offset };
+        assert_eq!(indexes.times.lookup(TimestampMs(59)), Some(entry(50, Offset(10))));
+        assert_eq!((indexes.times.last_entry(), indexes.times.len()), (Some(entry(60, Offset(13))), 2));
+    }
+
+    #[test]
+    fn a_segment_that_was_left_with_a_full_time_index_is_rolled_next() {
+        let config = LogConfig { segment_index_bytes: 36, index_interval_bytes: 0, ..config() };
+        let mut segment = ActiveSegment::new(Offset(10), &config, NOW);
+        for at in 0..3 {
+            let header = batch(10 + at, 1).bytes_total(100).timestamp(50 + at).header();
+            assert_eq!(segment.should_roll(&config, &header, config.segment_ms, NOW), None);
+            segment.append(&header, 0, WALL);
+        }
+        segment.index_largest_timestamp();
+        assert_eq!(segment.indexes().times.len(), 2, "the last append has left the largest timestamp");
+        let header = batch(13, 1).bytes_total(100).timestamp(53).header();
+        assert_eq!(
+            segment.should_roll(&config, &header, config.segment_ms, NOW),
+            Some(RollReason::IndexFull)
+        );
+        assert_eq!(segment.close().1.times.len(), 2, "and there is nothing to add");
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub struct TimestampSearch {
     pub query: TimestampQuery,
     /// Where to begin to walk; `None` until the segment's indexes are at hand.
     pub start: Option<FilePosition>,
+    /// What every offset of the segment is below.
+    before: Offset,
     target: TimestampMs,
     /// Where the index entry for the target lies, for [`TimestampQuery::Largest`].
     hint: Option<Offset>,
@@ -118,7 +120,8 @@ impl TimestampSearch {
     #[must_use]
     pub fn walk(&self) -> TimestampWalk {
         let start = self.start.expect("a search that needs indexes gets them before the walk");
-        TimestampWalk { search: *self, headers: HeaderWalk::new(start, self.bytes) }
+        let headers = HeaderWalk::new(start..self.bytes, self.segment_base..self.before);
+        TimestampWalk { search: *self, headers }
     }
 
     /// Whether the batch may hold the answer.
@@ -142,6 +145,7 @@ impl TimestampSearch {
             segment_base: self.segment_base,
             bytes: self.bytes,
             start: Some(batch.position),
+            before: self.before,
             from: self.from,
             remainder: Some(found.map_or(nothing, |found| TimestampOffset {
                 timestamp: found.timestamp,
@@ -197,6 +201,8 @@ pub struct LargestSearch {
     pub bytes: FilePosition,
     /// Where to begin to walk; `None` until the segment's offset index is at hand.
     pub start: Option<FilePosition>,
+    /// What every offset of the segment is below.
+    before: Offset,
     from: Offset,
     /// What the batch that the log start cuts still has, where somebody has looked into it.
     remainder: Option<TimestampOffset>,
@@ -216,7 +222,7 @@ impl LargestSearch {
         let start = self.start.expect("a search that needs the index gets it before the walk");
         let nothing = TimestampOffset { timestamp: TimestampMs::NONE, offset: self.from };
         LargestWalk {
-            headers: HeaderWalk::new(start, self.bytes),
+            headers: HeaderWalk::new(start..self.bytes, self.segment_base..self.before),
             from: self.from,
             knows_cut: self.remainder.is_some(),
             largest: self.remainder.unwrap_or(nothing),
@@ -247,7 +253,7 @@ impl LargestWalk {
     /// Goes on as far as the window reaches, whose first byte is the segment's byte `window_at`.
     ///
     /// # Errors
-    /// [`ReadError::Corrupt`] where no batch begins.
+    /// Those of [`HeaderWalk::hop`].
     pub fn feed(&mut self, window_at: FilePosition, window: &[u8]) -> Result<LargestStep, ReadError> {
         loop {
             let header = match self.headers.hop(window_at, window)? {
@@ -286,7 +292,7 @@ impl TimestampWalk {
     /// Goes on as far as the window reaches, whose first byte is the segment's byte `window_at`.
     ///
     /// # Errors
-    /// [`ReadError::Corrupt`] where no batch begins.
+    /// Those of [`HeaderWalk::hop`].
     pub fn feed(&mut self, window_at: FilePosition, window: &[u8]) -> Result<TimestampStep, ReadError> {
         loop {
             match self.headers.hop(window_at, window)? {
@@ -408,6 +414,7 @@ impl Log {
             segment_base,
             bytes,
             start: None,
+            before: self.offsets_before(segment_base),
             from: self.log_start_offset,
             remainder: None,
         })
@@ -436,6 +443,7 @@ impl Log {
             bytes,
             query,
             start: None,
+            before: self.offsets_before(segment_base),
             target,
             hint: None,
             from: self.log_start_offset,

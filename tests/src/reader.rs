@@ -17,6 +17,9 @@ const FETCH_VERSION: i16 = 12;
 /// The version of ListOffsets used here.
 const LIST_OFFSETS_VERSION: i16 = 5;
 
+/// The first version of ListOffsets that finds the largest timestamp.
+const LARGEST_TIMESTAMP_VERSION: i16 = 7;
+
 /// The first or last offset of a partition (`timestamp` -2 or -1).
 ///
 /// # Panics
@@ -31,6 +34,23 @@ pub fn offset_of(client: &mut Client, topic: &str, partition: i32, timestamp: i6
     let found = &reply.topics[0].partitions[0];
     assert_eq!(found.error_code, 0, "ListOffsets of {topic}-{partition}");
     found.offset
+}
+
+/// The largest timestamp of a partition and the offset of the first record that has it (KIP-734); -1 for both where no
+/// record has a timestamp.
+///
+/// # Panics
+/// When the broker refuses to tell.
+#[must_use]
+pub fn largest_timestamp(client: &mut Client, topic: &str, partition: i32) -> (i64, i64) {
+    let asked = ListOffsetsPartition { partition_index: partition, timestamp: -3, ..Default::default() };
+    let topics = vec![ListOffsetsTopic { name: topic.into(), partitions: vec![asked] }];
+    let request = ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
+    let reply: ListOffsetsResponse<'_> =
+        client.call(ApiKey::ListOffsets, LARGEST_TIMESTAMP_VERSION, &request).expect("the broker answers");
+    let found = &reply.topics[0].partitions[0];
+    assert_eq!(found.error_code, 0, "ListOffsets of {topic}-{partition}");
+    (found.timestamp, found.offset)
 }
 
 /// Every record of a partition: its offset and its value, in order.

@@ -14,11 +14,12 @@ use std::time::Duration;
 use ottla::canary::{self, Canary};
 use ottla::ids::Offset;
 use ottla::log::files::SegmentFileKind;
+use ottla::log::load::EntryCounts;
 
 use super::dirs::OffsetsKind;
 use super::error::DiskError;
-use super::partition::Partition;
 use super::partition::files::{IndexBytes, IndexWrite};
+use super::partition::{IndexFiles, Partition};
 use super::shard_disk::ShardDisk;
 use crate::host::sync::{Notify, Semaphore};
 use crate::host::{self, Queue};
@@ -199,7 +200,8 @@ impl Partition {
         // After a roll in between the closed segment is finished from where its files were before.
         if state.log.active_segment().base_offset() == base {
             state.index_files = entries.end;
-            state.log.release_indexes(INDEX_ENTRIES_KEPT);
+            let IndexFiles { offsets, times, aborted } = entries.end;
+            state.log.release_indexes(INDEX_ENTRIES_KEPT, EntryCounts { offsets, times, aborted });
         }
         Ok(())
     }

@@ -237,10 +237,10 @@ pub fn marker_for(archive: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::disk) mod tests {
     use super::*;
 
-    fn sample() -> CleanLog {
+    pub(in crate::disk) fn sample() -> CleanLog {
         let largest = CleanTimestamp { timestamp_ms: 9, offset: 16 };
         let segment = CleanSegment {
             base_offset: 0,

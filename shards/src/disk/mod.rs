@@ -10,10 +10,12 @@
 //! | [`journal`] | small commits of many partitions as one write |
 //! | [`prealloc`] | zeroing ahead of busy segments |
 //! | [`checkpoint`] | index files, snapshots and recovery points |
+//! | [`left`] | what a clean stop has left, and whether it is still there |
 //! | [`recover`] | making partitions and loading them after a stop or a crash |
 //! | [`compact`] | compaction: cleaned segments, their swap, and its end after a crash |
 //! | [`clean`], [`offsets_file`] | the formats of the clean archive and of Kafka's offset checkpoints |
 //! | [`cache`], [`fds`], [`index_cache`] | what stays in memory or open, and for how long |
+//! | [`told`] | what is said of damage, once in a while |
 //! | [`patient`] | waiting for a descriptor when there is none |
 //! | [`watch`] | waiting for a durable end or a high watermark |
 //!
@@ -33,6 +35,7 @@ pub mod fds;
 pub mod flush;
 pub mod index_cache;
 pub mod journal;
+pub mod left;
 pub mod offsets_file;
 pub mod partition;
 pub mod patient;
@@ -41,10 +44,12 @@ pub mod recover;
 pub mod settings;
 pub mod shard_disk;
 pub mod tail;
+pub mod told;
 pub mod watch;
 
 pub use dirs::{Found, LogDir, LogDirs, OffsetsKind, OpenError};
 pub use error::{DiskError, IoFailure};
+pub use left::Changes;
 pub use partition::append::{AppendFailure, AppendedBatch};
 pub use partition::read::{Read, Slice};
 pub use partition::{CommitSpan, Partition};

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::canary::{self, Canary};
-use ottla::ids::{FilePosition, Offset, TimestampMs, TopicId, TopicPartition};
+use ottla::ids::{FilePosition, Offset, TopicId, TopicPartition};
 use ottla::limits::BATCH_HEADER_BYTES;
 use ottla::log::damage::Damage;
 use ottla::log::files::{
@@ -27,17 +27,13 @@ use ottla::log::files::{
 use ottla::log::leader_epochs::LeaderEpochs;
 use ottla::log::load::{self, FoundSegment, LoadInput, LoadStep, Loaded, LogLoader};
 use ottla::log::offset_index::OFFSET_ENTRY_BYTES;
-use ottla::log::restore::LeftLog;
-use ottla::log::segment::ResumedSegment;
 use ottla::log::time_index::TIME_ENTRY_BYTES;
-use ottla::log::{
-    ClosedSegment, Log, LogConfig, OffsetIndex, SegmentIndexes, TimeIndex, TimestampOffset, TransactionIndex,
-};
+use ottla::log::{Log, LogConfig};
 
-use super::clean::{CleanActive, CleanPartition, CleanSegment, CleanTimestamp};
 use super::compact::recover::finish_swap;
 use super::dirs::{Found, LogDir};
 use super::error::{Context as _, DiskError, IoFailure};
+use super::left::{self, Changes, Left};
 use super::partition::{IndexFiles, Partition, Place};
 use super::patient;
 use super::shard_disk::ShardDisk;
@@ -87,6 +83,16 @@ pub struct LoadedPartition {
     pub cut: bool,
     /// Records that may have been lost; each was also said in the log.
     pub damage: Vec<Damage>,
+    /// How the files were others than those that a clean stop had left; each was also said in the log.
+    pub changes: Changes,
+}
+
+impl LoadedPartition {
+    /// One that was as it was left.
+    fn unread(partition: Rc<Partition>) -> LoadedPartition {
+        let (scanned_bytes, cut, damage, changes) = (0, false, Vec::new(), Changes::default());
+        LoadedPartition { partition, scanned_bytes, cut, damage, changes }
+    }
 }
 
 /// The files of a partition's directory, by kind.
@@ -132,7 +138,6 @@ impl ShardDisk {
         let place = self.place(dir, name, with.topic_id);
         let mut log = Log::new(with.config, Offset::ZERO, host::random_u64(), host::now());
         log.set_replicated(with.replicated);
-        dir.note_loaded(name);
         let partition = self.assemble(place, log, false, IndexFiles::default());
         partition.untouched.set(true);
         Ok(partition)
@@ -165,6 +170,7 @@ impl ShardDisk {
 
     fn assemble(&self, place: Place, log: Log, created: bool, files: IndexFiles) -> Rc<Partition> {
         place.dir.add_open();
+        place.dir.note_loaded(&place.name);
         let partition = Partition::assemble(place, log, created, files);
         self.register(&partition);
         partition
@@ -272,24 +278,30 @@ impl ShardDisk {
         let _turn = self.loads.acquire(1).await;
         dir.check()?;
         let place = self.place(dir, &found.partition, with.topic_id);
-        if let Some(clean) = &found.clean
-            && let Some((log, created, files)) = restore(clean, &with)
-        {
-            dir.note_loaded(&found.partition);
-            let partition = self.assemble(place, log, created, files);
-            partition.untouched.set(true);
-            // The epochs of a log that never had records are in the note alone.
-            partition.state.borrow_mut().epochs_dirty = clean.log_end_offset == 0;
-            return Ok(LoadedPartition { partition, scanned_bytes: 0, cut: false, damage: Vec::new() });
-        }
-        let result = Loading { place: &place, scanned: Vec::new(), synced }.run(&found, &with).await;
+        let (found, changes) = match found.clean {
+            Some(_) => match left::restore(found, &with) {
+                Left::AsNoted(restored) => {
+                    let partition = self.assemble(place, restored.log, restored.created, restored.files);
+                    partition.untouched.set(true);
+                    // The epochs of a log that never had records are in the note alone.
+                    partition.state.borrow_mut().epochs_dirty = restored.is_new;
+                    self.sweep_later(&partition, restored.kept);
+                    return Ok(LoadedPartition::unread(partition));
+                }
+                Left::Changed(found, changes) => (found, changes),
+            },
+            None => (found, Changes::default()),
+        };
+        changes.tell(&place.path);
+        let result = Loading { place: &place, scanned: Vec::new(), synced, changes: &changes }
+            .run(&found, &with)
+            .await;
         if let Err(DiskError::Io(failure)) = &result
             && !failure.may_be_retried()
         {
             dir.fail(failure);
         }
         let (loaded, created) = result?;
-        dir.note_loaded(&found.partition);
         let kept = loaded.index_entries_kept;
         let files = IndexFiles { offsets: kept.offsets, times: kept.times, aborted: kept.aborted };
         let cut = loaded.cuts.iter().any(|cut| cut.end != ottla::log::recovery::PrefixEnd::Zeros);
@@ -300,7 +312,8 @@ impl ShardDisk {
         if loaded.scanned_bytes > 0 {
             self.note_written(&partition, 0);
         }
-        Ok(LoadedPartition { partition, scanned_bytes: loaded.scanned_bytes, cut, damage: loaded.damage })
+        let (scanned_bytes, damage) = (loaded.scanned_bytes, loaded.damage);
+        Ok(LoadedPartition { partition, scanned_bytes, cut, damage, changes })
     }
 }
 
@@ -324,6 +337,7 @@ struct Loading<'a> {
     /// The segments that were read.
     scanned: Vec<Offset>,
     synced: Synced,
+    changes: &'a Changes,
 }
 
 impl Loading<'_> {
@@ -340,6 +354,7 @@ impl Loading<'_> {
             epochs: self.read_epochs(found.recovery_point).await,
             log_start_offset: found.log_start,
             recovery_point: found.recovery_point,
+            doubted_from: self.changes.doubted_from(),
             clean: found.was_clean,
             limit: (!found.was_clean && canary::is(Canary::RecoveryStopsAtPoint))
                 .then_some(found.recovery_point),
@@ -710,74 +725,4 @@ impl Entries {
     fn as_bytes(&self) -> load::IndexBytes<'_> {
         load::IndexBytes { skipped_entries: self.skipped, bytes: &self.bytes }
     }
-}
-
-/// The log of a clean stop's note; `None` where the note is of another topic or contradicts itself.
-fn restore(clean: &CleanPartition, with: &OpenWith) -> Option<(Log, bool, IndexFiles)> {
-    if clean.topic_id != with.topic_id.0 {
-        return None;
-    }
-    let mut epochs = LeaderEpochs::new();
-    for entry in &clean.epochs {
-        epochs.assign(ottla::ids::LeaderEpoch(entry.epoch), Offset(entry.start_offset));
-    }
-    let active = restore_active(&clean.active)?;
-    let files = IndexFiles {
-        offsets: active.indexes.offsets.len(),
-        times: active.indexes.times.len(),
-        aborted: active.indexes.aborted.len(),
-    };
-    let left = LeftLog {
-        log_start_offset: Offset(clean.log_start_offset),
-        log_end_offset: Offset(clean.log_end_offset),
-        high_watermark: with.replicated.then_some(Offset(clean.high_watermark)),
-        closed: clean.closed.iter().map(restore_closed).collect(),
-        active_base: Offset(clean.active.base_offset),
-        active,
-        epochs,
-        producers: clean.producers.clone(),
-        snapshots: clean.snapshots.iter().map(|offset| Offset(*offset)).collect(),
-        jitter_seed: host::random_u64(),
-    };
-    let log = Log::restore(with.config.clone(), left, host::now())?;
-    Some((log, clean.active.created, files))
-}
-
-fn restore_timestamp(largest: CleanTimestamp) -> TimestampOffset {
-    TimestampOffset { timestamp: TimestampMs(largest.timestamp_ms), offset: Offset(largest.offset) }
-}
-
-fn restore_closed(segment: &CleanSegment) -> ClosedSegment {
-    ClosedSegment {
-        base_offset: Offset(segment.base_offset),
-        bytes: segment.bytes,
-        largest_timestamp: segment.largest.map(restore_timestamp),
-        modified: TimestampMs(segment.modified_ms),
-        has_aborted: segment.has_aborted,
-    }
-}
-
-fn restore_active(active: &CleanActive) -> Option<ResumedSegment> {
-    let base = Offset(active.base_offset);
-    let (offsets, times) = (&active.offsets, &active.times);
-    let skipped = |count: u32| usize::try_from(count).expect("32 bits fit");
-    Some(ResumedSegment {
-        bytes: active.bytes,
-        largest_timestamp: restore_timestamp(active.largest),
-        first_timestamp: active.first_timestamp_ms.map(TimestampMs),
-        modified: TimestampMs(active.modified_ms),
-        bytes_since_entry: active.bytes_since_entry,
-        indexes: SegmentIndexes {
-            offsets: OffsetIndex::decode_tail(
-                base,
-                usize::MAX,
-                skipped(offsets.skipped_entries),
-                &offsets.bytes,
-            )
-            .ok()?,
-            times: TimeIndex::decode_tail(base, usize::MAX, skipped(times.skipped_entries), &times.bytes)
-                .ok()?,
-            aborted: TransactionIndex::decode(base, &active.aborted).ok()?,
-        },
-    })
 }

@@ -17,6 +17,7 @@ use super::fds::FdCache;
 use super::flush::FlushQueue;
 use super::index_cache::IndexCache;
 use super::journal::Journal;
+use super::left::Sweeps;
 use super::partition::Partition;
 use super::patient;
 use super::prealloc::ZeroBudget;
@@ -50,6 +51,7 @@ pub struct ShardDisk {
     pub(super) zeroed: Rc<ZeroBudget>,
     pub(super) checkpoints: Checkpoints,
     pub(super) loads: Rc<Semaphore>,
+    pub(super) sweeps: Sweeps,
     /// Whose new segment's name is being made durable.
     pub(super) naming: Rc<Semaphore>,
     /// Where the shard counts.
@@ -89,6 +91,7 @@ impl ShardDisk {
             zeroed: ZeroBudget::new(settings.zeroed_bytes_max),
             checkpoints: Checkpoints::default(),
             loads: Semaphore::new(settings.loads_in_flight_max),
+            sweeps: Sweeps::default(),
             naming: Semaphore::new(NAMED_TOGETHER),
             metrics: host::shard_slot(),
             cleaner: CleanerFigures::default(),

@@ -4,6 +4,7 @@ mod compact;
 mod crash;
 mod journal;
 mod kafka;
+mod left;
 mod limits;
 mod many;
 mod order;

@@ -14,7 +14,7 @@ use ottla::request::fetch::FetchOutcome;
 use ottla::request::fetch_session::Wanted;
 
 use crate::disk::partition::read::{Read, Slice};
-use crate::disk::{DiskError, Partition};
+use crate::disk::{DiskError, Partition, told};
 use crate::net::Piece;
 
 /// The most bytes of one partition in one reply: a splice's length is a signed 32-bit number.
@@ -53,11 +53,22 @@ pub async fn read(
     match try_read(partition, wanted, read_committed, room).await {
         Ok(outcome) => outcome,
         Err(error) => {
-            if !matches!(error, DiskError::OutOfRange { .. } | DiskError::Closed) {
-                tracing::error!(partition = %partition.name(), %error, "a read failed");
-            }
+            tell(partition, &error);
             FetchOutcome::refused(error.code())
         }
+    }
+}
+
+/// Says what is wrong with a file; who reads there asks for it again at once, and so does every other reader.
+fn tell(partition: &Partition, error: &DiskError) {
+    let place = match error {
+        DiskError::OutOfRange { .. } | DiskError::Closed => return,
+        DiskError::Io(failure) => &failure.path,
+        DiskError::Corrupt { path, .. } => path,
+        DiskError::Offline { dir, .. } | DiskError::Full { dir } => dir,
+    };
+    if told::is_due(place) {
+        tracing::error!(partition = %partition.name(), %error, "a read failed");
     }
 }
 

@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -24,8 +25,9 @@ use super::journey::Journey;
 use super::listener::ConnectionGuard;
 use super::reply::{Piece, Reply};
 use super::send::{Outgoing, SendQueue, Stop};
+use crate::disk::told;
 use crate::host::sync::Permit;
-use crate::host::{self, Shutdown, Sleep, Stream};
+use crate::host::{self, SharedFd, Shutdown, Sleep, Stream};
 
 /// What a request counts for beside its bytes: its task, its future, its place in the order.
 const REQUEST_OVERHEAD_BYTES: usize = 512;
@@ -325,11 +327,24 @@ impl Connection {
         }
     }
 
+    /// Says why a connection ends in the middle of a reply that was promised whole: its file ends before, or cannot be
+    /// read. What is wrong with the socket is the client's affair.
+    fn tell_failed(&self, error: &io::Error, fd: &SharedFd, sent: &Range<u64>) {
+        let is_of_file =
+            error.kind() == io::ErrorKind::UnexpectedEof || error.raw_os_error() == Some(libc::EIO);
+        let path = fd.path();
+        if is_of_file && told::is_due(&path) {
+            let (peer, path, from, to) = (self.context.peer(), path.display(), sent.start, sent.end);
+            tracing::error!(%peer, %error, "{path}: bytes {from} to {to} cannot be sent; the connection was closed");
+        }
+    }
+
     async fn send_file_step(&self) -> io::Result<()> {
         let next = self.sending.borrow().file_step(FILE_STEP_BYTES);
         let Some(Piece::File { fd, position, bytes, readable_end }) = next else { return Ok(()) };
         let sent = position..position + u64::from(bytes);
-        let cold = self.stream.send_file(&fd, position, u64::from(bytes)).await?;
+        let cold = self.stream.send_file(&fd, position, u64::from(bytes)).await;
+        let cold = cold.inspect_err(|error| self.tell_failed(error, &fd, &sent))?;
         let (end, now, metrics) = (sent.end, host::now(), &self.shard.metrics);
         metrics.add(Counter::FetchedDisk, cold.min(u64::from(bytes)));
         metrics.add(Counter::FetchedPageCache, u64::from(bytes).saturating_sub(cold));

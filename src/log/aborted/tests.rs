@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::{LeaderEpoch, ProducerId};
+use crate::log::load::EntryCounts;
 use crate::log::read::{ReadPlan, ReadRequest};
 use crate::log::testing::disk::{Disk, NOW};
 use crate::log::testing::{batch, control};
@@ -68,7 +69,7 @@ proptest! {
         log.mark_durable(log.log_end_offset());
         disk.write_active_indexes(&log);
         if release {
-            log.release_indexes(0);
+            log.release_indexes(0, EntryCounts { offsets: usize::MAX, times: usize::MAX, aborted: usize::MAX });
         }
         let from = Offset(from % (log.log_end_offset().0 + 1));
         let up_to = log.last_stable_offset();

@@ -160,6 +160,7 @@ impl LogLoader {
     /// The offset up to which the files are known to be as they were written.
     fn trusted_end(&self) -> Offset {
         let trusted = if self.input.clean { Offset(i64::MAX) } else { self.input.recovery_point };
+        let trusted = self.input.doubted_from.map_or(trusted, |doubted| doubted.min(trusted));
         // Nothing stands before the first segment, so a snapshot there is not ahead of anything.
         self.input.limit.map_or(trusted, |limit| limit.min(trusted)).max(self.first_base())
     }
@@ -613,7 +614,7 @@ impl LogLoader {
         log.log_end_offset = end;
         log.durable_end_offset = end;
         let is_stop = input.clean && input.limit.is_none();
-        log.recovery_point = if is_stop { end } else { input.recovery_point.min(end) };
+        log.recovery_point = if is_stop { end } else { input.recovery_point.min(trusted_end).min(end) };
         log.epochs = self.rebuilt.epochs;
         log.epochs.truncate_from_end(end);
         log.epochs.truncate_from_start(start);

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log::append::{AppendError, AppendOutcome, NewBatch, Prepared};
+use crate::log::load::EntryCounts;
 use crate::log::load::Truncation;
 use crate::log::retention::Retention;
 use crate::log::testing::disk::{Disk, NOW, WALL};
@@ -264,7 +265,8 @@ impl Model {
             Step::Checkpoint => self.disk.checkpoint(&mut self.log),
             Step::Release(keep) => {
                 self.disk.write_active_indexes(&self.log);
-                self.log.release_indexes(keep);
+                let all = EntryCounts { offsets: usize::MAX, times: usize::MAX, aborted: usize::MAX };
+                self.log.release_indexes(keep, all);
             }
             Step::Delete(part) => {
                 let (start, end) = (self.log.log_start_offset().0, self.log.high_watermark().0);

@@ -20,7 +20,8 @@ fn plan(from: i64, up_to: i64, max_bytes: u64, bytes: usize) -> WalkPlan {
     let request = ReadRequest { from: Offset(from), up_to: Offset(up_to), max_bytes, at_least_one: true };
     let bytes = FilePosition(bytes as u64);
     let limit = WalkLimit::Offset { up_to: Offset(up_to), bytes };
-    WalkPlan { segment_base: Offset(50), start: WalkStart::At(FilePosition(0)), limit, request }
+    let (segment_base, start) = (Offset(50), WalkStart::At(FilePosition(0)));
+    WalkPlan { segment_base, start, limit, request, before: Offset(i64::MAX) }
 }
 
 fn walk(plan: WalkPlan, bytes: &[u8], window: usize) -> WalkStep {
@@ -56,6 +57,41 @@ fn a_limit_by_position_needs_one_header() {
     assert_eq!(walk(withheld, &bytes, 0), WalkStep::Withheld);
 }
 
+/// What a read of five batches of ten offsets from 50 on comes to when the base offset of one of them is another.
+fn turned(batch: usize, base: i64, from: i64, start: u64) -> Result<WalkStep, ReadError> {
+    let (mut bytes, _) = segment(&[(0, 10, 100); 5]);
+    bytes[batch * 100..batch * 100 + 8].copy_from_slice(&base.to_be_bytes());
+    let limit = WalkLimit::Position(FilePosition(500));
+    let start = WalkStart::At(FilePosition(start));
+    let plan = WalkPlan { limit, start, before: Offset(120), ..plan(from, 100, 9_999, 500) };
+    plan.walk().feed(FilePosition(0), &bytes)
+}
+
+#[test]
+fn a_base_offset_that_was_turned_is_an_error_wherever_it_is_seen() {
+    let position = |result: Result<WalkStep, ReadError>| match result {
+        Err(error @ ReadError::Offsets { position, .. }) => {
+            assert_eq!(error.code(), ErrorCode::CorruptMessage);
+            position
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(turned(2, 70, 70, 0).is_ok(), "as it was");
+    assert_eq!(position(turned(2, 7, 70, 0)), 200, "lower: the reader would pass over it");
+    assert_eq!(position(turned(2, 65, 75, 0)), 200, "lower by less than a batch");
+    assert_eq!(position(turned(2, 7, 85, 0)), 200, "on the way");
+    assert_eq!(position(turned(2, 111, 70, 0)), 200, "higher than the next segment's");
+    assert_eq!(position(turned(2, 70 + (1 << 40), 70, 0)), 200, "far higher");
+    assert_eq!(position(turned(2, 75, 70, 0)), 300, "higher: the one behind does not follow");
+    assert_eq!(
+        position(turned(2, 75, 70, 200)),
+        200,
+        "higher than the offset for which the index leads here"
+    );
+    assert_eq!(position(turned(0, 49, 50, 0)), 0, "before the segment");
+    assert!(turned(4, 90, 60, 0).is_ok(), "what is not seen is not judged");
+}
+
 #[test]
 fn a_slice_is_cut_where_the_index_knows_a_batch() {
     let mut index = OffsetIndex::new(Offset(50), 800);
@@ -81,7 +117,7 @@ fn bytes_that_are_no_batch_are_an_error() {
     let mut walk = plan(55, 99, 100, 400).walk();
     let error = walk.feed(FilePosition(0), &bytes).expect_err("magic 1");
     assert_eq!(error, ReadError::Corrupt { position: 100, error: BatchError::Magic(1) });
-    assert_eq!(error.code().name(), "KAFKA_STORAGE_ERROR");
+    assert_eq!(error.code().name(), "CORRUPT_MESSAGE");
 }
 
 proptest! {

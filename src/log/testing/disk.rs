@@ -147,6 +147,7 @@ impl Disk {
             epochs: self.epochs.as_ref().and_then(|text| LeaderEpochs::decode(text).ok()),
             log_start_offset: self.log_start_offset,
             recovery_point: self.recovery_point,
+            doubted_from: None,
             clean,
             limit: None,
             high_watermark: None,

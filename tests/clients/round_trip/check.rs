@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use ottla_tests::reader::largest_timestamp;
 use ottla_tests::topics::topic_id;
+use ottla_tools::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
@@ -25,6 +27,8 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionView {
     pub watermarks: (i64, i64),
+    /// The largest timestamp and the offset of its record, as ListOffsets tells them.
+    pub largest: (i64, i64),
     pub records: Vec<Row>,
     pub committed: Vec<Row>,
 }
@@ -44,6 +48,7 @@ impl View {
         for (place, before) in &self.partitions {
             let after = later.partitions.get(place).unwrap_or_else(|| panic!("{when}: {place:?} is gone"));
             assert_eq!(before.watermarks, after.watermarks, "{when}: {place:?}");
+            assert_eq!(before.largest, after.largest, "{when}: {place:?}, the largest timestamp");
             for (kind, before, after) in [
                 ("every record", &before.records, &after.records),
                 ("committed", &before.committed, &after.committed),
@@ -74,11 +79,13 @@ pub fn view(address: &str, topics: &[(&str, i32)], groups: &[(&str, &[&str])]) -
         places.iter().map(|(topic, index)| watermarks(&watcher, topic, *index)).collect();
     let mut records = rows(address, &places, "read_uncommitted");
     let mut committed = rows(address, &places, "read_committed");
+    let mut asking = Client::connect(address, "view").expect("the broker listens");
     for ((topic, partition), watermarks) in places.iter().zip(watermarks) {
         let place = ((*topic).to_owned(), *partition);
         let [records, committed] = [&mut records, &mut committed].map(|all| all.remove(&place));
         let (records, committed) = (records.unwrap_or_default(), committed.unwrap_or_default());
-        view.partitions.insert(place, PartitionView { watermarks, records, committed });
+        let largest = largest_timestamp(&mut asking, topic, *partition);
+        view.partitions.insert(place, PartitionView { watermarks, largest, records, committed });
     }
     for (group, topics) in groups {
         let consumer = reader(address, group);

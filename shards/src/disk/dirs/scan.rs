@@ -13,6 +13,7 @@ use ottla::log::files::{DirStage, PARTITION_METADATA, PartitionDir, SegmentFile,
 use super::{FILE_BYTES_MAX, LogDir, OffsetsKind};
 use crate::disk::clean::{self, CLEAN_FILE, CleanPartition, MARKER_FILE};
 use crate::disk::error::{Context as _, DiskError};
+use crate::disk::left::{self, FileSizes};
 use crate::disk::offsets_file::{self, Offsets};
 use crate::disk::patient;
 use crate::host::{self, Queue};
@@ -24,6 +25,8 @@ pub struct Found {
     pub partition: TopicPartition,
     /// How it was left, where the clean shutdown left a note.
     pub clean: Option<CleanPartition>,
+    /// The sizes now of the files that the note relies on; `None` where they cannot be had.
+    pub sizes: Option<FileSizes>,
     /// Whether the last shutdown was a clean one: the files are whole.
     pub was_clean: bool,
     /// Where recovery begins; zero when nothing is known.
@@ -73,7 +76,9 @@ impl LogDir {
             offsets.retain(|partition, _| live.binary_search(partition).is_ok());
             self.checkpoint(kind).offsets = offsets;
         }
+        let mut sizes = left::sizes_of(&self.path, &clean).await;
         let found = live.into_iter().map(|partition| Found {
+            sizes: sizes.remove(&partition),
             clean: clean.remove(&partition),
             was_clean,
             recovery_point: self.offset(OffsetsKind::RecoveryPoint, &partition).unwrap_or(Offset::ZERO),

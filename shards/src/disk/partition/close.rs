@@ -74,11 +74,13 @@ impl Partition {
             && state.log.log_end_offset() == state.log.recovery_point()
             && state.unfinished.is_empty()
             && state.unsettled.is_empty()
+            && state.log.active_segment().is_largest_indexed()
             && (!state.epochs_dirty || state.log.log_end_offset() == Offset::ZERO)
     }
 
     /// Cuts the active segment to its bytes. Beside its file stand its indexes even when they are empty: a broker of
-    /// Kafka's takes a segment without them for damaged and reads it whole.
+    /// Kafka's takes a segment without them for damaged and reads it whole. The time index ends with the largest
+    /// timestamp, by which Kafka's retention goes after its next start.
     async fn trim(self: &Rc<Self>) -> Result<(), DiskError> {
         let (base, bytes) = {
             let state = self.state.borrow();
@@ -86,6 +88,7 @@ impl Partition {
             (active.base_offset(), active.bytes())
         };
         let turn = self.housekeeping.acquire(1).await;
+        self.state.borrow_mut().log.index_largest_timestamp();
         let has_file = self.state.borrow_mut().active().created || base.0 > 0;
         if has_file {
             let path = self.segment_path(base);

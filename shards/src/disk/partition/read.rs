@@ -8,6 +8,8 @@
 //!   change again. The rest of it comes from memory, into which the last block is loaded if it was dropped.
 //! - The active segment is never read through the page cache here, so that no read-ahead keeps its tail cached.
 //! - No byte at or behind the asked limit is part of a reply.
+//! - A file that is shorter than the log says, and a batch with offsets that are not those of its place, are errors:
+//!   no reader passes over what stands there.
 
 use std::rc::Rc;
 
@@ -159,8 +161,8 @@ impl Partition {
     pub(super) fn read_failed(&self, base: Offset, error: ReadError) -> DiskError {
         match error {
             ReadError::OutOfRange { got, start, end } => DiskError::OutOfRange { offset: got, start, end },
-            ReadError::Corrupt { .. } => {
-                DiskError::corrupt(&self.path, format!("near offset {base}: {error}"))
+            ReadError::Corrupt { .. } | ReadError::Offsets { .. } => {
+                DiskError::corrupt(&self.segment_path(base), error)
             }
         }
     }
@@ -332,6 +334,14 @@ impl Partition {
         let mut slices = Vec::with_capacity(memory.len() + 1);
         if slice.start < file_end {
             let fd = self.read_file(slice.segment_base).await?.shared_fd();
+            // Whoever sends it could only end the connection where it finds less, each time again.
+            let path = self.segment_path(slice.segment_base);
+            let there = fd.bytes().at("examine", &path)?;
+            if there < file_end.0 {
+                let (from, to) = (slice.start, file_end);
+                let reason = format!("it ends at byte {there}, and bytes {from} to {to} of it were written");
+                return Err(DiskError::corrupt(&path, reason));
+            }
             let bytes = file_end.0 - slice.start.0;
             slices.push(Slice::File { fd, position: slice.start, bytes, readable_end });
         }

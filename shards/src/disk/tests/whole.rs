@@ -259,6 +259,79 @@ fn timestamps_find_offsets_in_every_segment() {
     });
 }
 
+/// How a life of a partition begins.
+#[derive(Clone, Copy, Debug)]
+enum Begin {
+    New,
+    ByNote,
+    FromFiles,
+    AfterCrash,
+}
+
+/// One life with a clean end: appends records with these timestamps. Returns the time index that is left.
+async fn life_with(root: &std::path::Path, begin: Begin, timestamps: &[i64]) -> Vec<(i64, i64)> {
+    let remove = |name: &str| std::fs::remove_file(root.join(name)).expect("a clean stop leaves it");
+    match begin {
+        Begin::New | Begin::ByNote => {}
+        Begin::FromFiles => remove("ottla.clean"),
+        Begin::AfterCrash => remove(".kafka_cleanshutdown"),
+    }
+    let broker = Broker::start(root).await;
+    let partition = match begin {
+        Begin::New => broker.create(&name(0), LogConfig::default()).await,
+        Begin::ByNote | Begin::FromFiles | Begin::AfterCrash => {
+            broker.load(&name(0), LogConfig::default()).await
+        }
+    };
+    for &timestamp in timestamps {
+        produce(&partition, &batch_at(1, 10, timestamp)).await;
+    }
+    partition.close().await.expect("a close");
+    broker.dir.finish_clean().await.expect("a clean shutdown");
+    abandon(partition).await;
+    let bytes = std::fs::read(&files(&root.join("topic-0"), ".timeindex")[0]).expect("a time index");
+    let index = ottla::log::TimeIndex::decode(Offset(0), usize::MAX, &bytes).expect("entries that rise");
+    assert_eq!(index.len() * 12, bytes.len());
+    let entries = bytes.chunks_exact(12).map(|entry| {
+        let (timestamp, offset) = entry.split_at(8);
+        let offset = u32::from_be_bytes(offset.try_into().expect("4 bytes"));
+        (i64::from_be_bytes(timestamp.try_into().expect("8 bytes")), i64::from(offset))
+    });
+    entries.collect()
+}
+
+#[test]
+fn a_clean_stop_leaves_the_largest_timestamp_in_the_time_index() {
+    for begin in [Begin::ByNote, Begin::FromFiles, Begin::AfterCrash] {
+        let root = directory(false);
+        run_local(async move {
+            let root = root.path();
+            assert_eq!(life_with(root, Begin::New, &[100, 300, 200]).await, [(300, 1)]);
+            assert_eq!(life_with(root, begin, &[]).await, [(300, 1)], "{begin:?}");
+            assert_eq!(life_with(root, begin, &[250, 300]).await, [(300, 1)], "{begin:?}");
+            let left = life_with(root, begin, &[400]).await;
+            // Where the files are read, only entries that an interval has made stay.
+            let kept: &[_] = match begin {
+                Begin::ByNote => &[(300, 1), (400, 5)],
+                Begin::New | Begin::FromFiles | Begin::AfterCrash => &[(400, 5)],
+            };
+            assert_eq!(left, kept, "{begin:?}");
+            let broker = Broker::start(root).await;
+            let partition = broker.load(&name(0), LogConfig::default()).await;
+            for (query, expected) in [
+                (TimestampQuery::Largest, Some(5)),
+                (TimestampQuery::AtOrAfter(TimestampMs(100)), Some(0)),
+                (TimestampQuery::AtOrAfter(TimestampMs(201)), Some(1)),
+                (TimestampQuery::AtOrAfter(TimestampMs(301)), Some(5)),
+                (TimestampQuery::AtOrAfter(TimestampMs(401)), None),
+            ] {
+                let found = partition.offset_for_timestamp(query, Offset(6)).await.expect("a search");
+                assert_eq!(found.map(|found| found.offset.0), expected, "{query:?}, {begin:?}");
+            }
+        });
+    }
+}
+
 #[test]
 fn retention_removes_files_and_the_end_survives() {
     let root = directory(false);

@@ -94,6 +94,20 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<Vec<DirEntry>> {
     .await
 }
 
+/// The sizes of files in bytes, in their order; `None` for a name that leads nowhere. What cannot be examined for
+/// another reason fails.
+pub async fn file_sizes(paths: Vec<PathBuf>) -> io::Result<Vec<Option<u64>>> {
+    spawn_blocking(move || {
+        let size = |path: &PathBuf| match std::fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        paths.iter().map(size).collect()
+    })
+    .await
+}
+
 /// Makes the names in directory `path` durable: files created, renamed and removed in it.
 pub async fn sync_dir(path: impl AsRef<Path>) -> io::Result<()> {
     let directory = File::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;

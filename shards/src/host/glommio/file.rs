@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -43,6 +43,26 @@ impl SharedFd {
     #[must_use]
     pub fn identity(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
+    }
+
+    /// The file's size in bytes now, without giving way: the system has it in memory while the file is open.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn bytes(&self) -> io::Result<u64> {
+        // SAFETY: all zero bits are a value of the type.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer leads to `stat`.
+        if unsafe { libc::fstat(self.as_raw_fd(), &raw mut stat) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(stat.st_size.cast_unsigned())
+    }
+
+    /// Where the file is, for what is told of it; empty where the system does not say.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        std::fs::read_link(format!("/proc/self/fd/{}", self.as_raw_fd())).unwrap_or_default()
     }
 
     /// The descriptor for direct reads; `None` where it cannot be opened.

@@ -32,7 +32,7 @@ pub use bell::{Bell, Doorbell};
 pub use blocking::spawn_blocking;
 pub use cold::{peek_piece, read_ahead};
 pub use dir::{
-    canonicalize, create_dir, create_dir_all, disk_space, exists, indirect_file_system, read_dir,
+    canonicalize, create_dir, create_dir_all, disk_space, exists, file_sizes, indirect_file_system, read_dir,
     remove_dir_all, remove_file, rename, sync_dir, sync_file_system,
 };
 pub use executor::{

@@ -110,6 +110,24 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<Vec<DirEntry>> {
     .await
 }
 
+/// The sizes of files in bytes, in their order; `None` for a name that leads nowhere. What cannot be examined for
+/// another reason fails.
+pub async fn file_sizes(paths: Vec<PathBuf>) -> io::Result<Vec<Option<u64>>> {
+    let Some(at) = paths.first().cloned() else { return Ok(Vec::new()) };
+    let name = at.display().to_string();
+    let what = move || format!("examine {name} and those after it");
+    begin(cost(Op::ReadDir, &at), what, move |node, _| {
+        let mut disk = node.disk.borrow_mut();
+        let size = |path: &PathBuf| match disk.metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        paths.iter().map(size).collect()
+    })
+    .await
+}
+
 /// Makes the names in directory `path` durable: files created, renamed and removed in it.
 pub async fn sync_dir(path: impl AsRef<Path>) -> io::Result<()> {
     sync_names(Op::SyncDir, path.as_ref()).await

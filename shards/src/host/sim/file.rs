@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -104,6 +104,21 @@ impl SharedFd {
     #[must_use]
     pub fn identity(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
+    }
+
+    /// The file's size in bytes now, without giving way.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn bytes(&self) -> io::Result<u64> {
+        let node = Rc::clone(&engine().process(self.0.process).node);
+        node.disk.borrow_mut().len(self.id())
+    }
+
+    /// Where the file is, for what is told of it.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.0.path.to_path_buf()
     }
 
     pub(super) fn id(&self) -> FileId {

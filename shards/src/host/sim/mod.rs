@@ -44,8 +44,8 @@ pub use self::{
     bell::{Bell, Doorbell},
     blocking::spawn_blocking,
     dir::{
-        canonicalize, create_dir, create_dir_all, disk_space, exists, indirect_file_system, read_dir,
-        remove_dir_all, remove_file, rename, sync_dir, sync_file_system,
+        canonicalize, create_dir, create_dir_all, disk_space, exists, file_sizes, indirect_file_system,
+        read_dir, remove_dir_all, remove_file, rename, sync_dir, sync_file_system,
     },
     disk::{CrashModel, Disk},
     disk_op::InFlightWrite,
