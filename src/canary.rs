@@ -86,6 +86,8 @@ canaries! {
     44 canary_44 RollAtPointTrusted: "recovery trusts the file of a segment that ends at the recovery point", "";
     45 canary_45 DeletionTakenBack: "retention writes a log start offset from before it waited", "";
     46 canary_46 RollUnsettled: "the recovery point passes closed segments whose files were not synced", "";
+    47 canary_47 PartsOneByOne: "a part of a request takes its place when the part before it is appended", "";
+    48 canary_48 CleanThoughUnloaded: "a stop counts as clean though a partition was never loaded", "";
 }
 
 impl Canary {

@@ -11,6 +11,7 @@ use super::groups::{SubscriptionError, validate_client_metrics, validate_group};
 use super::key::{Scope, ValueType};
 use super::settings::{Overrides, Settings};
 use super::table::{self, Resource};
+use super::threads;
 use super::topic::TopicConfig;
 use super::value::{ConfigError, Value};
 use crate::errors::ErrorCode;
@@ -191,11 +192,11 @@ pub fn validate(target: Target<'_>, overrides: &Overrides) -> Result<(), AlterEr
         }),
         Target::Cluster(config) => validate_broker(overrides, false)
             .and_then(|()| config.with_dynamic(overrides.clone(), config.settings().broker().clone()))
-            .map(|_| ())
+            .and_then(|altered| threads::check_alteration(config.settings(), altered.settings()))
             .map_err(AlterError::request),
         Target::Broker(config) => validate_broker(overrides, true)
             .and_then(|()| config.with_dynamic(config.settings().cluster().clone(), overrides.clone()))
-            .map(|_| ())
+            .and_then(|altered| threads::check_alteration(config.settings(), altered.settings()))
             .map_err(AlterError::request),
     }
 }

@@ -32,6 +32,7 @@ mod table_server;
 mod table_share;
 mod table_topic;
 mod table_transaction;
+mod threads;
 pub mod topic;
 pub mod value;
 mod views;

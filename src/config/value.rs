@@ -154,19 +154,30 @@ fn parse_boolean(name: &str, text: &str) -> Result<bool, ConfigError> {
     }
 }
 
-/// Decimal numbers, with the type letter that Java allows behind them. No infinities, no NaN.
+/// Decimal numbers, with the type letter that Java allows behind them, and its names of what is none. Ranges refuse
+/// infinities; NaN is in every range, as Kafka compares.
 fn parse_double(text: &str) -> Option<f64> {
+    match text.strip_prefix(['+', '-']).unwrap_or(text) {
+        "NaN" => return Some(f64::NAN),
+        "Infinity" if text.starts_with('-') => return Some(f64::NEG_INFINITY),
+        "Infinity" => return Some(f64::INFINITY),
+        _ => {}
+    }
     let digits = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
     if !digits.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
         return None;
     }
-    digits.parse::<f64>().ok().filter(|number| number.is_finite())
+    digits.parse::<f64>().ok()
 }
 
 /// A floating-point number as Java's `Double.toString` prints it: at least one decimal, and an exponent outside
 /// 10^-3 to 10^7.
 fn double_text(number: f64) -> String {
     let size = number.abs();
+    if !size.is_finite() {
+        let name = if size.is_nan() { "NaN" } else { "Infinity" };
+        return if number < 0.0 { format!("-{name}") } else { name.to_owned() };
+    }
     if size == 0.0 || (1e-3..1e7).contains(&size) {
         return format!("{number:?}");
     }
@@ -415,9 +426,21 @@ mod tests {
             refusal(&key, "2"),
             "Invalid value 2.0 for configuration min.cleanable.dirty.ratio: Value must be no more than 1"
         );
-        for text in ["q", "NaN", "inf", ""] {
+        for text in ["q", "nan", "inf", "infinity", "-inf", "NaNf", ""] {
             assert!(refusal(&key, text).ends_with("Not a number of type DOUBLE"), "{text}");
         }
+        for text in ["NaN", "+NaN", "-NaN"] {
+            assert_eq!(Value::parse(&key, text).expect("as in Kafka").to_text().as_deref(), Some("NaN"));
+        }
+        assert_eq!(
+            refusal(&key, "+Infinity"),
+            "Invalid value Infinity for configuration min.cleanable.dirty.ratio: Value must be no more than 1"
+        );
+        assert_eq!(
+            refusal(&key, "-Infinity"),
+            "Invalid value -Infinity for configuration min.cleanable.dirty.ratio: Value must be at least 0"
+        );
+        assert_eq!(Value::parse(&double("free"), "-Infinity"), Ok(Value::Double(f64::NEG_INFINITY)));
         assert_eq!(double_text(f64::MAX), "1.7976931348623157E308");
         assert_eq!(double_text(1e7), "1.0E7");
         assert_eq!(double_text(0.001), "0.001");

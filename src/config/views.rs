@@ -73,9 +73,10 @@ impl BrokerConfig {
     }
 }
 
-/// A share of 1 in millionths.
+/// A share of 1 in millionths. No log is dirtier than NaN, as none is dirtier than 1.
 fn millionths(share: f64) -> u32 {
-    // The table allows 0 to 1; the cast saturates and takes NaN for 0.
+    // The table allows 0 to 1 and NaN, which Kafka compares with as well.
+    let share = if share.is_nan() { 1.0 } else { share };
     (share * f64::from(RATIO_ONE)).round() as u32
 }
 

@@ -36,13 +36,41 @@ pub fn broker_config(image: &Image, config: &BrokerConfig) -> EffectiveConfig {
     EffectiveConfig { config, ignored }
 }
 
-/// The configuration of a topic, for its partitions' logs.
-///
-/// # Errors
-/// When an override that was made under another file contradicts the broker's settings of now: the broker's own
-/// settings are then what to go by.
-pub fn topic_config(image: &Image, config: &BrokerConfig, topic: &str) -> Result<TopicConfig, ConfigError> {
-    TopicConfig::new(config.settings(), &image.configs.of_or_empty(&ConfigResource::topic(topic)))
+/// The configuration of a topic.
+#[derive(Clone, Debug)]
+pub struct EffectiveTopicConfig {
+    /// What holds.
+    pub config: TopicConfig,
+    /// Overrides that the image holds and that are ignored, each with the reason, for the log.
+    pub ignored: Vec<(String, ConfigError)>,
+}
+
+/// The configuration of a topic, for its partitions' logs. An override that was made under another file or another
+/// release and cannot be followed now is left out, and the others hold.
+#[must_use]
+pub fn topic_config(image: &Image, config: &BrokerConfig, topic: &str) -> EffectiveTopicConfig {
+    let stored = image.configs.of_or_empty(&ConfigResource::topic(topic));
+    match TopicConfig::new(config.settings(), &stored) {
+        Ok(config) => EffectiveTopicConfig { config, ignored: Vec::new() },
+        Err(_) => topic_config_without_faults(config, &stored),
+    }
+}
+
+/// Takes the overrides one by one: one that does not go with those before it is left out.
+fn topic_config_without_faults(broker: &BrokerConfig, stored: &Overrides) -> EffectiveTopicConfig {
+    let mut effective = EffectiveTopicConfig { config: broker.log.clone(), ignored: Vec::new() };
+    let mut taken = Overrides::new();
+    for (name, value) in stored {
+        taken.insert(name.clone(), value.clone());
+        match TopicConfig::new(broker.settings(), &taken) {
+            Ok(config) => effective.config = config,
+            Err(error) => {
+                taken.remove(name);
+                effective.ignored.push((name.clone(), error));
+            }
+        }
+    }
+    effective
 }
 
 #[cfg(test)]
@@ -63,9 +91,9 @@ mod tests {
             broker_config(&image, &config(&[("log.retention.hours", "1")]));
         assert!(ignored.is_empty());
         assert_eq!((config.log.retention_ms, config.log.message_bytes_max), (Some(5000), 77));
-        let topic = topic_config(&image, &config, "t").expect("it is good");
+        let topic = topic_config(&image, &config, "t").config;
         assert_eq!((topic.retention_ms, topic.message_bytes_max), (Some(6000), 77));
-        let other = topic_config(&image, &config, "other").expect("it is good");
+        let other = topic_config(&image, &config, "other").config;
         assert_eq!(other.retention_ms, Some(5000));
         let gone = broker_config(&image_with(&[]), &config).config;
         assert_eq!(gone.log.retention_ms, Some(3_600_000));
@@ -81,6 +109,41 @@ mod tests {
         let EffectiveConfig { config, ignored } = broker_config(&image, &config(&[]));
         assert_eq!(ignored, ["log.retention.ms", "node.id"]);
         assert_eq!((config.node_id, config.log.message_bytes_max), (image.node_id, 77));
+    }
+
+    #[test]
+    fn of_a_topic_only_the_faults_are_left_out() {
+        let image = image_with(&[
+            topic("t", 1, 1),
+            setting(2, "t", "cleanup.policy", "compact"),
+            setting(2, "t", "max.message.bytes", "many"),
+            setting(2, "t", "min.cleanable.dirty.ratio", "NaN"),
+            setting(2, "t", "of.a.later.release", "1"),
+            setting(2, "t", "retention.ms", "6000"),
+        ]);
+        let EffectiveTopicConfig { config, ignored } =
+            topic_config(&image, &config(&[("message.max.bytes", "77")]), "t");
+        assert_eq!((config.retention_ms, config.compact, config.delete), (Some(6000), true, false));
+        assert_eq!(config.message_bytes_max, 77, "the broker's in place of the fault");
+        assert!(config.min_cleanable_dirty_ratio.is_nan());
+        let names: Vec<_> = ignored.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["max.message.bytes", "of.a.later.release"]);
+        assert!(ignored[0].1.to_string().contains("Not a number of type INT"), "{}", ignored[0].1);
+    }
+
+    #[test]
+    fn of_two_overrides_that_contradict_each_other_one_holds() {
+        let image = image_with(&[
+            topic("t", 1, 1),
+            setting(2, "t", "max.compaction.lag.ms", "10"),
+            setting(2, "t", "min.compaction.lag.ms", "20"),
+            setting(2, "t", "retention.ms", "6000"),
+        ]);
+        let EffectiveTopicConfig { config, ignored } = topic_config(&image, &config(&[]), "t");
+        assert_eq!((config.max_compaction_lag_ms, config.min_compaction_lag_ms), (10, 0));
+        assert_eq!(config.retention_ms, Some(6000));
+        assert_eq!(ignored.len(), 1);
+        assert_eq!(ignored[0].0, "min.compaction.lag.ms");
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub(crate) struct Group {
     pub(crate) assignment_in_flight: bool,
     /// The log has a record of the group, so its end needs a tombstone.
     pub(crate) recorded: bool,
+    /// Offsets were deleted: were they the last, the group stays empty until the next search for expired ones.
+    pub(crate) awaits_sweep: bool,
     pub(crate) offsets: GroupOffsets,
     /// No deadline of the group is earlier; a later one may be what is armed.
     pub(crate) earliest_deadline: Option<Monotonic>,
@@ -109,6 +111,7 @@ impl Group {
             sync_deadline: None,
             assignment_in_flight: false,
             recorded: false,
+            awaits_sweep: false,
             offsets: GroupOffsets::default(),
             earliest_deadline: None,
             armed_at: None,
@@ -323,12 +326,14 @@ impl Group {
         }
     }
 
-    /// Whether nothing of the group would be missed: no members, no promises, no offsets, no record.
+    /// Whether nothing of the group would be missed: no members, no promises, no offsets, no record, and nobody who
+    /// deleted the last offset and may still look at the group.
     pub(crate) fn is_forgettable(&self) -> bool {
         self.is(GroupState::Empty)
             && self.pending_joins.is_empty()
             && self.offsets.is_empty()
             && !self.recorded
+            && !self.awaits_sweep
             && !self.assignment_in_flight
     }
 }

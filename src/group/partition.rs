@@ -109,7 +109,10 @@ impl Partition {
                         if loading
                             && group.offsets.get(&topic, partition).is_some()
                             && canary::is(Canary::OlderCommitWins) => {}
-                    Some(group) => group.offsets.replay(&topic, partition, value),
+                    Some(group) => {
+                        group.awaits_sweep |= value.is_none() && !loading;
+                        group.offsets.replay(&topic, partition, value);
+                    }
                     None if value.is_none() => {}
                     None => {
                         let mut simple = Group::new(group.clone(), None);

@@ -146,6 +146,12 @@ impl Log {
         newest.is_none_or(|snapshot| *snapshot < first)
     }
 
+    /// The base offset of the oldest segment.
+    #[must_use]
+    pub fn first_base_offset(&self) -> Offset {
+        self.segment_of(Offset::ZERO).0
+    }
+
     /// Lets DeleteRecords or a leader's log start offset cut off everything before `offset`; -1 stands for the high
     /// watermark. Returns whether the leader epoch checkpoint changed; segments go with the next retention.
     ///

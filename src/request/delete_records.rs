@@ -13,6 +13,9 @@ use crate::ids::{Offset, TopicIdPartition};
 use crate::request::partition_by_name;
 use crate::request::places::Places;
 
+/// What a request has for the high watermark in place of an offset.
+const HIGH_WATERMARK: i64 = -1;
+
 /// One partition's order for its owner shard.
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteRecordsPart {
@@ -20,7 +23,8 @@ pub struct DeleteRecordsPart {
     pub slot: u32,
     /// The partition.
     pub partition: TopicIdPartition,
-    /// The new log start offset; `None` for the high watermark (-1 in the request).
+    /// The new log start offset; `None` for the high watermark (-1 in the request). Whether it is an offset at all the
+    /// owner says, after it has looked at the topic's `cleanup.policy`.
     pub before: Option<Offset>,
 }
 
@@ -76,11 +80,7 @@ fn target(
     if names::is_internal(topic) {
         return Err(ErrorCode::InvalidTopicException);
     }
-    match offset {
-        -1 => Ok((partition, None)),
-        0.. => Ok((partition, Some(Offset(offset)))),
-        _ => Err(ErrorCode::OffsetOutOfRange),
-    }
+    Ok((partition, (offset != HIGH_WATERMARK).then_some(Offset(offset))))
 }
 
 fn partition_reply(

@@ -108,9 +108,12 @@ impl<S: Default> FetchOutcome<S> {
 }
 
 impl FetchQuestion {
-    /// Reads a request. Names become counted strings once, here.
+    /// Reads a request. Names become counted strings once, here. `bytes_max` is `fetch.max.bytes`: the most that the
+    /// client may ask for, whatever it writes, and so also the most that it can wait for (Kafka's
+    /// `KafkaApis.handleFetchRequest`).
     #[must_use]
-    pub fn new(context: &RequestContext<'_>, request: &FetchRequest<'_>) -> Self {
+    pub fn new(context: &RequestContext<'_>, request: &FetchRequest<'_>, bytes_max: u32) -> Self {
+        let max_bytes = request.max_bytes.min(i32::try_from(bytes_max).unwrap_or(i32::MAX));
         let uses_topic_ids = context.version >= TOPIC_ID_VERSION_MIN;
         let topic_ref = |name: &str, id: Uuid| match uses_topic_ids {
             true => TopicRef::Id(id),
@@ -143,8 +146,8 @@ impl FetchQuestion {
         Self {
             params: FetchParams {
                 max_wait_ms: request.max_wait_ms,
-                min_bytes: request.min_bytes,
-                max_bytes: request.max_bytes,
+                min_bytes: request.min_bytes.min(max_bytes),
+                max_bytes,
                 read_committed: request.isolation_level == 1,
                 zstd_allowed: context.version >= ZSTD_VERSION_MIN,
                 from_replica: replica_id >= 0,
@@ -226,12 +229,15 @@ impl<S: Default> FetchPlan<S> {
     }
 
     /// Cuts the outcomes to the request's `max_bytes`: in order, whole partitions, the first one with records always.
+    /// Each owner shard has let a first batch of its own pass the limits: of these, too, only the first of all stays.
     pub fn limit(&mut self) {
         let mut left = i64::from(self.params.max_bytes);
         let mut is_first = true;
-        for outcome in self.outcomes.iter_mut().flatten().filter(|outcome| outcome.bytes > 0) {
-            if is_first || i64::from(outcome.bytes) <= left {
-                left -= i64::from(outcome.bytes);
+        for ((_, wanted), outcome) in self.partitions.iter().zip(&mut self.outcomes) {
+            let Some(outcome) = outcome.as_mut().filter(|outcome| outcome.bytes > 0) else { continue };
+            let bytes = i64::from(outcome.bytes);
+            if is_first || bytes <= left.min(i64::from(wanted.max_bytes)) {
+                left -= bytes;
                 is_first = false;
             } else {
                 outcome.records = S::default();
@@ -350,3 +356,6 @@ fn partition_reply<S>(
         ..PartitionData::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_wire::Records;
-use ottla_wire::produce_request::ProduceRequest;
+use ottla_wire::produce_request::{PartitionProduceData, ProduceRequest};
 use ottla_wire::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
@@ -18,6 +18,7 @@ use crate::controller::image::{Image, TopicImage};
 use crate::controller::names;
 use crate::errors::ErrorCode;
 use crate::ids::{Offset, TimestampMs, TopicIdPartition};
+use crate::protocol::records::BatchHeader;
 use crate::request::RequestContext;
 use crate::request::places::Places;
 
@@ -174,17 +175,27 @@ impl ProducePlan {
     }
 }
 
-/// The error that refuses every partition of the request alike.
+/// The error that refuses every partition of the request alike. One transactional batch is enough: whose transaction
+/// it is, only the request's transactional id says (Kafka's `KafkaApis.handleProduceRequest`).
 fn request_error(request: &ProduceRequest<'_>, acks: Option<Acks>) -> Option<ProduceOutcome> {
-    if acks.is_none() {
-        return Some(ProduceOutcome::refused(ErrorCode::InvalidRequiredAcks));
+    let refused = |why| ProduceOutcome::refused_because(ErrorCode::TransactionalIdAuthorizationFailed, why);
+    if request.transactional_id.is_some() {
+        return Some(refused("This broker does not serve transactions yet."));
     }
-    request.transactional_id.as_ref().map(|_| {
-        ProduceOutcome::refused_because(
-            ErrorCode::TransactionalIdAuthorizationFailed,
-            "This broker does not serve transactions yet.",
-        )
-    })
+    if request.topic_data.iter().flat_map(|topic| &topic.partition_data).any(is_transactional) {
+        return Some(refused("A batch of a transaction comes with a transactional id."));
+    }
+    acks.is_none().then(|| ProduceOutcome::refused(ErrorCode::InvalidRequiredAcks))
+}
+
+/// Whether a partition's batch says that it belongs to a transaction. What is no batch is refused by its owner.
+fn is_transactional(data: &PartitionProduceData<'_>) -> bool {
+    match &data.records {
+        Some(Records::Inline(bytes)) => {
+            BatchHeader::parse(bytes).is_ok_and(|header| header.attributes.is_transactional())
+        }
+        Some(Records::Splice { .. }) | None => false,
+    }
 }
 
 /// The partition that a part goes to, or why it cannot.
@@ -234,3 +245,6 @@ fn partition_reply((index, outcome): (i32, ProduceOutcome)) -> PartitionProduceR
         ..PartitionProduceResponse::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

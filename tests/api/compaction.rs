@@ -8,15 +8,11 @@ use ottla::errors::ErrorCode;
 use ottla::protocol::compression::Codec;
 use ottla_tests::broker::{Broker, Options};
 use ottla_tests::keyed::{KeyAndValue, Keyed, produce, read_keyed, wait_for};
-use ottla_tests::topics::create_topic;
+use ottla_tests::topics::{create_topic, set_topic_config};
 use ottla_tools::client::Client;
 use ottla_wire::ApiKey;
 use ottla_wire::delete_groups_request::DeleteGroupsRequest;
 use ottla_wire::delete_groups_response::DeleteGroupsResponse;
-use ottla_wire::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
-use ottla_wire::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use ottla_wire::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -115,16 +111,6 @@ fn a_compacted_topic_comes_down_to_its_last_values() {
     }
 }
 
-fn alter(client: &mut Client, topic: &str, name: &str, value: &str) {
-    let config = AlterableConfig { name: name.into(), config_operation: 0, value: Some(value.into()) };
-    let resource =
-        AlterConfigsResource { resource_type: 2, resource_name: topic.into(), configs: vec![config] };
-    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
-    let reply: IncrementalAlterConfigsResponse<'_> =
-        client.call(ApiKey::IncrementalAlterConfigs, 1, &request).expect("the broker answers");
-    assert_eq!(reply.responses[0].error_code, 0, "{:?}", reply.responses[0].error_message);
-}
-
 #[test]
 fn a_changed_cleanup_policy_takes_effect() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -137,7 +123,7 @@ fn a_changed_cleanup_policy_takes_effect() {
         assert_eq!(error, 0, "without compaction a record needs no key");
     }
     assert_eq!(read_keyed(broker.address(), "t", 0).len(), 40);
-    alter(&mut client, "t", "cleanup.policy", "compact,delete");
+    set_topic_config(broker.address(), "t", "cleanup.policy", "compact,delete");
     let (error, at_fault, _) = produce(&mut client, "t", 50_000, Codec::None, &batches[0]);
     assert_eq!((error, at_fault), (ErrorCode::InvalidRecord.code(), vec![1]));
     // What is in the active segment stays as it is; the records before lose their duplicates and what has no key.
@@ -196,7 +182,7 @@ fn committed_offsets_are_compacted_and_survive_it() {
     let mut client = client(&broker);
     // The topic of the offsets is made by whoever asks for a coordinator first.
     find_coordinator(&mut client);
-    alter(&mut client, "__consumer_offsets", "min.cleanable.dirty.ratio", "0.01");
+    set_topic_config(broker.address(), "__consumer_offsets", "min.cleanable.dirty.ratio", "0.01");
     for offset in 0..60 {
         commit(&mut client, "kept", "t", offset);
         commit(&mut client, "deleted", "t", offset);

@@ -1,7 +1,10 @@
 //! What real clients rely on beyond the shapes of messages, asked of a running broker over the wire.
 
 mod compaction;
+mod delete_records;
+mod fetch_limits;
 mod metrics;
+mod order;
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ottla::errors::ErrorCode;
 use ottla_tests::broker::{Broker, Options};
 use ottla_tests::reader::read_partition;
-use ottla_tests::topics::create_topic;
+use ottla_tests::topics::{create_topic, set_topic_config};
 use ottla_tools::client::Client;
 use ottla_wire::ApiKey;
 use ottla_wire::metadata_request::MetadataRequest;
@@ -159,4 +159,47 @@ fn a_full_disk_refuses_records_until_there_is_room() {
     let broker = Broker::start(&Options::new(&data));
     assert_eq!(read_partition(broker.address(), "one", 0), found);
     assert_eq!(broker.stop(), 0);
+}
+
+/// The segments of a topic's only partition that are there under their names.
+fn segments(data: &Path, topic: &str) -> usize {
+    let entries = std::fs::read_dir(data.join(format!("{topic}-0"))).expect("the partition is there");
+    entries
+        .filter(|entry| entry.as_ref().is_ok_and(|it| it.path().extension() == Some("log".as_ref())))
+        .count()
+}
+
+#[test]
+fn retention_makes_room_on_a_full_disk() {
+    const MEGABYTES: u64 = 64;
+    let Some(disk) = Mounted::ext4(MEGABYTES) else { return };
+    let data = disk.path().join("data");
+    let options = Options::new(&data).set("log.retention.check.interval.ms", 200);
+    let broker = Broker::start(&options);
+    let small_segments =
+        [("segment.bytes", "1048576"), ("file.delete.delay.ms", "0"), ("retention.ms", "-1")];
+    create_topic(broker.address(), "one", 1, &small_segments);
+    let mut sender = Sender::new(broker.address(), 100_000);
+    let _ballast = ballast(&disk.path(), 40, MEGABYTES - 8);
+    let mut acknowledged = 0;
+    while sender.send("one", acknowledged) == ErrorCode::None {
+        acknowledged += 1;
+        assert!(acknowledged < 1_000, "the disk is full some time");
+    }
+    let before = segments(&data, "one");
+    assert!(before > 8, "{before} segments");
+    set_topic_config(broker.address(), "one", "retention.bytes", "4194304");
+    wait_until("old segments go", || segments(&data, "one") <= 6);
+    wait_until("writing goes on", || sender.send("one", 1_000_000) == ErrorCode::None);
+    let found = read_partition(broker.address(), "one", 0);
+    assert_eq!(found.last().expect("records").1, sender.value(1_000_000));
+    let first = u64::from_be_bytes(found[0].1[..8].try_into().expect("eight bytes"));
+    for (at, number) in (first..acknowledged).enumerate() {
+        assert!(found[at].1 == sender.value(number), "record {number}");
+    }
+    broker.kill();
+    let broker = Broker::start(&options);
+    assert_eq!(read_partition(broker.address(), "one", 0), found, "after a crash");
+    assert_eq!(broker.stop(), 0);
+    assert!(segments(&data, "one") <= 6, "nothing came back");
 }

@@ -6,6 +6,10 @@ use ottla_tools::client::Client;
 use ottla_wire::ApiKey;
 use ottla_wire::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use ottla_wire::create_topics_response::CreateTopicsResponse;
+use ottla_wire::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
+use ottla_wire::incremental_alter_configs_response::IncrementalAlterConfigsResponse;
 use ottla_wire::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use ottla_wire::metadata_response::MetadataResponse;
 
@@ -49,6 +53,21 @@ pub fn create_topics(address: SocketAddr, names: &[String], partitions: i32, con
     for topic in &reply.topics {
         assert_eq!(topic.error_code, 0, "{}: {:?}", topic.name, topic.error_message);
     }
+}
+
+/// Sets one key of a topic's configuration.
+///
+/// # Panics
+/// When the broker refuses it.
+pub fn set_topic_config(address: SocketAddr, topic: &str, key: &str, value: &str) {
+    let config = AlterableConfig { name: key.into(), config_operation: 0, value: Some(value.into()) };
+    let resource =
+        AlterConfigsResource { resource_type: 2, resource_name: topic.into(), configs: vec![config] };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let mut client = Client::connect(address, "tests").expect("the broker listens");
+    let reply: IncrementalAlterConfigsResponse<'_> =
+        client.call(ApiKey::IncrementalAlterConfigs, 1, &request).expect("the broker answers");
+    assert_eq!(reply.responses[0].error_code, 0, "{:?}", reply.responses[0].error_message);
 }
 
 /// The id of a topic, as Kafka prints it.

@@ -11,12 +11,13 @@
 //! - The clean marker is gone, durably, before any partition of the directory is loaded, let alone appended to.
 //! - A checkpoint file on disk is at least as new as the last [`LogDir::write_offsets`] that returned.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ottla::ids::Uuid;
+use ottla::ids::{TopicPartition, Uuid};
 
 use self::checkpoints::Checkpoint;
 use super::clean::CleanPartition;
@@ -69,6 +70,8 @@ pub struct LogDir {
     names: Mutex<Names>,
     /// Partitions that are open on any shard.
     open: AtomicUsize,
+    /// Partitions that the scan has found and nobody has loaded.
+    unloaded: Mutex<BTreeSet<TopicPartition>>,
     closed: Mutex<Vec<CleanPartition>>,
     /// Journals that were made in this life.
     journals: Mutex<Vec<PathBuf>>,
@@ -103,6 +106,7 @@ impl LogDir {
             checkpoints: Default::default(),
             names: Mutex::default(),
             open: AtomicUsize::new(0),
+            unloaded: Mutex::default(),
             closed: Mutex::default(),
             journals: Mutex::default(),
             sync_at_finish: AtomicBool::new(false),

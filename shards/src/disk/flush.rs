@@ -32,8 +32,9 @@ use ottla::time::Monotonic;
 use super::error::{Context as _, DiskError, IoFailure};
 use super::journal::{Journaled, Turn};
 use super::partition::{CommitSpan, FlushState, Partition, State};
+use super::prealloc::ZeroAhead;
 use super::shard_disk::ShardDisk;
-use super::tail::{CHUNK_BYTES_MAX, Flush, FlushWrite};
+use super::tail::{CHUNK_BYTES_MAX, Flush, FlushWrite, block_ceil};
 use crate::host::{self, Durability, File, Queue};
 
 /// Pending bytes of a relaxed partition that are written without waiting for more.
@@ -253,6 +254,7 @@ impl Partition {
         if result.is_err() && canary::is(Canary::SyncRetried) {
             result = self.sync_again(&begun).await;
         }
+        self.give_back_space(&begun, &result).await;
         Some((begun, result))
     }
 
@@ -266,7 +268,31 @@ impl Partition {
             state.begin_flush(false)?
         };
         let result = self.write(&begun).await;
+        self.give_back_space(&begun, &result).await;
         Some((begun, result))
+    }
+
+    /// A refused write has often taken the last blocks of the disk before it was refused. They go back, so that what is
+    /// small finds room: the checkpoints without which nothing can be deleted. The flush still counts as in flight,
+    /// so that nobody writes there meanwhile.
+    async fn give_back_space(self: &Rc<Self>, begun: &Begun, result: &Result<(), Failure>) {
+        if !matches!(result, Err(Failure::Full)) || self.state.borrow().closed {
+            return;
+        }
+        while self.state.borrow_mut().tail_of(begun.base).is_some_and(|segment| segment.zero.is_busy()) {
+            self.progress.notified().await;
+        }
+        let end = {
+            let mut state = self.state.borrow_mut();
+            let Some(segment) = state.tail_of(begun.base) else { return };
+            let end = block_ceil(segment.tail.written_end());
+            segment.zero = ZeroAhead::new(end);
+            end
+        };
+        let Ok(file) = self.block_file(begun.base).await else { return };
+        if let Err(error) = file.set_len(end.0).await {
+            tracing::debug!("{}: no space is given back: {error}", self.name);
+        }
     }
 
     fn begin_commit(&self) -> Option<Begun> {

@@ -132,6 +132,7 @@ impl ShardDisk {
         let place = self.place(dir, name, with.topic_id);
         let mut log = Log::new(with.config, Offset::ZERO, host::random_u64(), host::now());
         log.set_replicated(with.replicated);
+        dir.note_loaded(name);
         let partition = self.assemble(place, log, false, IndexFiles::default());
         partition.untouched.set(true);
         Ok(partition)
@@ -274,6 +275,7 @@ impl ShardDisk {
         if let Some(clean) = &found.clean
             && let Some((log, created, files)) = restore(clean, &with)
         {
+            dir.note_loaded(&found.partition);
             let partition = self.assemble(place, log, created, files);
             partition.untouched.set(true);
             // The epochs of a log that never had records are in the note alone.
@@ -287,6 +289,7 @@ impl ShardDisk {
             dir.fail(failure);
         }
         let (loaded, created) = result?;
+        dir.note_loaded(&found.partition);
         let kept = loaded.index_entries_kept;
         let files = IndexFiles { offsets: kept.offsets, times: kept.times, aborted: kept.aborted };
         let cut = loaded.cuts.iter().any(|cut| cut.end != ottla::log::recovery::PrefixEnd::Zeros);

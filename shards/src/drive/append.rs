@@ -1,9 +1,13 @@
 //! One part of a Produce request on the owner shard: validated as the topic demands, appended, awaited.
 //!
 //! What must hold: a batch that is refused changes nothing; the bytes appended are the producer's own unless the topic
-//! demands another compression or the broker's time; the outcome names the offset only after the acknowledgement.
+//! demands another compression or the broker's time; the outcome names the offset only after the acknowledgement. A
+//! part that was [begun](begin) has its place in its partition's log: what is begun later comes behind it, however
+//! long it has to wait.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use ottla::canary::{self, Canary};
@@ -20,7 +24,7 @@ use crate::disk::partition::append::AppendedBatch;
 use crate::disk::{AppendFailure, CommitSpan, DiskError, Partition};
 use crate::drive::Shard;
 use crate::drive::hosted::Hosted;
-use crate::host::wall_ms;
+use crate::host::{LocalBoxFuture, wall_ms};
 
 /// A batch that is in the log and not yet acknowledged.
 pub struct Appending {
@@ -59,40 +63,126 @@ impl Appending {
     }
 }
 
-/// Validates a batch and appends it.
-pub async fn append(
+/// What became of an append: the batch is in the log, or will never be.
+pub type Appended = Result<Appending, ProduceOutcome>;
+
+/// A part that has its place in its partition's log.
+pub enum Begun {
+    /// It is there, or refused.
+    Done(Appended),
+    /// It waits for its turn, for memory or for the disk.
+    Waiting(LocalBoxFuture<Appended>),
+}
+
+impl Begun {
+    /// Whether it is still waiting once it was polled.
+    fn is_waiting(&mut self, context: &mut Context<'_>) -> bool {
+        let Begun::Waiting(future) = self else { return false };
+        match future.as_mut().poll(context) {
+            Poll::Ready(appended) => {
+                *self = Begun::Done(appended);
+                false
+            }
+            Poll::Pending => true,
+        }
+    }
+}
+
+/// Waits for all of a request's parts, side by side.
+pub async fn all(mut parts: Vec<(u32, Begun)>) -> Vec<(u32, Appended)> {
+    poll_fn(|context| {
+        // Every one is polled each time: each has to know this task's waker.
+        let waiting: usize = parts.iter_mut().map(|(_, part)| usize::from(part.is_waiting(context))).sum();
+        if waiting == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    let done = |part| match part {
+        Begun::Done(appended) => appended,
+        Begun::Waiting(_) => unreachable!("nothing waits any more"),
+    };
+    parts.into_iter().map(|(slot, part)| (slot, done(part))).collect()
+}
+
+/// A planted bug: each part begins when the one before it has ended.
+pub async fn one_by_one(parts: impl Iterator<Item = (u32, Begun)>) -> Vec<(u32, Appended)> {
+    let mut appended = Vec::new();
+    for part in parts {
+        appended.extend(all(vec![part]).await);
+    }
+    appended
+}
+
+/// A batch that may be appended.
+struct Checked {
+    /// The producer's own bytes, or a copy where the topic rewrites them.
+    batch: Bytes,
+    new: NewBatch,
+    log_append_time: TimestampMs,
+    /// Bytes that the producer sent.
+    received: usize,
+}
+
+/// Validates a batch and appends it, or takes its place among those that wait.
+pub fn begin(shard: &Rc<Shard>, hosted: &Hosted, records: Bytes, zstd_allowed: bool) -> Begun {
+    let checked = match check(shard, hosted, records, zstd_allowed) {
+        Ok(checked) => checked,
+        Err(refused) => return Begun::Done(Err(refused)),
+    };
+    let partition = Rc::clone(&hosted.partition);
+    if let Some(appended) = partition.append_at_once(&checked.batch, &checked.new) {
+        return Begun::Done(conclude(&shard.metrics, &partition, &checked, appended));
+    }
+    let shard = Rc::clone(shard);
+    let mut waiting = Begun::Waiting(Box::pin(async move {
+        let appended = partition.append(&checked.batch, checked.new).await;
+        conclude(&shard.metrics, &partition, &checked, appended)
+    }));
+    // The first poll takes the place; whoever waits for the part polls it again, with a waker.
+    let _ = waiting.is_waiting(&mut Context::from_waker(Waker::noop()));
+    waiting
+}
+
+fn check(
     shard: &Shard,
     hosted: &Hosted,
-    records: &Bytes,
+    records: Bytes,
     zstd_allowed: bool,
-) -> Result<Appending, ProduceOutcome> {
+) -> Result<Checked, ProduceOutcome> {
     let policy = hosted.policy(wall_ms(), zstd_allowed);
-    let validated = validate(&policy, records, &mut shard.decompressor.borrow_mut()).map_err(|refused| {
+    let validated = validate(&policy, &records, &mut shard.decompressor.borrow_mut()).map_err(|refused| {
         shard.metrics.add(Counter::RejectedBatches, 1);
         invalid(refused)
     })?;
-    // Usually the producer's own bytes; a copy only where the topic rewrites them.
-    let mut header = BatchHeader::parse(records).expect("a validated batch has a header");
-    let rewritten = match &validated.rewritten {
-        Some(batch) => Some(batch.clone()),
-        None => validated.changes(&header).then(|| {
-            let mut batch = records.to_vec();
-            validated.apply(&mut batch);
-            batch
-        }),
+    let (log_append_time, received) = (validated.log_append_time, records.len());
+    let header = BatchHeader::parse(&records).expect("a validated batch has a header");
+    let changes = validated.rewritten.is_none() && validated.changes(&header);
+    let rewritten = if changes {
+        let mut batch = records.to_vec();
+        validated.apply(&mut batch);
+        Some(batch)
+    } else {
+        validated.rewritten
     };
-    let batch = rewritten.as_deref().unwrap_or(records);
-    if rewritten.is_some() {
-        header = BatchHeader::parse(batch).expect("a rewritten batch has a header");
-    }
-    let appended = hosted.partition.append(batch, NewBatch::of_client(header)).await;
-    count(&shard.metrics, &appended, records.len());
+    let Some(batch) = rewritten else {
+        return Ok(Checked { batch: records, new: NewBatch::of_client(header), log_append_time, received });
+    };
+    let header = BatchHeader::parse(&batch).expect("a rewritten batch has a header");
+    Ok(Checked { batch: batch.into(), new: NewBatch::of_client(header), log_append_time, received })
+}
+
+fn conclude(
+    metrics: &ShardMetrics,
+    partition: &Rc<Partition>,
+    checked: &Checked,
+    appended: Result<AppendedBatch, AppendFailure>,
+) -> Appended {
+    count(metrics, &appended, checked.received);
     match appended {
         Ok(batch) => {
-            let partition = Rc::clone(&hosted.partition);
-            Ok(Appending { partition, batch, log_append_time: validated.log_append_time })
+            let partition = Rc::clone(partition);
+            Ok(Appending { partition, batch, log_append_time: checked.log_append_time })
         }
-        Err(failure) => Err(refused(&hosted.partition, failure)),
+        Err(failure) => Err(refused(partition, failure)),
     }
 }
 

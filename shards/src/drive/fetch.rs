@@ -29,7 +29,7 @@ pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
     let (context, metrics) = (body.context, &shard.metrics);
     metrics.span(Timing::FetchReceive, body.ready, context.now);
     let question = match body.decode::<FetchRequest<'_>>() {
-        Ok(request) => FetchQuestion::new(&context, &request),
+        Ok(request) => FetchQuestion::new(&context, &request, shard.config().fetch.bytes_max),
         Err(answer) => return answer,
     };
     let plan = {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ottla::config::TopicConfig;
 use ottla::controller::ImageDelta;
-use ottla::controller::effective::{self, EffectiveConfig};
+use ottla::controller::effective::{self, EffectiveConfig, EffectiveTopicConfig};
 use ottla::controller::image::{ConfigResource, ConfigResourceType, Image, TopicImage};
 use ottla::controller::names::CONSUMER_OFFSETS;
 use ottla::errors::ErrorCode;
@@ -267,12 +267,13 @@ fn topic_configs(shard: &Shard, image: &Image, ids: impl Iterator<Item = TopicId
 
 /// What holds for a topic: its overrides over the broker's settings.
 fn topic_config(shard: &Shard, image: &Image, topic: &TopicImage) -> Rc<TopicConfig> {
-    let config = shard.config();
-    Rc::new(effective::topic_config(image, &config, &topic.name).unwrap_or_else(|error| {
-        // Overrides are checked when they are made; a later release may have made these.
-        tracing::warn!(topic = %topic.name, %error, "its overrides are not used");
-        config.log.clone()
-    }))
+    let EffectiveTopicConfig { config, ignored } =
+        effective::topic_config(image, &shard.config(), &topic.name);
+    for (key, error) in ignored {
+        // Overrides are checked when they are made; another release or another file may have allowed these.
+        tracing::warn!(topic = %topic.name, key, %error, "one of its overrides is not used");
+    }
+    Rc::new(config)
 }
 
 /// Takes over dynamic settings of the broker. What cannot be used is named and left out.

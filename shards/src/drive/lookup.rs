@@ -39,8 +39,15 @@ pub fn epoch_end(partition: &Partition, part: EpochPart) -> Result<EpochEndOffse
     Ok(partition.epoch_end_offset(part.leader_epoch))
 }
 
-/// Moves the log start offset and returns the new low watermark.
+/// Moves the log start offset and returns the new low watermark. A log that is compacted and never deleted from keeps
+/// the last value of each key, whatever offset is asked for (Kafka's `Partition.deleteRecordsOnLeader`).
 pub async fn delete_records(partition: &Rc<Partition>, part: DeleteRecordsPart) -> Result<Offset, ErrorCode> {
+    if partition.with_log(|log| log.config().compact && !log.config().delete) {
+        return Err(ErrorCode::PolicyViolation);
+    }
+    if part.before.is_some_and(|before| before < Offset::ZERO) {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
     let before = part.before.unwrap_or(Offset::NONE);
     partition.delete_records(before).await.map_err(|error| error.code())
 }

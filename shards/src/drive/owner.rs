@@ -1,11 +1,13 @@
 //! The owner's side of the mesh: performs what other shards (or this one) ask of this shard's partitions.
 //!
 //! What must hold: a partition that this shard does not have is `UNKNOWN_TOPIC_OR_PARTITION`, never made up, or
-//! `KAFKA_STORAGE_ERROR` when only its log is not there; parts are appended in the order in which they came, before
-//! anything is awaited.
+//! `KAFKA_STORAGE_ERROR` when only its log is not there; every part of an append has its place in its partition's
+//! log before anything is awaited, so that requests of one connection are appended in their order, in each of their
+//! partitions.
 
 use std::rc::Rc;
 
+use ottla::canary::{self, Canary};
 use ottla::errors::ErrorCode;
 use ottla::ids::{Offset, ShardId};
 use ottla::request::delete_records::DeleteRecordsPart;
@@ -14,7 +16,9 @@ use ottla::request::offset_for_leader_epoch::EpochPart;
 use ottla::request::produce::{ProduceOutcome, ProducePart};
 
 use crate::disk::CommitSpan;
+use crate::drive::append::Begun;
 use crate::drive::messages::{Answer, AppendQuery, AppendTimes, Query, ReadQuery, Visit};
+use crate::drive::read::Room;
 use crate::drive::{Shard, append, control, lifecycle, lookup, read, watch};
 use crate::host::now;
 use crate::net::Piece;
@@ -96,14 +100,18 @@ async fn append_parts(
     query: AppendQuery,
 ) -> (Vec<(u32, ProduceOutcome)>, AppendTimes) {
     let taken = (asker != shard.id).then(now);
-    let mut begun = Vec::with_capacity(query.parts.len());
-    for ProducePart { slot, partition, records, zstd_allowed } in query.parts {
-        let outcome = match shard.find(partition) {
-            Ok(hosted) => append::append(shard, &hosted, &records, zstd_allowed).await,
-            Err(code) => Err(ProduceOutcome::refused(code)),
+    // Every part has its place in its log before any is waited for: the next request of the connection comes behind.
+    let begin = |ProducePart { slot, partition, records, zstd_allowed }| {
+        let begun = match shard.find(partition) {
+            Ok(hosted) => append::begin(shard, &hosted, records, zstd_allowed),
+            Err(code) => Begun::Done(Err(ProduceOutcome::refused(code))),
         };
-        begun.push((slot, outcome));
-    }
+        (slot, begun)
+    };
+    let begun = match canary::is(Canary::PartsOneByOne) {
+        true => append::one_by_one(query.parts.into_iter().map(begin)).await,
+        false => append::all(query.parts.into_iter().map(begin).collect()).await,
+    };
     let (appended_at, mut last) = (now(), CommitSpan::default());
     let mut outcomes = Vec::with_capacity(begun.len());
     for (slot, appended) in begun {
@@ -126,7 +134,9 @@ async fn append_parts(
     (outcomes, AppendTimes { appended: appended_at, commit, visit })
 }
 
-/// Reads every part, as long as there is room for more.
+/// Reads every part, as long as there is room for more. Only the first batch of all may be larger than the room that
+/// the request gives; where parts of one request lie with several owners, `FetchPlan::limit` keeps the merged answer to
+/// it.
 async fn read_parts(shard: &Rc<Shard>, query: ReadQuery) -> Vec<(u32, FetchOutcome<Vec<Piece>>)> {
     let mut outcomes = Vec::with_capacity(query.parts.len());
     let mut left = query.max_bytes.max(0) as u32;
@@ -137,7 +147,7 @@ async fn read_parts(shard: &Rc<Shard>, query: ReadQuery) -> Vec<(u32, FetchOutco
                 FetchOutcome::refused(ErrorCode::UnsupportedCompressionType)
             }
             Ok(hosted) => {
-                let room = if is_first { None } else { Some(left) };
+                let room = Room { bytes: left, at_least_one: is_first };
                 read::read(&hosted.partition, wanted, query.read_committed, room).await
             }
             Err(code) => FetchOutcome::refused(code),

@@ -20,13 +20,22 @@ use crate::net::Piece;
 /// The most bytes of one partition in one reply: a splice's length is a signed 32-bit number.
 const BYTES_MAX: u64 = i32::MAX as u64 / 2;
 
-/// Reads what a client wants of one partition. `room` is what the request's limit leaves; without it the first batch
-/// comes whole whatever its size.
+/// What a request's limit leaves for one partition of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes of records.
+    pub bytes: u32,
+    /// Whether the first batch comes whole even where there is less room, or less is wanted of the partition: the
+    /// first batch of an answer alone may (KIP-74).
+    pub at_least_one: bool,
+}
+
+/// Reads what a client wants of one partition, as far as there is room for it.
 pub async fn read(
     partition: &Rc<Partition>,
     wanted: Wanted,
     read_committed: bool,
-    room: Option<u32>,
+    room: Room,
 ) -> FetchOutcome<Vec<Piece>> {
     if let Err(error) = check_epoch(partition, wanted.current_leader_epoch) {
         return FetchOutcome::refused(error);
@@ -56,7 +65,7 @@ async fn try_read(
     partition: &Rc<Partition>,
     wanted: Wanted,
     read_committed: bool,
-    room: Option<u32>,
+    room: Room,
 ) -> Result<FetchOutcome<Vec<Piece>>, DiskError> {
     let mut before = partition.offsets();
     let shown = canary::is(Canary::WatermarkReadTwice).then_some(before.high_watermark);
@@ -69,8 +78,8 @@ async fn try_read(
     let request = ReadRequest {
         from: wanted.fetch_offset,
         up_to,
-        max_bytes: room.map_or(wanted_bytes, |room| wanted_bytes.min(u64::from(room))).min(BYTES_MAX),
-        at_least_one: room.is_none(),
+        max_bytes: wanted_bytes.min(u64::from(room.bytes)).min(BYTES_MAX),
+        at_least_one: room.at_least_one,
     };
     let (read, aborted) = match read_committed {
         true => partition.read_committed(request).await?,

@@ -244,6 +244,25 @@ fn offsets_are_deleted_with_a_tombstone() {
 }
 
 #[test]
+fn a_group_without_its_last_offset_stays_empty_until_the_next_search() {
+    let mut world = World::eager();
+    world.commit(commit("", -1, "topic", 0, 5));
+    assert_eq!(delete(&mut world, &[("topic", &[0])]).error, ErrorCode::None);
+    let seen = world.describe(GROUP);
+    assert_eq!((seen.error, seen.state), (ErrorCode::None, Some(GroupState::Empty)));
+    let again = delete(&mut world, &[("topic", &[0])]);
+    assert_eq!((again.error, again.topics[0].1[0].1), (ErrorCode::None, ErrorCode::None));
+    assert_eq!(
+        world.restarted(GroupConfig::default()).coordinator.group_count(),
+        0,
+        "the log has nothing of it"
+    );
+    world.advance(GroupConfig::default().offsets_retention_check_interval_ms);
+    assert_eq!(world.describe(GROUP).error, ErrorCode::GroupIdNotFound);
+    assert_eq!(world.coordinator.group_count(), 0);
+}
+
+#[test]
 fn offsets_of_topics_that_members_read_are_not_deleted() {
     let mut world = World::eager();
     world.commit(commit("", -1, "old", 0, 5));

@@ -178,7 +178,8 @@ impl LogLoader {
 
     /// Takes the newest snapshot that is not ahead of `ceiling`, or begins without.
     fn choose_snapshot(&mut self, ceiling: Offset) {
-        let usable = |offset: &&Offset| **offset <= ceiling && !self.bad_snapshots.contains(*offset);
+        let is_whole = |offset: &Offset| *offset <= ceiling || canary::is(Canary::SnapshotAhead);
+        let usable = |offset: &&Offset| is_whole(offset) && !self.bad_snapshots.contains(*offset);
         if self.input.epochs.is_none() {
             // Every batch is read for its epoch, and the transaction indexes are built anew with the others.
             self.begin(Producers::new(self.first_base(), self.input.config.producers_max));

@@ -211,6 +211,11 @@ fn check_kind(header: &BatchHeader) -> Result<(), InvalidBatch> {
     if header.attributes.is_control() {
         return Err(InvalidBatch::new(ErrorCode::InvalidRecord, "clients do not write control records"));
     }
+    if header.attributes.is_transactional() && !header.has_producer_id() {
+        // Nobody's transaction: no marker would ever end it.
+        let message = "a batch of a transaction has a producer id";
+        return Err(InvalidBatch::new(ErrorCode::InvalidRecord, message));
+    }
     if header.has_producer_id() && header.base_sequence < 0 {
         let (sequence, id) = (header.base_sequence, header.producer_id);
         let message = format!("producer {id} cannot have the sequence number {sequence}");

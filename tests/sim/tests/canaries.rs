@@ -45,6 +45,11 @@ fn appends_that_pass_each_other_are_seen() {
 }
 
 #[test]
+fn requests_that_pass_each_other_in_one_of_their_partitions_are_seen() {
+    is_caught(Canary::PartsOneByOne);
+}
+
+#[test]
 fn a_bug_that_is_planted_and_never_reached_changes_nothing() {
     let plain = run_planted(None, 1, RunOptions::default()).0;
     let (planted, struck) = run_planted(Some(Canary::FullDiskIgnored), 1, RunOptions::default());

@@ -116,8 +116,8 @@ impl Machine {
     fn produce(&self, partition: i32, id: u32) -> Outcome<i64> {
         self.client(async move |connection| {
             let name = TopicName::Name("t".to_owned());
-            let sent = connection.produce((&name, partition), Acks::All, &batch(id)).expect("it is open");
-            sent.base_offset().await
+            let sent = connection.produce(&name, Acks::All, &[(partition, batch(id))]).expect("it is open");
+            sent.base_offsets(&[partition]).await.remove(0)
         })
     }
 

@@ -91,8 +91,8 @@ fn batch(id: u32) -> Vec<u8> {
 
 async fn produce(connection: Connection, id: u32) -> Option<i64> {
     let name = TopicName::Name("t".to_owned());
-    let sent = connection.produce((&name, 0), Acks::All, &batch(id)).expect("it is open");
-    sent.base_offset().await.ok()
+    let sent = connection.produce(&name, Acks::All, &[(0, batch(id))]).expect("it is open");
+    sent.base_offsets(&[0]).await.remove(0).ok()
 }
 
 /// The log start offset of the partition.
@@ -155,8 +155,8 @@ fn deleted_records_stay_deleted_whatever_retention_was_about_to_write() {
             let mut deleted = 0;
             for id in 0..40 {
                 let name = TopicName::Name("t".to_owned());
-                let sent = connection.produce((&name, 0), Acks::All, &batch(id)).expect("it is open");
-                let base = sent.base_offset().await.ok();
+                let sent = connection.produce(&name, Acks::All, &[(0, batch(id))]).expect("it is open");
+                let base = sent.base_offsets(&[0]).await.remove(0).ok();
                 let base = base.expect("the record is acknowledged");
                 if id % 3 == 0 {
                     let outcome = connection.delete_records("t", 0, base).await;

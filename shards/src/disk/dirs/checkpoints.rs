@@ -85,6 +85,7 @@ impl LogDir {
 
     /// Takes a deleted partition out of every checkpoint.
     pub fn forget(&self, partition: &TopicPartition) {
+        self.note_loaded(partition);
         for kind in OffsetsKind::ALL {
             let mut checkpoint = self.checkpoint(kind);
             if checkpoint.offsets.remove(partition).is_some() {

@@ -1,7 +1,8 @@
 //! The clean end of a log dir: what the partitions have left, checkpoints, archive, marker.
 //!
 //! Shards add their closed partitions; shard 0 finishes when all have. What must hold: the marker comes last, when
-//! everything that it vouches for is on disk, and never to a directory that has gone offline.
+//! everything that it vouches for is on disk, and never to a directory that has gone offline, nor to one with a
+//! partition that could not be loaded: nobody knows what a crash before has left of that.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -25,6 +26,16 @@ impl LogDir {
     pub(in crate::disk) fn remove_open(&self) {
         let before = self.open.fetch_sub(1, Ordering::Relaxed);
         assert!(before > 0, "a partition that ends was open");
+    }
+
+    /// Notes partitions that are there and have to be loaded before the marker can vouch for them.
+    pub(super) fn note_unloaded(&self, partitions: impl Iterator<Item = TopicPartition>) {
+        locked(&self.unloaded).extend(partitions);
+    }
+
+    /// Notes that a partition was loaded, or is not there any more.
+    pub(in crate::disk) fn note_loaded(&self, partition: &TopicPartition) {
+        locked(&self.unloaded).remove(partition);
     }
 
     /// Notes how a partition was left; part of a clean shutdown.
@@ -58,14 +69,18 @@ impl LogDir {
     /// order, each durable before the next.
     ///
     /// # Errors
-    /// When the directory is offline or a partition of it was not closed; the next start recovers then.
+    /// When the directory is offline or a partition of it was not loaded or not closed; the next start recovers then.
     pub async fn finish_clean(&self) -> Result<(), DiskError> {
-        let open = self.open.load(Ordering::Relaxed);
+        let (open, unloaded) = (self.open.load(Ordering::Relaxed), locked(&self.unloaded).len());
         if (open > 0 || self.is_offline()) && canary::is(Canary::CleanDespiteFailure) {
             return self.mark_clean().await;
         }
         if open > 0 {
             let reason = format!("{open} partitions were not closed");
+            return Err(DiskError::Offline { dir: self.path.clone(), reason });
+        }
+        if unloaded > 0 && !canary::is(Canary::CleanThoughUnloaded) {
+            let reason = format!("{unloaded} partitions were not loaded");
             return Err(DiskError::Offline { dir: self.path.clone(), reason });
         }
         self.check()?;

@@ -67,6 +67,7 @@ impl LogDir {
             }
         }
         live.sort();
+        self.note_unloaded(live.iter().cloned());
         for kind in OffsetsKind::ALL {
             let mut offsets = self.read_offsets(kind).await?;
             offsets.retain(|partition, _| live.binary_search(partition).is_ok());

@@ -179,6 +179,9 @@ fn a_clean_shutdown_is_believed_once() {
         {
             let dir = LogDir::open(root.path()).await.expect("a log dir");
             assert!(dir.scan().await.expect("a scan")[0].clean.is_none(), "that was a crash");
+            assert!(dir.finish_clean().await.is_err(), "what the crash has left of it nobody has looked at");
+            assert!(!root.path().join(MARKER_FILE).exists());
+            dir.note_loaded(&tp);
             dir.add_closed(clean_of(&tp));
             dir.finish_clean().await.expect("a clean shutdown");
         }

@@ -71,14 +71,40 @@ impl Partition {
         batch: &[u8],
         new: NewBatch,
     ) -> Result<AppendedBatch, AppendFailure> {
+        match self.append_at_once(batch, &new) {
+            Some(appended) => appended,
+            None => self.append_in_turn(batch, &new).await,
+        }
+    }
+
+    /// Appends one validated batch if nobody is before it and nothing has to be waited for; with `None` nothing has
+    /// changed, and [`append`](Partition::append) takes its place among those who wait.
+    pub fn append_at_once(
+        self: &Rc<Self>,
+        batch: &[u8],
+        new: &NewBatch,
+    ) -> Option<Result<AppendedBatch, AppendFailure>> {
         assert_eq!(batch.len(), new.header.batch_bytes, "exactly one batch is appended");
-        let turn = match self.turn.try_acquire(1) {
-            Some(turn) => turn,
-            None => self.turn.acquire(1).await,
-        };
+        let _turn = self.turn.try_acquire(1)?;
+        if let Err(error) = self.check() {
+            return Some(Err(error.into()));
+        }
+        if self.state.borrow_mut().active().tail.missing_block().is_some() {
+            return None;
+        }
+        let room = self.disk.unflushed.try_acquire(batch.len())?;
+        Some(self.append_now(batch, new, room))
+    }
+
+    async fn append_in_turn(
+        self: &Rc<Self>,
+        batch: &[u8],
+        new: &NewBatch,
+    ) -> Result<AppendedBatch, AppendFailure> {
+        let turn = self.turn.acquire(1).await;
         let turn = Some(turn).filter(|_| !canary::is(Canary::AppendedOutOfTurn));
         let room = self.reserve(batch.len()).await?;
-        let appended = self.append_now(batch, &new, room);
+        let appended = self.append_now(batch, new, room);
         drop(turn);
         appended
     }

@@ -26,6 +26,7 @@ impl Partition {
         if !self.is_as_left() {
             self.checkpoint().await?;
         }
+        self.retire_rest().await?;
         {
             let mut state = self.state.borrow_mut();
             assert_eq!(state.pending_bytes(), 0, "whoever appends has the turn");

@@ -17,7 +17,7 @@ use ottla::log::files::{DirStage, FileStage, SegmentFile, SegmentFileKind};
 use ottla::log::retention::{Retention, Retired};
 use ottla::metrics::Counter;
 
-use super::Partition;
+use super::{Partition, Retiring};
 use crate::disk::dirs::{OffsetsKind, remove_whole};
 use crate::disk::error::{Context as _, DiskError};
 use crate::host::{self, Queue};
@@ -37,30 +37,48 @@ impl Partition {
         loop {
             let retention = self.state.borrow_mut().log.enforce_retention(host::now(), host::wall_ms());
             match retention {
-                Retention::Done(retired) => return self.retire(retired, delay).await,
+                Retention::Done(retired) => {
+                    self.take_leave(retired);
+                    return self.retire(delay).await;
+                }
                 Retention::NeedsLargest { segment_base } => self.read_largest_timestamp(segment_base).await?,
             }
         }
     }
 
-    async fn retire(self: &Rc<Self>, retired: Retired, delay: Duration) -> Result<usize, DiskError> {
+    /// Takes over what the log has let go of: it is the log's no more, and its files go as soon as they may.
+    fn take_leave(self: &Rc<Self>, retired: Retired) {
         if retired.is_empty() {
-            return Ok(0);
+            return;
         }
         let Retired { segments, snapshots, roll, epochs_changed } = retired;
         self.untouched.set(false);
+        let mut state = self.state.borrow_mut();
+        if let Some(roll) = roll {
+            self.disk.metrics.add(Counter::SegmentsRolled, 1);
+            state.begin_segment(*roll, &self.disk.gauge);
+        }
+        state.epochs_dirty |= epochs_changed;
+        state.retiring.segments.extend(segments);
+        state.retiring.snapshots.extend(snapshots);
+        // Even where only the epochs have changed.
+        state.retiring.begun = true;
+    }
+
+    /// Removes the files of everything that the log has let go of. What fails here, as on a full disk, is left for the
+    /// next time.
+    pub(super) async fn retire(self: &Rc<Self>, delay: Duration) -> Result<usize, DiskError> {
         let (seen, active) = {
-            let mut state = self.state.borrow_mut();
-            if let Some(roll) = roll {
-                self.disk.metrics.add(Counter::SegmentsRolled, 1);
-                state.begin_segment(*roll, &self.disk.gauge);
+            let state = self.state.borrow();
+            if !state.retiring.begun {
+                return Ok(0);
             }
-            state.epochs_dirty |= epochs_changed;
             (state.log.log_start_offset(), state.log.active_segment().base_offset())
         };
-        self.finish_closed_segments();
-        self.finish_and_settle().await?;
-        self.keep_producers().await?;
+        match self.prepare_to_retire().await {
+            Err(DiskError::Full { .. }) => self.keep_known_producers().await?,
+            prepared => prepared?,
+        }
         let turn = self.housekeeping_turn().await?;
         let created = self.create_segment(active).await;
         created.inspect_err(|failure| self.housekeeping_failed(failure))?;
@@ -73,6 +91,7 @@ impl Partition {
         if !canary::is(Canary::EndForgotten) {
             self.dir.write_offsets(OffsetsKind::LogStart).await?;
         }
+        let Retiring { segments, snapshots, .. } = std::mem::take(&mut self.state.borrow_mut().retiring);
         let mut files = Vec::new();
         for segment in &segments {
             self.forget_segment(segment.base_offset);
@@ -87,6 +106,51 @@ impl Partition {
         self.disk.remove_later(files, delay);
         self.disk.metrics.add(Counter::SegmentsDeleted, segments.len() as u64);
         Ok(segments.len())
+    }
+
+    /// Removes what an earlier retention could not, at the end of the partition: nobody would know of it any more.
+    pub(super) async fn retire_rest(self: &Rc<Self>) -> Result<(), DiskError> {
+        if self.state.borrow().retiring.begun {
+            let _turn = self.cleaning.turn.acquire(1).await;
+            self.retire(Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+
+    /// Has everything durable that a start will go by once the old segments are gone.
+    async fn prepare_to_retire(self: &Rc<Self>) -> Result<(), DiskError> {
+        self.finish_closed_segments();
+        self.finish_and_settle().await?;
+        self.keep_producers().await
+    }
+
+    /// The same on a full disk, which takes none of the newest records: the recovery point moves only to where the
+    /// first segment that stays begins, as far as the snapshot that was written there goes. That is enough for the
+    /// old segments to go, and their room is what the others wait for.
+    async fn keep_known_producers(self: &Rc<Self>) -> Result<(), DiskError> {
+        let turn = self.housekeeping_turn().await?;
+        let first = {
+            let state = self.state.borrow();
+            let first = state.log.first_base_offset();
+            let is_written = state.unfinished.values().all(|closed| closed.snapshot.0 != first);
+            let is_known = is_written && state.log.snapshots().contains(&first);
+            let is_durable = state.log.offsets().durable_end >= first;
+            if state.log.needs_checkpoint_to_retire() && !(is_known && is_durable) {
+                return Err(DiskError::Full { dir: self.dir.path().to_owned() });
+            }
+            first
+        };
+        self.settle().await.inspect_err(|failure| self.housekeeping_failed(failure))?;
+        let recovery_point = {
+            let mut state = self.state.borrow_mut();
+            if state.log.needs_checkpoint_to_retire() {
+                state.log.advance_recovery_point(first);
+            }
+            state.log.recovery_point()
+        };
+        drop(turn);
+        self.dir.set_offset(OffsetsKind::RecoveryPoint, &self.name, recovery_point);
+        self.dir.write_offsets(OffsetsKind::RecoveryPoint).await
     }
 
     /// Sees to it that a start after a crash knows the producers of the segments that go: where the recovery point lies

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use ottla::canary::{self, Canary};
 use ottla::ids::{LeaderEpoch, Offset, TopicId, TopicIdPartition, TopicPartition};
-use ottla::log::{EpochEndOffset, Log, LogConfig, LogOffsets, SegmentIndexes};
+use ottla::log::{ClosedSegment, EpochEndOffset, Log, LogConfig, LogOffsets, SegmentIndexes};
 use ottla::time::Monotonic;
 
 use self::layout::Layout;
@@ -104,6 +104,16 @@ pub(super) struct Unfinished {
     pub running: bool,
 }
 
+/// What the log has let go of and whose files are still there under their names.
+#[derive(Default)]
+pub(super) struct Retiring {
+    pub segments: Vec<ClosedSegment>,
+    /// Producer snapshots.
+    pub snapshots: Vec<Offset>,
+    /// There is something to do, if only to write offsets.
+    pub begun: bool,
+}
+
 /// What only the owner shard sees.
 pub(super) struct State {
     pub log: Log,
@@ -121,6 +131,7 @@ pub(super) struct State {
     pub unfinished: BTreeMap<Offset, Unfinished>,
     /// Closed segments that are finished and not durable in everything, in the order in which they were finished.
     pub unsettled: Vec<Unsettled>,
+    pub retiring: Retiring,
     /// What the journal has and the segments' files do not, oldest first.
     pub journaled: VecDeque<Journaled>,
     /// The disk was full at the last write.
@@ -215,6 +226,7 @@ impl Partition {
             index_files: written,
             unfinished: BTreeMap::new(),
             unsettled: Vec::new(),
+            retiring: Retiring::default(),
             journaled: VecDeque::new(),
             full: false,
             epochs_dirty: false,

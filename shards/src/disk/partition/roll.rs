@@ -176,12 +176,15 @@ impl Partition {
     /// Waits until every closed segment is finished.
     ///
     /// # Errors
-    /// When one cannot be: the partition is closed or the log dir offline.
+    /// When one cannot be: the partition is closed, or the log dir offline or full.
     pub(in crate::disk) async fn wait_finished(&self) -> Result<(), DiskError> {
         loop {
             self.check()?;
             if self.state.borrow().unfinished.is_empty() {
                 return Ok(());
+            }
+            if self.dir.is_full() {
+                return Err(DiskError::Full { dir: self.dir.path().to_owned() });
             }
             self.progress.notified().await;
         }

@@ -280,8 +280,10 @@ fn retention_removes_files_and_the_end_survives() {
             assert_eq!((offsets.log_start, offsets.log_end), (Offset(50), Offset(50)));
             assert_eq!(files(&path, ".log").len(), 1, "the empty active segment remembers the end");
             assert!(!files(&path, ".deleted").is_empty());
-            host::sleep(Duration::from_millis(200)).await;
-            assert!(files(&path, ".deleted").is_empty());
+            // How long that takes is the machine's; that it comes is ours.
+            while !files(&path, ".deleted").is_empty() {
+                host::sleep(Duration::from_millis(10)).await;
+            }
         }
     });
     run_local(async move {

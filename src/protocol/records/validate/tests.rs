@@ -185,6 +185,14 @@ fn clients_write_no_control_batches() {
 }
 
 #[test]
+fn a_transaction_is_somebodys() {
+    let batch = three(Codec::None).transactional();
+    assert_eq!(refused(&policy(NOW), &batch.build()), ErrorCode::InvalidRecord);
+    let batch = batch.producer(ProducerId(5), ProducerEpoch(0), 0).build();
+    assert!(check(&policy(NOW), &batch).is_ok(), "whether it is open is the producer state's to say");
+}
+
+#[test]
 fn an_idempotent_producer_counts() {
     let with = |id, sequence| three(Codec::None).producer(ProducerId(id), ProducerEpoch(0), sequence).build();
     assert_eq!(refused(&policy(NOW), &with(5, -1)), ErrorCode::InvalidRecord);

@@ -417,6 +417,14 @@ impl Checker {
             ErrorCode::OffsetOutOfRange
             | ErrorCode::OutOfOrderSequenceNumber
             | ErrorCode::TopicAlreadyExists => Ok(()),
+            ErrorCode::PolicyViolation => {
+                let place = match open.action {
+                    Action::DeleteRecords(place, _) => Some(place),
+                    _ => None,
+                };
+                let is_compacted = place.is_some_and(|place| !self.topics.rules(place.topic).deletable);
+                ensure(is_compacted, Invariant::UnexpectedError, || format!("{code} without a policy"))
+            }
             // The clock of the client is not that of the broker.
             ErrorCode::InvalidTimestamp => Ok(()),
             ErrorCode::CorruptMessage => {

@@ -22,11 +22,13 @@ pub struct Rules {
     pub dense: bool,
     /// Records may go by age or size.
     pub expires: bool,
+    /// DeleteRecords is served: a log that is only compacted keeps the last value of each key.
+    pub deletable: bool,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { durable: true, dense: true, expires: false }
+        Rules { durable: true, dense: true, expires: false, deletable: true }
     }
 }
 
@@ -38,7 +40,9 @@ impl Rules {
         for (key, value) in configs {
             match key.as_str() {
                 "flush.messages" => rules.durable = value == "1",
-                "cleanup.policy" => rules.dense = !value.contains("compact"),
+                "cleanup.policy" => {
+                    (rules.dense, rules.deletable) = (!value.contains("compact"), value != "compact");
+                }
                 "retention.ms" | "retention.bytes" => rules.expires |= value != "-1",
                 _ => {}
             }

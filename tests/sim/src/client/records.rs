@@ -100,40 +100,49 @@ pub struct FoundOffset {
 pub struct Producing(Option<Waiting>);
 
 impl Producing {
-    /// Waits for the base offset, or for the end of the client's patience. Without acknowledgement it is
-    /// [`Unknown::Unanswered`] at once.
-    pub async fn base_offset(self) -> Outcome<i64> {
-        let Some(waiting) = self.0 else { return Outcome::Unknown(Unknown::Unanswered) };
+    /// Waits for the base offsets of the request's parts, in their order, or for the end of the client's patience.
+    /// Without acknowledgement they are [`Unknown::Unanswered`] at once.
+    pub async fn base_offsets(self, partitions: &[i32]) -> Vec<Outcome<i64>> {
+        let all = |outcome: Outcome<i64>| vec![outcome; partitions.len()];
+        let Some(waiting) = self.0 else { return all(Outcome::Unknown(Unknown::Unanswered)) };
         let reply = match waiting.reply().await {
             Ok(reply) => reply,
-            Err(error) => return error.into(),
+            Err(error) => return all(error.into()),
         };
         let reply = match reply.read::<ProduceResponse<'_>>() {
             Ok(reply) => reply,
-            Err(error) => return error.into(),
+            Err(error) => return all(error.into()),
         };
-        let partition = reply.responses.first().and_then(|topic| topic.partition_responses.first());
-        match partition {
-            Some(partition) if partition.error_code == 0 => Outcome::Ok(partition.base_offset),
-            Some(partition) => of_write(partition.error_code),
-            None => Outcome::Garbled("a produce reply without the partition".to_owned()),
-        }
+        let parts = reply.responses.first().map(|topic| topic.partition_responses.as_slice());
+        let of_part = |index: &i32| {
+            let mut parts = parts.unwrap_or_default().iter();
+            match parts.find(|part| part.index == *index) {
+                Some(part) if part.error_code == 0 => Outcome::Ok(part.base_offset),
+                Some(part) => of_write(part.error_code),
+                None => Outcome::Garbled("a produce reply without the partition".to_owned()),
+            }
+        };
+        partitions.iter().map(of_part).collect()
     }
 }
 
 impl Connection {
-    /// Sends one batch to one partition; several may be in flight.
+    /// Sends one batch to each of some partitions in one request; several requests may be in flight.
     ///
     /// # Errors
     /// [`CallError::NotSent`] on a closed connection.
     pub fn produce(
         &self,
-        (topic, partition): (&TopicName, i32),
+        topic: &TopicName,
         acks: Acks,
-        batch: &[u8],
+        parts: &[(i32, Vec<u8>)],
     ) -> Result<Producing, CallError> {
-        let data = PartitionProduceData { index: partition, records: Some(Records::Inline(batch.into())) };
-        let mut topic_data = TopicProduceData { partition_data: vec![data], ..Default::default() };
+        let data = |(index, batch): &(i32, Vec<u8>)| PartitionProduceData {
+            index: *index,
+            records: Some(Records::Inline(batch.clone().into())),
+        };
+        let partition_data = parts.iter().map(data).collect();
+        let mut topic_data = TopicProduceData { partition_data, ..Default::default() };
         let version = match topic {
             TopicName::Name(name) => {
                 topic_data.name = name.into();

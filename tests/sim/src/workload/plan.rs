@@ -166,7 +166,7 @@ fn topic(random: &mut Random, name: &str, options: PlanOptions) -> TopicPlan {
         }
     }
     if options.compaction && random.one_in(6) {
-        set("cleanup.policy", "compact".to_owned());
+        set("cleanup.policy", random.pick(&["compact", "compact,delete"]).to_string());
         set("min.cleanable.dirty.ratio", "0.01".to_owned());
     } else if options.retention && random.one_in(4) {
         if random.one_in(2) {

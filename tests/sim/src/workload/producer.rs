@@ -12,7 +12,7 @@ use ottla_shards::host::wall_ms;
 
 use super::Topic;
 use super::plan::ProducerPlan;
-use super::seat::{Seat, place};
+use super::seat::{Parts, Seat, place};
 use crate::client::{Acks, Outcome};
 use crate::history::Place;
 use crate::records::{BatchSpec, IDENTITY_BYTES, RecordSpec, Sequenced};
@@ -64,7 +64,8 @@ impl Producer {
     async fn round(&mut self, seat: &mut Seat, topic: &Rc<Topic>, partition: i32) {
         let line = self.lines.entry(place(topic, partition)).or_default();
         let mut batches = std::mem::take(&mut line.unresolved);
-        if batches.is_empty() {
+        let is_new = batches.is_empty();
+        if is_new {
             for _ in 0..seat.random.within(1..self.plan.in_flight_max + 1) {
                 batches.push(self.new_batch(seat, topic, partition));
             }
@@ -72,29 +73,50 @@ impl Producer {
         } else {
             seat.desk.count("batches sent again");
         }
-        let outcomes = seat.produce((topic, partition), self.plan.acks, &batches).await;
-        let (mut unresolved, mut is_known) = (Vec::new(), false);
-        for (batch, outcome) in batches.into_iter().zip(outcomes) {
-            match outcome {
-                Outcome::Ok(_) => {
-                    seat.desk.count("batches acknowledged");
-                    is_known = true;
-                }
-                Outcome::Refused(_) | Outcome::Garbled(_) => {
-                    seat.desk.count("batches refused");
-                    self.identity = None;
-                }
-                Outcome::Unknown(_) | Outcome::NotSent => {
-                    seat.desk.count("batches of unknown fate");
-                    if self.is_sent_again(seat) {
-                        unresolved.push(batch);
-                    }
+        let mut requests: Vec<Parts> = batches.into_iter().map(|batch| vec![(partition, batch)]).collect();
+        if is_new {
+            self.widen(seat, (topic, partition), &mut requests[0]);
+        }
+        let parts: Parts = requests.iter().flatten().cloned().collect();
+        let outcomes = seat.produce_parts(topic, self.plan.acks, requests).await;
+        for ((partition, batch), outcome) in parts.into_iter().zip(outcomes) {
+            self.take_in(seat, place(topic, partition), batch, outcome);
+        }
+    }
+
+    /// Often the first of some requests has a batch for another partition, before its own: the others must not pass it
+    /// when that one has to wait.
+    fn widen(&mut self, seat: &mut Seat, (topic, partition): (&Topic, i32), first: &mut Parts) {
+        let others = u64::try_from(topic.new.partitions - 1).expect("a topic has a partition");
+        if others == 0 || !seat.random.one_in(3) {
+            return;
+        }
+        let other = i32::try_from(seat.random.within(0..others)).expect("few");
+        let other = if other < partition { other } else { other + 1 };
+        let line = self.lines.entry(place(topic, other)).or_default();
+        if line.unresolved.is_empty() {
+            seat.desk.count("requests for two partitions");
+            first.insert(0, (other, self.new_batch(seat, topic, other)));
+        }
+    }
+
+    fn take_in(&mut self, seat: &mut Seat, place: Place, batch: Rc<BatchSpec>, outcome: Outcome<i64>) {
+        match outcome {
+            Outcome::Ok(_) => {
+                seat.desk.count("batches acknowledged");
+                self.lines.entry(place).or_default().is_known = true;
+            }
+            Outcome::Refused(_) | Outcome::Garbled(_) => {
+                seat.desk.count("batches refused");
+                self.identity = None;
+            }
+            Outcome::Unknown(_) | Outcome::NotSent => {
+                seat.desk.count("batches of unknown fate");
+                if self.is_sent_again(seat) {
+                    self.lines.entry(place).or_default().unresolved.push(batch);
                 }
             }
         }
-        let line = self.lines.entry(place(topic, partition)).or_default();
-        line.unresolved = unresolved;
-        line.is_known |= is_known;
     }
 
     /// Now and then a client forgets a batch on its way: the broker has to refuse what follows it.

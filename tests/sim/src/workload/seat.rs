@@ -27,6 +27,9 @@ pub struct Seat {
     connection: Option<Rc<Connection>>,
 }
 
+/// The batches of one request, with their partitions.
+pub type Parts = Vec<(i32, Rc<BatchSpec>)>;
+
 /// How much a fetch asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Portion {
@@ -207,39 +210,57 @@ impl Seat {
         self.end(op, outcome, Answer::Records)
     }
 
-    /// Sends batches without waiting in between and returns what became of each, in their order.
+    /// Sends batches to a partition, each in a request of its own, without waiting in between, and returns what
+    /// became of each, in their order.
     pub async fn produce(
         &mut self,
         (topic, partition): (&Topic, i32),
         acks: Acks,
         batches: &[Rc<BatchSpec>],
     ) -> Vec<Outcome<i64>> {
+        let requests = batches.iter().map(|batch| vec![(partition, Rc::clone(batch))]).collect();
+        self.produce_parts(topic, acks, requests).await
+    }
+
+    /// Sends requests, each with batches for some partitions, without waiting in between, and returns what became of
+    /// each batch, in their order.
+    pub async fn produce_parts(
+        &mut self,
+        topic: &Topic,
+        acks: Acks,
+        requests: Vec<Parts>,
+    ) -> Vec<Outcome<i64>> {
         let name = self.name_of(topic);
-        let mut begun = Vec::with_capacity(batches.len());
+        let mut begun = Vec::with_capacity(requests.len());
         let connection = self.connection().await;
-        for batch in batches {
+        for parts in requests {
             // What follows a batch that was not sent is not sent either: the order is the producer's.
             let Some(connection) = connection.as_ref().filter(|it| !it.is_closed()) else {
-                begun.push(None);
+                begun.push((parts, None));
                 continue;
             };
-            let op = self.begin(Action::Produce(place(topic, partition), Rc::clone(batch)));
-            begun.push(Some((op, connection.produce((&name, partition), acks, &batch.encode()))));
-        }
-        let mut outcomes = Vec::with_capacity(batches.len());
-        for sent in begun {
-            let outcome = match sent {
-                Some((op, Ok(producing))) => {
-                    let outcome = producing.base_offset().await;
-                    self.end(op, outcome, Answer::Appended)
-                }
-                Some((op, Err(error))) => self.end(op, error.into(), Answer::Appended),
-                None => {
-                    self.desk.count("batches held back");
-                    Outcome::NotSent
-                }
+            let begin = |(partition, batch): &(i32, Rc<BatchSpec>)| {
+                self.begin(Action::Produce(place(topic, *partition), Rc::clone(batch)))
             };
-            outcomes.push(outcome);
+            let ops: Vec<OpId> = parts.iter().map(begin).collect();
+            let encoded: Vec<_> = parts.iter().map(|(to, batch)| (*to, batch.encode())).collect();
+            begun.push((parts, Some((ops, connection.produce(&name, acks, &encoded)))));
+        }
+        let mut outcomes = Vec::with_capacity(begun.len());
+        for (parts, sent) in begun {
+            let Some((ops, sent)) = sent else {
+                parts.iter().for_each(|_| self.desk.count("batches held back"));
+                outcomes.resize(outcomes.len() + parts.len(), Outcome::NotSent);
+                continue;
+            };
+            let partitions: Vec<i32> = parts.iter().map(|(partition, _)| *partition).collect();
+            let of_parts = match sent {
+                Ok(producing) => producing.base_offsets(&partitions).await,
+                Err(error) => vec![error.into(); parts.len()],
+            };
+            for (op, outcome) in ops.into_iter().zip(of_parts) {
+                outcomes.push(self.end(op, outcome, Answer::Appended));
+            }
         }
         outcomes
     }

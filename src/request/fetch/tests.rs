@@ -1,0 +1,58 @@
+//! Fetch: what the broker's own limits make of the client's, and what several owners' answers make together.
+
+use ottla_wire::ApiKey;
+
+use super::*;
+use crate::controller::testing::{image_with, topic};
+use crate::request::tests::context;
+
+fn params(request: &FetchRequest<'_>, bytes_max: u32) -> FetchParams {
+    FetchQuestion::new(&context(ApiKey::Fetch, 12), request, bytes_max).params
+}
+
+#[test]
+fn a_client_gets_no_more_than_the_broker_gives() {
+    let asked = |min_bytes, max_bytes| FetchRequest { min_bytes, max_bytes, ..Default::default() };
+    let cases = [((1, i32::MAX), (1, 2_000)), ((1, 1_999), (1, 1_999)), ((5_000, 9_000), (2_000, 2_000))];
+    for ((min, max), (min_given, max_given)) in cases {
+        let params = params(&asked(min, max), 2_000);
+        assert_eq!((params.min_bytes, params.max_bytes), (min_given, max_given), "asked for {min}..{max}");
+    }
+    assert_eq!(
+        params(&asked(9, 5), 2_000).min_bytes,
+        5,
+        "no answer can have more than its limit to wait for"
+    );
+    assert_eq!(params(&asked(1, i32::MAX), u32::MAX).max_bytes, i32::MAX);
+}
+
+/// What is left of partitions with so many bytes read, where each may have `partition_max` and all have `max_bytes`.
+fn limited(read: &[u32], partition_max: i32, max_bytes: i32) -> Vec<u32> {
+    let asked = FetchRequest { max_bytes, ..Default::default() };
+    let image = image_with(&[topic("t", 1, 3)]);
+    let partition = |index| {
+        let partition = PartitionRef { topic: TopicRef::Name(Arc::from("t")), partition: index };
+        let (fetch_offset, max_bytes) = (Offset(0), partition_max);
+        (partition, Wanted { fetch_offset, max_bytes, current_leader_epoch: -1, last_fetched_epoch: -1 })
+    };
+    let mut plan: FetchPlan<u32> =
+        FetchPlan::new(&image, params(&asked, u32::MAX), (0..3).map(partition).collect());
+    for (part, &bytes) in plan.parts().iter().zip(read) {
+        plan.answer(
+            part.slot,
+            FetchOutcome { bytes, records: bytes, ..FetchOutcome::refused(ErrorCode::None) },
+        );
+    }
+    plan.limit();
+    plan.outcomes.iter().flatten().map(|outcome| outcome.records).collect()
+}
+
+#[test]
+fn only_the_first_batch_of_all_passes_the_limits() {
+    assert_eq!(limited(&[50, 50, 20], 100, 120), [50, 50, 20], "all of it fits");
+    assert_eq!(limited(&[50, 50, 20], 100, 119), [50, 50, 0]);
+    assert_eq!(limited(&[50, 50, 20], 100, 99), [50, 0, 20], "what fits behind it still comes");
+    assert_eq!(limited(&[50, 50, 20], 100, 1), [50, 0, 0]);
+    assert_eq!(limited(&[0, 50, 20], 100, 1), [0, 50, 0], "the first with records, wherever it stands");
+    assert_eq!(limited(&[50, 50, 20], 20, 1000), [50, 0, 20], "the limit of a partition is one, too");
+}
