@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla::ids::Offset;
 use ottla_shards::host;
@@ -39,6 +39,8 @@ use crate::watch::{Goal, Lines, Watched, watch};
 const PARTITIONS_DEFAULT: i32 = 6;
 /// How long a broker that was lost may take to show that it is back.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is looked for.
+const ANSWER_LOOK: Duration = Duration::from_millis(50);
 
 /// Runs a load and prints its report.
 pub(crate) fn run(plan: &TrafficPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
@@ -349,8 +351,8 @@ fn rate_until(at: Duration, plan: &ProducePlan, made: u64) -> Option<String> {
     Some(format!("until then {} of {} records/s were made", per_second(made), per_second(due)))
 }
 
-/// Whether a broker answers there now. That a connection is taken says nothing: a process that was killed does that
-/// until the last of its sockets is gone.
+/// Whether a broker answers there, now or in a moment: one that was started again at once is back by then. That a
+/// connection is taken says nothing: a process that was killed does that until the last of its sockets is gone.
 fn answers(address: &str) -> bool {
     let asked = |address: &SocketAddr| -> Result<(), ClientError> {
         drop(TcpStream::connect_timeout(address, ANSWER_PATIENCE)?);
@@ -360,7 +362,15 @@ fn answers(address: &str) -> bool {
             client.call(ApiKey::ApiVersions, 0, &ApiVersionsRequest::default())?;
         Ok(())
     };
-    resolve(address).unwrap_or_default().iter().any(|address| asked(address).is_ok())
+    let addresses = resolve(address).unwrap_or_default();
+    let begun = Instant::now();
+    while !addresses.iter().any(|address| asked(address).is_ok()) {
+        if begun.elapsed() >= ANSWER_PATIENCE {
+            return false;
+        }
+        std::thread::sleep(ANSWER_LOOK);
+    }
+    true
 }
 
 fn verdict_of_consumers(plan: &TrafficPlan, shared: &Shared) -> Verdict {
