@@ -88,6 +88,29 @@ pub(crate) struct Outcome {
     pub left: u64,
 }
 
+/// How far a backlog is while it is built or drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// It is drained, and no longer built.
+    pub drains: bool,
+    /// Bytes that wait.
+    pub waiting: u64,
+    /// Bytes that were to wait, or those that waited at most where it is drained.
+    pub of: u64,
+}
+
+impl Progress {
+    /// In a few words, for the live line.
+    pub(crate) fn text(&self) -> String {
+        let megabytes = |bytes: u64| format!("{}.{}", grouped(bytes / 1_000_000), bytes / 100_000 % 10);
+        let (waiting, of) = (megabytes(self.waiting), megabytes(self.of));
+        match self.drains {
+            false => format!("building a backlog, {waiting} of {of} MB"),
+            true => format!("draining the backlog, {waiting} of {of} MB left"),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Before,
@@ -106,6 +129,8 @@ pub(crate) struct Backlog {
     /// The best count of the phase, and since when.
     best: u64,
     best_at: Duration,
+    /// Records that waited at the last look.
+    waiting: u64,
     outcome: Outcome,
 }
 
@@ -113,7 +138,7 @@ impl Backlog {
     pub(crate) fn new(plan: BacklogPlan) -> Self {
         assert!(plan.record_bytes > 0, "records without bytes make no backlog, and were refused");
         let (phase, since) = (Phase::Before, Duration::ZERO);
-        Self { plan, phase, since, best: 0, best_at: since, outcome: Outcome::default() }
+        Self { plan, phase, since, best: 0, best_at: since, waiting: 0, outcome: Outcome::default() }
     }
 
     /// How far it came.
@@ -121,10 +146,22 @@ impl Backlog {
         self.outcome
     }
 
+    /// How far it is; `None` before it is built and after it was drained.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        let bytes = |records: u64| records.saturating_mul(self.plan.record_bytes);
+        let waiting = bytes(self.waiting);
+        match self.phase {
+            Phase::Building => Some(Progress { drains: false, waiting, of: self.plan.bytes }),
+            Phase::Draining => Some(Progress { drains: true, waiting, of: bytes(self.outcome.records) }),
+            Phase::Before | Phase::Over => None,
+        }
+    }
+
     /// What the counts of this moment of the load ask for.
     pub(crate) fn look(&mut self, now: Duration, counted: Counted) -> Option<Step> {
         let waiting = counted.acknowledged.saturating_mul(self.plan.subscriptions);
         let waiting = waiting.saturating_sub(counted.fetched);
+        self.waiting = waiting;
         if self.phase != Phase::Over {
             self.outcome.records = self.outcome.records.max(waiting);
         }
@@ -233,7 +270,9 @@ impl BacklogJob {
                 fetched: shared.fetched.load(Ordering::Relaxed),
                 producing: shared.producers_left.load(Ordering::Acquire) > 0,
             };
-            match backlog.look(Duration::from_nanos(shared.now()), counted) {
+            let step = backlog.look(Duration::from_nanos(shared.now()), counted);
+            shared.note_backlog(backlog.progress());
+            match step {
                 Some(Step::Hold) => shared.holding.store(true, Ordering::Relaxed),
                 Some(Step::Release) => shared.holding.store(false, Ordering::Relaxed),
                 Some(Step::End(at)) => {
@@ -271,14 +310,19 @@ mod tests {
     #[test]
     fn it_is_built_after_the_warm_up_drained_and_followed_by_the_whole_duration() {
         let mut backlog = Backlog::new(PLAN);
+        let text = |backlog: &Backlog| backlog.progress().map(|progress| progress.text());
         assert_eq!(backlog.look(SECOND / 2, counted(6_000, 0)), None, "this is the warm-up");
+        assert_eq!(text(&backlog), None);
         assert_eq!(backlog.look(SECOND, counted(10_000, 20_000)), Some(Step::Hold));
         assert_eq!(backlog.look(2 * SECOND, counted(14_999, 20_000)), None);
+        assert_eq!(text(&backlog).as_deref(), Some("building a backlog, 0.9 of 1.0 MB"));
         assert_eq!(backlog.look(3 * SECOND, counted(15_001, 20_000)), Some(Step::Release));
         assert_eq!(backlog.look(4 * SECOND, counted(20_000, 38_999)), None, "1,001 wait");
+        assert_eq!(text(&backlog).as_deref(), Some("draining the backlog, 0.1 of 1.0 MB left"));
         let end = backlog.look(5 * SECOND, counted(20_500, 40_000));
         assert_eq!(end, Some(Step::End(10 * SECOND)));
         assert_eq!(backlog.look(6 * SECOND, counted(90_000, 0)), None, "it is over");
+        assert_eq!(text(&backlog), None);
         let outcome = Outcome { left: 1_000, ..backlog.outcome() };
         let expected =
             Outcome { records: 10_002, built: Some(2 * SECOND), drained: Some(2 * SECOND), left: 1_000 };

@@ -58,7 +58,7 @@ pub(crate) struct Whole {
     pub consumers: usize,
     /// How long it was to last, if time is what ends it.
     pub end: Option<Duration>,
-    /// Whether the broker takes connections after the load.
+    /// Whether the broker answers after the load.
     pub answers: bool,
 }
 
@@ -95,7 +95,7 @@ impl Cuts {
         let now = match (why, whole.answers) {
             (Why::Refused(_), _) => "",
             (Why::Unreachable(_) | Why::Lost(_), true) => {
-                "; it takes new connections now, but no client of a load comes back"
+                "; it answers again, but no client of a load comes back to it"
             }
             (Why::Unreachable(_) | Why::Lost(_), false) => "; nobody answers there now",
         };
@@ -151,10 +151,7 @@ mod tests {
             text.starts_with("the load ended after 1.9 s of 6 s: the connection to there:9092"),
             "{text}"
         );
-        assert!(
-            text.ends_with("; it takes new connections now, but no client of a load comes back"),
-            "{text}"
-        );
+        assert!(text.ends_with("; it answers again, but no client of a load comes back to it"), "{text}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use ottla::ids::{ShardId, TimestampMs};
 use ottla::time::Monotonic;
 use ottla_shards::host::{self, LocalBoxFuture, ShardSpec};
 
+use crate::backlog::Progress;
 use crate::cut::{Cut, Cuts, Role, Why};
 use crate::error::BenchError;
 use crate::stamp::LaneId;
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     sent: Mutex<BTreeMap<String, SentByPartition>>,
     findings: Mutex<Findings>,
     cuts: Mutex<Cuts>,
+    backlog: Mutex<Option<Progress>>,
 }
 
 /// What verification has found.
@@ -113,6 +115,7 @@ impl Shared {
             sent: Mutex::default(),
             findings: Mutex::default(),
             cuts: Mutex::default(),
+            backlog: Mutex::default(),
         })
     }
 
@@ -199,6 +202,16 @@ impl Shared {
         let at = Duration::from_nanos(self.now());
         let cut = Cut { at, address: address.to_owned(), why };
         self.cuts.lock().expect("nobody panics with it").note(role, cut);
+    }
+
+    /// Notes how far a backlog is.
+    pub(crate) fn note_backlog(&self, progress: Option<Progress>) {
+        *self.backlog.lock().expect("nobody panics with it") = progress;
+    }
+
+    /// How far a backlog is, while there is one.
+    pub(crate) fn backlog(&self) -> Option<Progress> {
+        *self.backlog.lock().expect("nobody panics with it")
     }
 
     /// Who was cut off so far.

@@ -36,8 +36,11 @@ use crate::verify::Sent;
 
 /// How long what was gathered may take to be sent and answered once the load is over.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
-/// Where records linger anyway, the producer wakes no more often than this.
-const NAP_NANOS: u64 = 50_000;
+/// Where records linger anyway, the producer wakes no more often than so many times meanwhile: going to sleep and
+/// waking is most of what an open loop costs. Latency counts from when a record was due, however long the nap.
+const NAPS_PER_LINGER: u64 = 20;
+/// The shortest nap and the longest one.
+const NAP_NANOS: (u64, u64) = (50_000, 250_000);
 /// How often a producer that has no end yet looks whether it was given one.
 const END_LOOK_NANOS: u64 = 100_000_000;
 /// From this linger on it naps.
@@ -387,10 +390,9 @@ impl Producer {
         let due = match self.plan.pace {
             Pace::Free => None,
             Pace::Steady(_) | Pace::Ramp { .. } if self.blocked || self.made >= self.limit => None,
-            Pace::Steady(_) | Pace::Ramp { .. } => {
-                let naps = self.plan.settings.limits.linger_nanos >= NAP_LINGER_NANOS;
-                Some(self.next_due().max(if naps { now + NAP_NANOS } else { 0 }))
-            }
+            Pace::Steady(_) | Pace::Ramp { .. } => Some(
+                self.next_due().max(nap(self.plan.settings.limits.linger_nanos).map_or(0, |nap| now + nap)),
+            ),
         };
         let mut until = due;
         for (node, peer) in self.peers.iter().enumerate() {
@@ -404,7 +406,7 @@ impl Producer {
             until = Some(nanos(end));
         }
         if let (true, Some(end)) = (self.blocked, self.end) {
-            until = Some(until.map_or(nanos(end), |until| until.min(nanos(end).max(now + NAP_NANOS))));
+            until = Some(until.map_or(nanos(end), |until| until.min(nanos(end).max(now + NAP_NANOS.0))));
         }
         if self.end.is_none() && self.plan.records.is_none() {
             let look = now + END_LOOK_NANOS;
@@ -477,5 +479,22 @@ impl Producer {
         if unsent > 0 {
             self.shard.meter().failed("made and never sent", unsent);
         }
+    }
+}
+
+/// How long a producer naps where records linger so long; `None` where it does not.
+fn nap(linger_nanos: u64) -> Option<u64> {
+    let nap = (linger_nanos / NAPS_PER_LINGER).clamp(NAP_NANOS.0, NAP_NANOS.1);
+    (linger_nanos >= NAP_LINGER_NANOS).then_some(nap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn naps_are_a_small_part_of_what_records_linger_and_never_long() {
+        let naps = [0, 999_999, 1_000_000, 2_000_000, 5_000_000, 1_000_000_000].map(nap);
+        assert_eq!(naps, [None, None, Some(50_000), Some(100_000), Some(250_000), Some(250_000)]);
     }
 }

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla::ids::Offset;
 use ottla_shards::host;
+use ottla_tools::client::{Client, ClientError};
+use ottla_wire::ApiKey;
+use ottla_wire::api_versions_request::ApiVersionsRequest;
+use ottla_wire::api_versions_response::ApiVersionsResponse;
 
 use crate::args::plan::{ConsumerPlan, Mode, ProducersPlan, StartAt, Target, TrafficPlan};
 use crate::backlog::{BacklogJob, Outcome};
-use crate::cluster::{Cluster, NewTopic, Topic};
+use crate::cluster::{CLIENT_ID, Cluster, NewTopic, Topic};
 use crate::consumer::{ConsumePlan, ConsumerJob, Position, Until};
 use crate::cut::Whole;
 use crate::engine::{self, Job, Shared};
@@ -35,6 +39,8 @@ use crate::watch::{Goal, Lines, Watched, watch};
 const PARTITIONS_DEFAULT: i32 = 6;
 /// How long a broker that was lost may take to show that it is back.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is looked for.
+const ANSWER_LOOK: Duration = Duration::from_millis(50);
 
 /// Runs a load and prints its report.
 pub(crate) fn run(plan: &TrafficPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
@@ -322,7 +328,7 @@ fn verdict(
     let made = shared.made.load(Ordering::Relaxed);
     if let Some(first) = &cuts.first {
         let end = plan.producers.as_ref().map_or(plan.run.end(), |producers| producers.produce.end);
-        let whole = Whole { producers, consumers, end, answers: takes_connections(&first.address) };
+        let whole = Whole { producers, consumers, end, answers: answers(&first.address) };
         let mut lines: Vec<String> = cuts.line(&whole).into_iter().collect();
         if let Some(producers) = plan.producers.as_ref().filter(|_| cuts.ended(&whole)) {
             lines.extend(rate_until(first.at, &producers.produce, made));
@@ -345,10 +351,26 @@ fn rate_until(at: Duration, plan: &ProducePlan, made: u64) -> Option<String> {
     Some(format!("until then {} of {} records/s were made", per_second(made), per_second(due)))
 }
 
-/// Whether somebody accepts a connection there now.
-fn takes_connections(address: &str) -> bool {
+/// Whether a broker answers there, now or in a moment: one that was started again at once is back by then. That a
+/// connection is taken says nothing: a process that was killed does that until the last of its sockets is gone.
+fn answers(address: &str) -> bool {
+    let asked = |address: &SocketAddr| -> Result<(), ClientError> {
+        drop(TcpStream::connect_timeout(address, ANSWER_PATIENCE)?);
+        let mut client = Client::connect(address, CLIENT_ID)?;
+        client.set_timeout(Some(ANSWER_PATIENCE))?;
+        let _: ApiVersionsResponse<'_> =
+            client.call(ApiKey::ApiVersions, 0, &ApiVersionsRequest::default())?;
+        Ok(())
+    };
     let addresses = resolve(address).unwrap_or_default();
-    addresses.iter().any(|address| TcpStream::connect_timeout(address, ANSWER_PATIENCE).is_ok())
+    let begun = Instant::now();
+    while !addresses.iter().any(|address| asked(address).is_ok()) {
+        if begun.elapsed() >= ANSWER_PATIENCE {
+            return false;
+        }
+        std::thread::sleep(ANSWER_LOOK);
+    }
+    true
 }
 
 fn verdict_of_consumers(plan: &TrafficPlan, shared: &Shared) -> Verdict {

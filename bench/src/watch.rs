@@ -209,6 +209,9 @@ impl<'s> Watch<'s> {
         if !self.warm {
             text.push_str(&warming_up(self.goal.warmup.saturating_sub(self.mark)));
         }
+        if let Some(progress) = self.shared.backlog() {
+            text.push_str(&format!("  {}", progress.text()));
+        }
         if let Some(done) = done {
             text.push_str(&format!("  {:>3.0} %", done * 100.0));
             if done > 0.0 {
@@ -220,7 +223,9 @@ impl<'s> Watch<'s> {
     }
 
     fn part_done(&self) -> Option<f64> {
-        let by_time = self.goal.end.map(|end| self.mark.as_secs_f64() / end.as_secs_f64());
+        // A load with a backlog learns its end once that is drained.
+        let end = self.goal.end.or_else(|| self.shared.producers_end());
+        let by_time = end.map(|end| self.mark.as_secs_f64() / end.as_secs_f64());
         let counted = self.watched.total.records(self.goal.kind);
         let by_records = self.goal.records.map(|records| counted as f64 / records.max(1) as f64);
         let part = match (by_time, by_records) {
@@ -300,11 +305,11 @@ fn interval(start: Duration, length: Duration, tally: &Tally) -> Interval {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backlog::Progress;
 
     /// What a watch shows of an empty load of this goal, so long after its start.
-    fn shown(goal: Goal, mark: Duration) -> String {
-        let shared = Shared::new(1, 0, 1);
-        let mut watch = Watch::new(&shared, goal);
+    fn shown(shared: &Shared, goal: Goal, mark: Duration) -> String {
+        let mut watch = Watch::new(shared, goal);
         watch.mark = mark;
         let mut written = Vec::new();
         watch.show(&mut Screen::to(&mut written));
@@ -313,13 +318,30 @@ mod tests {
 
     #[test]
     fn a_warm_up_says_how_long_it_lasts() {
-        let seconds = Duration::from_secs;
+        let (shared, seconds) = (Shared::new(1, 0, 1), Duration::from_secs);
         let goal =
             Goal { warmup: seconds(60), end: Some(seconds(62)), records: None, opening: 0, kind: Kind::Ack };
-        let line = shown(goal, seconds(18));
+        let line = shown(&shared, goal, seconds(18));
         assert!(line.contains("  warming up, 42 s left  ") && line.ends_with("  29 %  ETA 44 s"), "{line}");
-        let line = shown(Goal { warmup: Duration::ZERO, ..goal }, seconds(18));
+        let line = shown(&shared, Goal { warmup: Duration::ZERO, ..goal }, seconds(18));
         assert!(!line.contains("warming up"), "{line}");
+    }
+
+    #[test]
+    fn a_backlog_is_on_the_line_and_then_the_end_that_follows_it() {
+        let (shared, seconds) = (Shared::new(1, 0, 1), Duration::from_secs);
+        let warmup = Duration::ZERO;
+        let goal = Goal { warmup, end: None, records: None, opening: 0, kind: Kind::EndToEnd };
+        shared.note_backlog(Some(Progress { drains: false, waiting: 512_340_000, of: 1_073_741_824 }));
+        let line = shown(&shared, goal, seconds(5));
+        assert!(line.ends_with(" 0 errors  building a backlog, 512.3 of 1,073.7 MB"), "{line}");
+        shared.note_backlog(Some(Progress { drains: true, waiting: 0, of: 1_073_741_824 }));
+        let line = shown(&shared, goal, seconds(6));
+        assert!(line.ends_with("  draining the backlog, 0.0 of 1,073.7 MB left"), "{line}");
+        shared.note_backlog(None);
+        shared.end_producers(seconds(20));
+        let line = shown(&shared, goal, seconds(10));
+        assert!(line.ends_with(" 0 errors   50 %  ETA 10 s"), "{line}");
     }
 
     #[test]

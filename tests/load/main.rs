@@ -340,6 +340,32 @@ fn what_cannot_be_done_is_one_line() {
 }
 
 #[test]
+fn a_broker_that_is_killed_is_named_and_nobody_else_is_blamed() {
+    let setup = Setup::new();
+    let address = setup.broker.address();
+    for mode in ["produce", "end-to-end"] {
+        create_topic(address, mode, 3, &[]);
+    }
+    let loads = ["produce", "end-to-end"].map(|mode| {
+        let line = format!("{mode} --bootstrap-server {address} --topic {mode} --rate 200 --duration 10m");
+        std::thread::spawn(move || bench(&line))
+    });
+    for topic in ["produce", "end-to-end"] {
+        setup.bench(&format!("consume --topic {topic} --num-records 20 --duration 10m")).good();
+    }
+    setup.broker.kill();
+    for load in loads {
+        let run = load.join().expect("no panic");
+        assert_eq!(run.code, Some(1), "{}{}", run.out, run.err);
+        let lost = format!(" s of 600 s: the connection to {address} was lost (");
+        assert!(run.out.contains("\nthe load ended after ") && run.out.contains(&lost), "{}", run.out);
+        assert!(run.out.contains("; nobody answers there now"), "{}", run.out);
+        let blames = ["was the limit", "rate not reached", "record lost", "records lost", "FAILED"];
+        assert!(!blames.iter().any(|blame| run.out.contains(blame)), "{}", run.out);
+    }
+}
+
+#[test]
 fn too_few_records_and_a_rate_beyond_reach_fail() {
     let setup = Setup::new();
     setup.bench("produce --topic few --num-records 50").good();

@@ -74,7 +74,10 @@ pub struct TargetArgs {
 #[derive(Args, Debug)]
 pub struct RunArgs {
     /// Executors, each on a thread; one per core of load
-    #[arg(long, value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, value_name = "N", default_value_t = 1, allow_hyphen_values = true,
+        value_parser = whole_number
+    )]
     pub threads: u64,
     /// The CPUs to pin them to, as 2,3 or 4-7; as many threads as CPUs where --threads is not given
     #[arg(long, value_name = "LIST")]
@@ -135,7 +138,10 @@ pub struct RecordArgs {
 #[derive(Args, Debug)]
 pub struct ProducerArgs {
     /// Producers, each with a connection to every broker that leads partitions
-    #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, visible_alias = "connections", value_name = "N", default_value_t = 1,
+        allow_hyphen_values = true, value_parser = whole_number
+    )]
     pub clients: u64,
     /// Settings of a Kafka producer, as key=value key=value
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
@@ -170,16 +176,28 @@ pub struct ProducerArgs {
 #[derive(Args, Debug)]
 pub struct FetchArgs {
     /// How long a broker may wait for --min-bytes (fetch.max.wait.ms)
-    #[arg(long, value_name = "MS", default_value_t = 500, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, value_name = "MS", default_value_t = 500, allow_hyphen_values = true,
+        value_parser = whole_number
+    )]
     pub max_wait_ms: u64,
     /// Bytes that a broker waits for before it answers (fetch.min.bytes)
-    #[arg(long, value_name = "BYTES", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, value_name = "BYTES", default_value_t = 1, allow_hyphen_values = true,
+        value_parser = whole_number
+    )]
     pub min_bytes: u64,
     /// Bytes of one answer (fetch.max.bytes)
-    #[arg(long, value_name = "BYTES", default_value_t = 50 * 1024 * 1024, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, value_name = "BYTES", default_value_t = 50 * 1024 * 1024, allow_hyphen_values = true,
+        value_parser = whole_number
+    )]
     pub max_bytes: u64,
     /// Bytes of one partition in an answer (max.partition.fetch.bytes)
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, value_name = "BYTES", default_value_t = 1024 * 1024, allow_hyphen_values = true,
+        value_parser = whole_number
+    )]
     pub partition_max_bytes: u64,
     /// Name all partitions in each request
     #[arg(long)]
@@ -210,7 +228,10 @@ pub struct ConsumeArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     /// Consumers; the partitions are divided among them
-    #[arg(long, visible_alias = "connections", value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, visible_alias = "connections", value_name = "N", default_value_t = 1,
+        allow_hyphen_values = true, value_parser = whole_number
+    )]
     pub clients: u64,
     /// Where to begin in each partition: earliest or latest
     #[arg(long, value_name = "WHERE", default_value = "earliest")]
@@ -235,7 +256,10 @@ pub struct EndToEndArgs {
     #[command(flatten)]
     pub producer: ProducerArgs,
     /// Consumers; the partitions are divided among them
-    #[arg(long, value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, value_name = "N", default_value_t = 1, allow_hyphen_values = true,
+        value_parser = whole_number
+    )]
     pub consumers: u64,
     #[command(flatten)]
     pub fetch: FetchArgs,
@@ -253,7 +277,10 @@ pub struct MixedArgs {
     #[arg(long, value_name = "TOPIC")]
     pub cold_topic: String,
     /// Consumers that read it
-    #[arg(long, value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, value_name = "N", default_value_t = 1, allow_hyphen_values = true,
+        value_parser = whole_number
+    )]
     pub cold_clients: u64,
     /// When they begin; a third of the way through the load without it
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -304,7 +331,10 @@ pub struct GroupsArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     /// Members of the group
-    #[arg(long, visible_alias = "clients", value_name = "N", default_value_t = 10, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, visible_alias = "clients", value_name = "N", default_value_t = 10,
+        allow_hyphen_values = true, value_parser = whole_number
+    )]
     pub members: u64,
     /// The group's name; one of its own without it
     #[arg(long, visible_alias = "group", value_name = "NAME")]
@@ -360,7 +390,10 @@ pub struct WorkloadArgs {
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     pub backlog: Option<String>,
     /// Executors, each on a thread
-    #[arg(long, value_name = "N", default_value_t = 1, allow_hyphen_values = true, value_parser = whole_number)]
+    #[arg(
+        long, value_name = "N", default_value_t = 1, allow_hyphen_values = true,
+        value_parser = whole_number
+    )]
     pub threads: u64,
     /// The CPUs to pin them to
     #[arg(long, value_name = "LIST")]
