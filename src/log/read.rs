@@ -7,8 +7,8 @@
 //!
 //! What must hold (KIP-74): the batch that holds the offset comes first and whole, however large it is, unless the
 //! caller may return nothing; no byte of a batch at or behind `up_to` is ever part of a slice. A batch's base offset
-//! stands outside of its CRC, and one that was damaged would have a reader pass over records: of every header that a walk
-//! sees the offsets have to follow those before it and stay below the next segment's.
+//! stands outside of its CRC, and one that was damaged would have a reader pass over records: of every header that a
+//! walk sees the offsets have to follow those before it and stay below the next segment's.
 
 use std::ops::Range;
 

@@ -2,9 +2,9 @@
 //!
 //! The note of a clean stop saves a start the reading of files, and says nothing of what has happened to them since: a
 //! disk that was mended, a copy that was cut short, a hand that has removed a file. So a start asks for the size of
-//! every file that it relies on, and for nothing else. Where one is another than that of the note the partition is loaded
-//! from its files, and every byte from the first segment on that has another size is read: what is damaged is found,
-//! and named in the log, before a reader stands before it.
+//! every file that it relies on, and for nothing else. Where one is another than that of the note the partition is
+//! loaded from its files, and every byte from the first segment on that has another size is read: what is damaged is
+//! found, and named in the log, before a reader stands before it.
 //!
 //! A look into the directory would cost ten times as much and waits until the broker serves: by it goes what an earlier
 //! run had no time to remove. The note does not know those files, and they are below its first segment.
@@ -48,7 +48,7 @@ pub(super) enum Left {
     /// It is as it was left.
     AsNoted(Box<Restored>),
     /// It has to be loaded from its files, with this known of it.
-    Changed(Found, Changes),
+    Changed(Box<Found>, Changes),
 }
 
 /// A log put together from the note.
@@ -153,8 +153,8 @@ impl Changes {
     }
 }
 
-/// Asks for the sizes of the files that notes rely on, of very many partitions at a time; a partition whose files cannot
-/// be examined is left out.
+/// Asks for the sizes of the files that notes rely on, of very many partitions at a time; a partition whose files
+/// cannot be examined is left out.
 pub(super) async fn sizes_of(
     dir: &Path,
     clean: &BTreeMap<TopicPartition, CleanPartition>,
@@ -191,13 +191,13 @@ pub(super) fn restore(found: Found, with: &OpenWith) -> Left {
     let noted = noted_files(clean);
     let (Some(restored), Some(sizes)) = (of_note(clean, with), &found.sizes) else {
         // What cannot be examined is a failure of the load.
-        return Left::Changed(Found { clean: None, ..found }, Changes::default());
+        return Left::Changed(Box::new(Found { clean: None, ..found }), Changes::default());
     };
     let changes = compare(clean, &noted, sizes);
     if changes.0.is_empty() {
         return Left::AsNoted(Box::new(restored));
     }
-    Left::Changed(doubted(&found, clean, &changes), changes)
+    Left::Changed(Box::new(doubted(&found, clean, &changes)), changes)
 }
 
 /// What a load from files goes by: what the note says was durable, and no more trust than the files deserve.

@@ -288,7 +288,7 @@ impl ShardDisk {
                     self.sweep_later(&partition, restored.kept);
                     return Ok(LoadedPartition::unread(partition));
                 }
-                Left::Changed(found, changes) => (found, changes),
+                Left::Changed(found, changes) => (*found, changes),
             },
             None => (found, Changes::default()),
         };
