@@ -272,26 +272,14 @@ impl Churn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BenchArgs;
     use crate::fake::{FakeBroker, Script};
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        bench: BenchArgs,
-    }
 
     #[test]
     fn connections_that_stay_are_opened_several_at_a_time() {
         let greeting = Duration::from_millis(10);
         let broker = FakeBroker::start(Script { greeting, ..Script::default() });
         let flags = "--idle 200 --rate 0 --duration 50ms --threads 2";
-        let line = format!("bench connections --bootstrap-server {} {flags}", broker.address());
-        let command = Command::try_parse_from(line.split_whitespace()).expect("the flags exist");
-        let mut out = Vec::new();
-        let code = crate::run(&command.bench, &mut out).expect("the load begins");
-        let report = String::from_utf8(out).expect("text");
+        let (code, report) = broker.run("connections", flags).expect("the load begins");
         assert!(code == 0 && report.contains("| idle connections "), "{report}");
         let seen = broker.seen();
         assert_eq!(seen.greetings, 201, "each of them, and the one that asked for versions");

@@ -39,7 +39,10 @@ use ottla_wire::produce_response::{PartitionProduceResponse, ProduceResponse, To
 use ottla_wire::sync_group_request::SyncGroupRequest;
 use ottla_wire::{ApiKey, Message, Reader, Records, Uuid};
 
+mod command;
 mod group;
+
+pub use command::Command;
 
 /// The only broker's id.
 const NODE: i32 = 1;

@@ -167,15 +167,7 @@ async fn lead(setup: Arc<Setup>, shard: Rc<Shard>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BenchArgs;
     use crate::fake::{FakeBroker, Script};
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        bench: BenchArgs,
-    }
 
     #[test]
     fn a_coordinator_that_is_elsewhere_is_looked_up_again() {
@@ -188,11 +180,7 @@ mod tests {
             let moved = moves.len() as u32;
             let broker = FakeBroker::start(Script { coordinator_moves: moves, ..Script::default() });
             let flags = "--topic t --members 1 --change-every 100ms --heartbeat 5ms --duration 300ms";
-            let line = format!("bench groups --bootstrap-server {} {flags}", broker.address());
-            let command = Command::try_parse_from(line.split_whitespace()).expect("the flags exist");
-            let mut out = Vec::new();
-            let code = crate::run(&command.bench, &mut out).expect("the load begins");
-            let report = String::from_utf8(out).expect("text");
+            let (code, report) = broker.run("groups", flags).expect("the load begins");
             assert!(code == 0 && report.contains("| rebalance p50, ms"), "{report}");
             let groups = &broker.seen().groups;
             assert!(groups.lookups > moved && groups.goodbyes >= 1, "{groups:?}");

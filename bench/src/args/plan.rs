@@ -526,14 +526,9 @@ impl SoakArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{BenchArgs, BenchCommand};
+    use crate::args::BenchCommand;
+    use crate::fake::Command;
     use clap::Parser;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        bench: BenchArgs,
-    }
 
     fn traffic(line: &str) -> Result<TrafficPlan, BenchError> {
         let words = std::iter::once("bench").chain(line.split_whitespace());

@@ -1,24 +1,12 @@
 //! Loads of records against a broker of a few threads: nothing here depends on how fast either of them is.
 
-use clap::Parser;
-
+use crate::BenchError;
 use crate::fake::{FakeBroker, Script};
-use crate::{BenchArgs, BenchError};
 use ottla::errors::ErrorCode;
-
-#[derive(Parser)]
-struct Command {
-    #[command(flatten)]
-    bench: BenchArgs,
-}
 
 fn try_bench(broker: &FakeBroker, flags: &str) -> Result<(u8, String), BenchError> {
     let (mode, flags) = flags.split_once(' ').unwrap_or((flags, ""));
-    let line = format!("bench {mode} --topic t --bootstrap-server {} {flags}", broker.address());
-    let command = Command::try_parse_from(line.split_whitespace()).expect("the flags exist");
-    let mut out = Vec::new();
-    let code = crate::run(&command.bench, &mut out)?;
-    Ok((code, String::from_utf8(out).expect("text")))
+    broker.run(mode, &format!("--topic t {flags}"))
 }
 
 /// Runs a load and gives its exit code and its report.
@@ -431,11 +419,7 @@ fn workload(broker: &FakeBroker, lines: &str, flags: &str) -> (u8, String) {
     let file = directory.path().join("load.yaml");
     let text = format!("{lines}testDurationMinutes: 1\nwarmupDurationMinutes: 0\n");
     std::fs::write(&file, text).expect("a file");
-    let line = format!("bench workload {} --bootstrap-server {} {flags}", file.display(), broker.address());
-    let command = Command::try_parse_from(line.split_whitespace()).expect("the flags exist");
-    let mut out = Vec::new();
-    let code = crate::run(&command.bench, &mut out).expect("the load begins");
-    (code, String::from_utf8(out).expect("text"))
+    broker.run("workload", &format!("{} {flags}", file.display())).expect("the load begins")
 }
 
 const THREE_TOPICS: &str = "topics: 3\npartitionsPerTopic: 2\nsubscriptionsPerTopic: 2\n\
