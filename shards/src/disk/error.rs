@@ -156,11 +156,21 @@ pub trait Context<T> {
     /// # Errors
     /// The same failure, described.
     fn at(self, operation: &'static str, path: &Path) -> Result<T, IoFailure>;
+
+    /// The same where the path is to be made for a failure alone: on a record's way a name is an allocation or two.
+    ///
+    /// # Errors
+    /// The same failure, described.
+    fn at_made(self, operation: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, IoFailure>;
 }
 
 impl<T> Context<T> for io::Result<T> {
     fn at(self, operation: &'static str, path: &Path) -> Result<T, IoFailure> {
         self.map_err(|error| IoFailure::new(operation, path, &error))
+    }
+
+    fn at_made(self, operation: &'static str, path: impl FnOnce() -> PathBuf) -> Result<T, IoFailure> {
+        self.map_err(|error| IoFailure::new(operation, &path(), &error))
     }
 }
 

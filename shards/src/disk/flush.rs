@@ -347,17 +347,17 @@ impl Partition {
         while self.is_zeroing_in_the_way(begun) {
             self.progress.notified().await;
         }
-        let path = self.segment_path(begun.base);
+        let path = || self.segment_path(begun.base);
         match begun.flush.writes.as_slice() {
             [write] if self.dir.is_direct() => {
                 let _share = self.disk.writes.acquire(write.bytes()).await;
                 let slices = write.slices.clone();
                 let result = file.write_at(slices, write.position.0, flush_durability()).await;
-                result.at("write", &path).map_err(Failure::of_write)
+                result.at_made("write", path).map_err(Failure::of_write)
             }
             writes => {
-                self.write_together(file, writes).await.at("write", &path).map_err(Failure::of_write)?;
-                file.sync_data().await.at("sync", &path).map_err(Failure::Broken)
+                self.write_together(file, writes).await.at_made("write", path).map_err(Failure::of_write)?;
+                file.sync_data().await.at_made("sync", path).map_err(Failure::Broken)
             }
         }
     }

@@ -83,12 +83,14 @@ impl Partition {
 
     /// A segment's file for readers.
     pub(in crate::disk) async fn read_file(&self, base: Offset) -> Result<File, IoFailure> {
-        let path = self.segment_path(base);
         let how = OpenHow { read: true, ..OpenHow::default() };
         loop {
             self.wait_settled(base).await;
             let key = self.fd_key(base, Use::Cached);
-            let result = self.disk.fds.open(key, &path, how).await;
+            if let Some(file) = self.disk.fds.peek(key) {
+                return Ok(file);
+            }
+            let result = self.disk.fds.open(key, &self.segment_path(base), how).await;
             // Opened while its name began to lead elsewhere, it may be either file.
             if key == self.fd_key(base, Use::Cached) {
                 return result;

@@ -304,14 +304,14 @@ impl Partition {
         } else {
             (range.start, range.end, self.read_file(base).await?)
         };
-        let path = self.segment_path(base);
+        let path = || self.segment_path(base);
         let bytes = usize::try_from(to.0 - from.0).expect("memory is addressable");
-        let read = file.read_at(from.0, bytes).await.at("read", &path)?;
+        let read = file.read_at(from.0, bytes).await.at_made("read", path)?;
         let skip = usize::try_from(range.start.0 - from.0).expect("less than a block");
         let wanted = usize::try_from(range.end.0 - range.start.0).expect("memory is addressable");
         match read.get(skip..skip + wanted) {
             Some(found) => into.extend_from_slice(found),
-            None => return Err(DiskError::corrupt(&path, "it is shorter than it was left")),
+            None => return Err(DiskError::corrupt(&path(), "it is shorter than it was left")),
         }
         Ok(())
     }
@@ -335,12 +335,12 @@ impl Partition {
         if slice.start < file_end {
             let fd = self.read_file(slice.segment_base).await?.shared_fd();
             // Whoever sends it could only end the connection where it finds less, each time again.
-            let path = self.segment_path(slice.segment_base);
-            let there = fd.bytes().at("examine", &path)?;
+            let path = || self.segment_path(slice.segment_base);
+            let there = fd.bytes().at_made("examine", path)?;
             if there < file_end.0 {
                 let (from, to) = (slice.start, file_end);
                 let reason = format!("it ends at byte {there}, and bytes {from} to {to} of it were written");
-                return Err(DiskError::corrupt(&path, reason));
+                return Err(DiskError::corrupt(&path(), reason));
             }
             let bytes = file_end.0 - slice.start.0;
             slices.push(Slice::File { fd, position: slice.start, bytes, readable_end });
