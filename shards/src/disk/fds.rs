@@ -9,7 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
+use std::path::PathBuf;
 
 use ottla::ids::Offset;
 
@@ -81,15 +81,20 @@ impl FdCache {
         Some(entry.file.clone())
     }
 
-    /// The file, opened at `path` if it is not cached.
+    /// The file, opened at `path` if it is not cached; most are, and no path is made for them.
     ///
     /// # Errors
     /// When the system refuses for another reason than that descriptors are used up, for which this waits.
-    pub async fn open(&self, key: FdKey, path: &Path, how: OpenHow) -> Result<File, IoFailure> {
+    pub async fn open(
+        &self,
+        key: FdKey,
+        path: impl FnOnce() -> PathBuf,
+        how: OpenHow,
+    ) -> Result<File, IoFailure> {
         if let Some(file) = self.peek(key) {
             return Ok(file);
         }
-        let file = patient::open(path, how).await?;
+        let file = patient::open(&path(), how).await?;
         self.insert(key, file.clone());
         Ok(file)
     }
@@ -154,7 +159,6 @@ impl std::fmt::Debug for FdCache {
 mod tests {
     use super::*;
     use crate::host;
-    use std::path::PathBuf;
 
     fn key(partition: u32) -> FdKey {
         FdKey { partition, base_offset: Offset(0), generation: 0, purpose: Use::Cached }
@@ -172,7 +176,7 @@ mod tests {
         host::run_local(async move {
             let cache = FdCache::new(4);
             for partition in 0..20 {
-                cache.open(key(partition), &path(&dir, partition), HOW).await.expect("a file");
+                cache.open(key(partition), || path(&dir, partition), HOW).await.expect("a file");
                 assert!(cache.peek(key(0)).is_some(), "a file that is always asked for stays");
                 assert!(cache.len() <= 4);
             }
@@ -185,16 +189,16 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         host::run_local(async move {
             let cache = FdCache::new(4);
-            cache.open(key(1), &path(&dir, 1), HOW).await.expect("a file");
+            cache.open(key(1), || path(&dir, 1), HOW).await.expect("a file");
             for _ in 0..40 {
                 cache.forget(key(1));
                 assert!(cache.is_empty());
-                cache.open(key(1), &path(&dir, 1), HOW).await.expect("a file");
+                cache.open(key(1), || path(&dir, 1), HOW).await.expect("a file");
                 assert!(cache.ring.borrow().len() <= 8, "forgotten keys do not pile up");
             }
             cache.forget(key(1));
             let missing = OpenHow { create: false, ..HOW };
-            assert!(cache.open(key(2), &path(&dir, 2), missing).await.is_err());
+            assert!(cache.open(key(2), || path(&dir, 2), missing).await.is_err());
             assert!(cache.is_empty());
         });
     }

@@ -54,14 +54,8 @@ impl Partition {
         // Who has made a file needs another descriptor for its directory: few at a time may hold one and want one.
         let turn = if self.is_created(base) { None } else { Some(self.disk.naming.acquire(1).await) };
         let turn = turn.filter(|_| !self.is_created(base));
-        if turn.is_none()
-            && let Some(file) = self.disk.fds.peek(key)
-        {
-            return Ok((file, None));
-        }
-        let path = self.segment_path(base);
         let how = OpenHow { create: turn.is_some(), ..self.dir.open_blocks() };
-        let file = self.disk.fds.open(key, &path, how).await?;
+        let file = self.disk.fds.open(key, || self.segment_path(base), how).await?;
         Ok((file, turn))
     }
 
@@ -87,10 +81,7 @@ impl Partition {
         loop {
             self.wait_settled(base).await;
             let key = self.fd_key(base, Use::Cached);
-            if let Some(file) = self.disk.fds.peek(key) {
-                return Ok(file);
-            }
-            let result = self.disk.fds.open(key, &self.segment_path(base), how).await;
+            let result = self.disk.fds.open(key, || self.segment_path(base), how).await;
             // Opened while its name began to lead elsewhere, it may be either file.
             if key == self.fd_key(base, Use::Cached) {
                 return result;
