@@ -47,9 +47,7 @@ impl Outcome {
     fn median(runs: &mut [Outcome]) -> Outcome {
         let mut median = Outcome::default();
         for (at, field) in median.fields().into_iter().enumerate() {
-            let mut values: Vec<f64> = runs.iter_mut().map(|run| *run.fields()[at]).collect();
-            values.sort_by(f64::total_cmp);
-            *field = values[values.len() / 2];
+            *field = crate::median(runs.iter_mut().map(|run| *run.fields()[at]));
         }
         median
     }

@@ -130,6 +130,13 @@ fn thousands(rate: f64) -> String {
     if rate < 10_000.0 { format!("{rate:.0}") } else { format!("{:.1} k", rate / 1e3) }
 }
 
+/// The middle one of several rounds.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 fn micros(nanos: u64) -> String {
     let micros = nanos as f64 / 1e3;
     if micros < 10_000.0 { format!("{micros:.0} µs") } else { format!("{:.1} ms", micros / 1e3) }

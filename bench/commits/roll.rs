@@ -14,7 +14,7 @@ use ottla_shards::host::{self, run_local};
 
 use crate::batch::batch;
 use crate::load::{self, Load};
-use crate::{Plan, directory, micros, table, way_name};
+use crate::{Plan, directory, median, micros, table, way_name};
 
 /// Bytes of a batch: what producers make of a busy topic.
 const BATCH_BYTES: usize = 128 << 10;
@@ -60,17 +60,11 @@ pub fn measure(plan: &Plan) {
         let rolls = if *segment_bytes == SEGMENT_BYTES { "every 16 MiB" } else { "never" };
         let mut row = vec![rolls.to_owned(), way_name(*way).to_owned()];
         row.push(format!("{:.0}", median(runs.iter().map(|run| run.rate)) / 1e6));
-        let of_quantile = |at: usize| median(runs.iter().map(|run| run.nanos[at]));
-        row.extend((0..QUANTILES.len()).map(|at| micros(of_quantile(at))));
+        let of_quantile = |at: usize| median(runs.iter().map(|run| run.nanos[at] as f64));
+        row.extend((0..QUANTILES.len()).map(|at| micros(of_quantile(at) as u64)));
         rows.add_row(row);
     }
     println!("{rows}\n");
-}
-
-fn median<T: PartialOrd + Copy>(values: impl Iterator<Item = T>) -> T {
-    let mut values: Vec<T> = values.collect();
-    values.sort_by(|a, b| a.partial_cmp(b).expect("no NaN"));
-    values[values.len() / 2]
 }
 
 /// Bytes per second that one partition takes at most, halved.
