@@ -134,7 +134,7 @@ pub fn begin(shard: &Rc<Shard>, hosted: &Hosted, records: Bytes, zstd_allowed: b
     }
     let shard = Rc::clone(shard);
     let mut waiting = Begun::Waiting(Box::pin(async move {
-        let appended = partition.append(&checked.batch, checked.new).await;
+        let appended = partition.append_in_turn(&checked.batch, &checked.new).await;
         conclude(&shard.metrics, &partition, &checked, appended)
     }));
     // The first poll takes the place; whoever waits for the part polls it again, with a waker.

@@ -78,7 +78,7 @@ impl Partition {
     }
 
     /// Appends one validated batch if nobody is before it and nothing has to be waited for; with `None` nothing has
-    /// changed, and [`append`](Partition::append) takes its place among those who wait.
+    /// changed, and [`append_in_turn`](Partition::append_in_turn) takes its place among those who wait.
     pub fn append_at_once(
         self: &Rc<Self>,
         batch: &[u8],
@@ -96,7 +96,11 @@ impl Partition {
         Some(self.append_now(batch, new, room))
     }
 
-    async fn append_in_turn(
+    /// Appends one validated batch behind those that wait.
+    ///
+    /// # Errors
+    /// As [`append`](Partition::append).
+    pub async fn append_in_turn(
         self: &Rc<Self>,
         batch: &[u8],
         new: &NewBatch,
