@@ -52,6 +52,8 @@ fn outcome() -> FetchOutcome<u64> {
         aborted: Vec::new(),
         records: 1,
         bytes: BYTES,
+        available: BYTES,
+        is_behind: false,
     }
 }
 

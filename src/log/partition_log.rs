@@ -422,6 +422,7 @@ impl Log {
             start: first.position,
             first_batch_end,
             end: self.tail.whole_batches_end(first, to, limit),
+            limited: to < limit,
         })
     }
 }

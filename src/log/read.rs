@@ -95,6 +95,8 @@ pub struct ReadSlice {
     pub first_batch_end: FilePosition,
     /// The first byte that is no longer part.
     pub end: FilePosition,
+    /// More is there, and the bytes wanted have ended the slice, perhaps within a batch.
+    pub limited: bool,
 }
 
 impl ReadSlice {
@@ -105,10 +107,11 @@ impl ReadSlice {
     }
 
     /// The same slice ending with a whole batch, as far as the index of its segment can tell: at most one index
-    /// interval shorter. Clients ignore a partial batch at the end, so this saves bytes and not correctness.
+    /// interval shorter. Clients ignore a partial batch at the end, so this saves bytes and not correctness. One that
+    /// ends with what may be read ends with a whole batch already.
     #[must_use]
     pub fn cut_by(self, index: &OffsetIndex) -> ReadSlice {
-        match index.batch_start_at_or_before(self.end) {
+        match index.batch_start_at_or_before(self.end).filter(|_| self.limited) {
             Some(boundary) if boundary >= self.first_batch_end => ReadSlice { end: boundary, ..self },
             Some(_) | None => self,
         }
@@ -334,37 +337,38 @@ impl BatchWalk {
         loop {
             let batch = match self.headers.hop(window_at, window)? {
                 Hop::Need(position) => return Ok(WalkStep::Need(position)),
-                Hop::End => return Ok(self.slice(self.headers.next)),
+                Hop::End => return Ok(self.slice(self.headers.next, false)),
                 Hop::Batch(batch) => batch,
             };
             if let WalkLimit::Offset { up_to, .. } = self.plan.limit
                 && batch.header.last_offset() >= up_to
             {
-                return Ok(self.slice(batch.position));
+                return Ok(self.slice(batch.position, false));
             }
             if self.first.is_none() && batch.header.last_offset() >= self.plan.request.from {
                 self.first = Some(batch);
             }
             if let Some(first) = self.first
-                && let Some(end) = self.end_by_bytes(first, batch)
+                && let Some((end, limited)) = self.end_by_bytes(first, batch)
             {
                 self.headers.check_next(window_at, window)?;
-                return Ok(self.slice(end));
+                return Ok(self.slice(end, limited));
             }
         }
     }
 
-    /// Where the slice ends because its bytes run out, or because the limit is known without a look.
-    fn end_by_bytes(&self, first: BatchAt, batch: BatchAt) -> Option<FilePosition> {
-        let to = first.position.plus(self.plan.request.max_bytes);
+    /// Where the slice ends because its bytes run out, or because the limit is known without a look; and whether it is
+    /// the bytes.
+    fn end_by_bytes(&self, first: BatchAt, batch: BatchAt) -> Option<(FilePosition, bool)> {
+        let to = first.position.plus(self.plan.request.max_bytes).max(first.end());
         match self.plan.limit {
-            WalkLimit::Position(limit) => Some(limit.min(to.max(first.end()))),
-            WalkLimit::Offset { .. } if batch.end() >= to => Some(to.max(first.end())),
+            WalkLimit::Position(limit) => Some((limit.min(to), to < limit)),
+            WalkLimit::Offset { .. } if batch.end() > to => Some((to, true)),
             WalkLimit::Offset { .. } => None,
         }
     }
 
-    fn slice(&self, end: FilePosition) -> WalkStep {
+    fn slice(&self, end: FilePosition, limited: bool) -> WalkStep {
         let Some(first) = self.first else {
             return WalkStep::Nothing;
         };
@@ -378,6 +382,7 @@ impl BatchWalk {
             start: first.position,
             first_batch_end: first.end(),
             end,
+            limited,
         })
     }
 }

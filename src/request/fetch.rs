@@ -88,6 +88,10 @@ pub struct FetchOutcome<S> {
     pub records: S,
     /// Their bytes.
     pub bytes: u32,
+    /// The bytes that are there to be read, up to what is wanted: no fewer than the records', which end with a batch.
+    pub available: u32,
+    /// More may be read, and lies in a newer segment.
+    pub is_behind: bool,
 }
 
 impl<S: Default> FetchOutcome<S> {
@@ -103,6 +107,8 @@ impl<S: Default> FetchOutcome<S> {
             aborted: Vec::new(),
             records: S::default(),
             bytes: 0,
+            available: 0,
+            is_behind: false,
         }
     }
 }
@@ -212,20 +218,21 @@ impl<S: Default> FetchPlan<S> {
         *place = Some(outcome);
     }
 
-    /// Whether the reply is due now: nothing asked, no patience, enough bytes, an error or a divergence (Kafka's
-    /// `ReplicaManager.fetchMessages`).
+    /// Whether the reply is due now: nothing to read, no patience, enough bytes, an error or a divergence, or a reader
+    /// in a segment that will not grow (Kafka's `ReplicaManager.fetchMessages` and `DelayedFetch.tryComplete`).
+    /// Partitions that do not exist hurry nobody who waits for others.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        let mut bytes: i64 = 0;
-        for outcome in self.outcomes.iter().flatten() {
-            if !outcome.error.is_none() || outcome.diverging.is_some() {
+        let (mut bytes, mut is_idle) = (0, true);
+        let readable = self.outcomes.iter().zip(&self.targets).filter(|(_, target)| target.is_ok());
+        for outcome in readable.filter_map(|(outcome, _)| outcome.as_ref()) {
+            if !outcome.error.is_none() || outcome.diverging.is_some() || outcome.is_behind {
                 return true;
             }
-            bytes += i64::from(outcome.bytes);
+            bytes += i64::from(outcome.available);
+            is_idle = false;
         }
-        self.params.max_wait_ms <= 0
-            || self.partitions.is_empty()
-            || bytes >= i64::from(self.params.min_bytes)
+        is_idle || self.params.max_wait_ms <= 0 || bytes >= i64::from(self.params.min_bytes)
     }
 
     /// Cuts the outcomes to the request's `max_bytes`: in order, whole partitions, the first one with records always.

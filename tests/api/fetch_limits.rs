@@ -1,5 +1,7 @@
 //! How many bytes a fetch brings (KIP-74), with the numbers that Kafka 4.3.1 answers: only the first batch of an answer
-//! may pass a limit, the request's, a partition's or the broker's.
+//! may pass a limit, the request's, a partition's or the broker's. And for how many it waits.
+
+use std::time::{Duration, Instant};
 
 use ottla_tests::broker::{Broker, Options};
 use ottla_tests::topics::create_topic;
@@ -10,24 +12,22 @@ use ottla_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicPro
 use ottla_wire::produce_response::ProduceResponse;
 use ottla_wire::{ApiKey, Records};
 
-use crate::{BatchBuilder, FETCH_VERSION, NewRecord, PRODUCE_VERSION, TimestampMs, client, fetch_request};
+use crate::{
+    BatchBuilder, ErrorCode, FETCH_VERSION, NewRecord, PRODUCE_VERSION, TimestampMs, client, fetch_request,
+};
 
 /// The value that makes batches of a little over 50,000 bytes.
 const VALUE_BYTES: usize = 50_000;
 
-/// A broker with ten batches in each of the three partitions of `t`, on one shard or on two.
-fn start(directory: &tempfile::TempDir, shards: u16, fetch_max_bytes: u32) -> Broker {
-    let options =
-        Options::new(directory.path()).set("shards", shards).set("fetch.max.bytes", fetch_max_bytes);
-    let broker = Broker::start(&options);
-    create_topic(broker.address(), "t", 3, &[]);
+/// Appends ten batches to each of these partitions of `t`.
+fn append(client: &mut Client, partitions: std::ops::Range<i32>) {
     let mut batch = BatchBuilder::new();
     let value = vec![7; VALUE_BYTES];
     batch.append(&NewRecord { timestamp: TimestampMs(1), key: None, value: Some(&value), headers: &[] });
-    let (batch, mut client) = (batch.build(), client(&broker));
+    let batch = batch.build();
     for _ in 0..10 {
         let data = |index| PartitionProduceData { index, records: Some(Records::Inline((&batch).into())) };
-        let partition_data = (0..3).map(data).collect();
+        let partition_data = partitions.clone().map(data).collect();
         let topic = TopicProduceData { name: "t".into(), partition_data, ..Default::default() };
         let request =
             ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
@@ -35,6 +35,15 @@ fn start(directory: &tempfile::TempDir, shards: u16, fetch_max_bytes: u32) -> Br
             client.call(ApiKey::Produce, PRODUCE_VERSION, &request).expect("the broker answers");
         assert!(reply.responses[0].partition_responses.iter().all(|partition| partition.error_code == 0));
     }
+}
+
+/// A broker with ten batches in each of the three partitions of `t`, on one shard or on two.
+fn start(directory: &tempfile::TempDir, shards: u16, fetch_max_bytes: u32) -> Broker {
+    let options =
+        Options::new(directory.path()).set("shards", shards).set("fetch.max.bytes", fetch_max_bytes);
+    let broker = Broker::start(&options);
+    create_topic(broker.address(), "t", 3, &[]);
+    append(&mut client(&broker), 0..3);
     broker
 }
 
@@ -91,5 +100,66 @@ fn the_broker_has_a_limit_of_its_own() {
     let broker = start(&directory, 2, 120_000);
     let mut client = client(&broker);
     assert_eq!(batches(&mut client, [0; 3], 1 << 20, i32::MAX), [2, 0, 0]);
+    assert_eq!(broker.stop(), 0);
+}
+
+/// The whole batches of the first partition from an offset on, asked for with a patience that no test has.
+fn batches_for_the_patient(client: &mut Client, from: i64, min_bytes: i32) -> usize {
+    let mut request = fetch_request(from, i32::MAX);
+    request.min_bytes = min_bytes;
+    let reply: FetchResponse<'_> = client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("it is due");
+    let Some(Records::Inline(records)) = &reply.responses[0].partitions[0].records else {
+        panic!("no records")
+    };
+    records.len() / VALUE_BYTES
+}
+
+#[test]
+fn a_fetch_waits_for_bytes_that_may_come_and_for_no_others() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = Options::new(directory.path());
+    let mut broker = Broker::start(&options);
+    create_topic(broker.address(), "t", 1, &[("segment.bytes", "1048576")]);
+    let mut first = client(&broker);
+    for _ in 0..3 {
+        append(&mut first, 0..1);
+    }
+    for life in ["the newest in memory", "all of it in files"] {
+        let mut client = client(&broker);
+        // Twenty batches make a segment.
+        assert_eq!(batches_for_the_patient(&mut client, 18, 2 * VALUE_BYTES as i32), 2, "{life}");
+        assert_eq!(
+            batches_for_the_patient(&mut client, 19, 2 * VALUE_BYTES as i32),
+            1,
+            "{life}: it will not grow"
+        );
+        assert_eq!(
+            batches_for_the_patient(&mut client, 28, 2 * VALUE_BYTES as i32),
+            2,
+            "{life}: both are there"
+        );
+        assert_eq!(broker.stop(), 0);
+        broker = Broker::start(&options);
+    }
+    assert_eq!(broker.stop(), 0);
+}
+
+#[test]
+fn a_partition_that_does_not_exist_ends_no_wait() {
+    const PATIENCE_MS: i32 = 300;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let broker = start(&directory, 2, 57_671_680);
+    let mut client = client(&broker);
+    let mut request = fetch_request(10, PATIENCE_MS);
+    let asked = Instant::now();
+    request.topics[0].partitions.push(FetchPartition { partition: 99, ..Default::default() });
+    let reply: FetchResponse<'_> = client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("it is served");
+    assert!(
+        asked.elapsed() >= Duration::from_millis(PATIENCE_MS.unsigned_abs().into()),
+        "it waits for the other one"
+    );
+    let errors: Vec<i16> =
+        reply.responses[0].partitions.iter().map(|partition| partition.error_code).collect();
+    assert_eq!(errors, [0, ErrorCode::UnknownTopicOrPartition.code()]);
     assert_eq!(broker.stop(), 0);
 }

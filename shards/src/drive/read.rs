@@ -96,7 +96,9 @@ async fn try_read(
         true => partition.read_committed(request).await?,
         false => (partition.read(request).await?, Vec::new()),
     };
-    let Read { slices, bytes, offsets, .. } = read;
+    let Read { slices, bytes, slice, withheld, offsets } = read;
+    let limited = withheld || slice.is_some_and(|slice| slice.limited);
+    let available = if limited { bytes.max(request.max_bytes) } else { bytes };
     Ok(FetchOutcome {
         high_watermark: shown.unwrap_or(offsets.high_watermark),
         last_stable_offset: offsets.last_stable,
@@ -104,6 +106,8 @@ async fn try_read(
         aborted: aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect(),
         records: slices.into_iter().map(piece).collect(),
         bytes: u32::try_from(bytes).expect("a read is bounded, and a batch is below 2 GiB"),
+        available: u32::try_from(available).expect("no more than a part may want, or a batch"),
+        is_behind: slice.is_some_and(|slice| partition.goes_on_behind(slice.segment_base, up_to)),
         ..FetchOutcome::refused(ErrorCode::None)
     })
 }

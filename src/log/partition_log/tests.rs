@@ -169,6 +169,7 @@ fn a_reader_of_the_tail_never_walks() {
             let plan = log.read_plan(request(from, up_to, 300)).expect("in range");
             let ReadPlan::Slice(slice) = plan else { panic!("{from}: {plan:?}") };
             assert_eq!((slice.start.0 % 70, slice.end.0 % 70), (0, 0), "whole batches");
+            assert!(slice.bytes() == 280 || !slice.limited, "its bytes limit it and nothing else");
             assert_eq!(disk.read(&log, request(from, up_to, 300))[0].0, Offset(from / 2 * 2));
         }
     }

@@ -44,13 +44,14 @@ fn a_limit_by_position_needs_one_header() {
     let (bytes, _) = segment(&[(0, 5, 100), (0, 5, 300), (0, 5, 100)]);
     let limit = WalkLimit::Position(FilePosition(400));
     let slice = |from, max_bytes| walk(WalkPlan { limit, ..plan(from, 60, max_bytes, 500) }, &bytes, 0);
-    let found = |start, first_batch_end, end| {
+    let found = |start, first_batch_end, end, limited| {
         let [start, first_batch_end, end] = [start, first_batch_end, end].map(FilePosition);
-        WalkStep::Found(ReadSlice { segment_base: Offset(50), start, first_batch_end, end })
+        WalkStep::Found(ReadSlice { segment_base: Offset(50), start, first_batch_end, end, limited })
     };
-    assert_eq!(slice(50, 150), found(0, 100, 150), "a partial batch at the end");
-    assert_eq!(slice(54, 1), found(0, 100, 100), "the first batch is whole");
-    assert_eq!(slice(55, 9_999), found(100, 400, 400));
+    assert_eq!(slice(50, 150), found(0, 100, 150, true), "a partial batch at the end");
+    assert_eq!(slice(54, 1), found(0, 100, 100, true), "the first batch is whole");
+    assert_eq!(slice(55, 9_999), found(100, 400, 400, false));
+    assert_eq!(slice(55, 300), found(100, 400, 400, false), "just what there is");
     assert_eq!(slice(60, 9_999), WalkStep::Nothing);
     let request = ReadRequest { at_least_one: false, ..plan(55, 60, 299, 0).request };
     let withheld = WalkPlan { limit, request, ..plan(55, 60, 299, 500) };
@@ -102,12 +103,15 @@ fn a_slice_is_cut_where_the_index_knows_a_batch() {
         start: FilePosition(100),
         first_batch_end: FilePosition(first_batch_end),
         end: FilePosition(end),
+        limited: true,
     };
     assert_eq!(slice(200, 650).cut_by(&index), slice(200, 300));
     assert_eq!(slice(200, 700).cut_by(&index), slice(200, 700));
     assert_eq!(slice(350, 650).cut_by(&index), slice(350, 650), "the first batch stays whole");
     assert_eq!(slice(200, 250).cut_by(&index), slice(200, 250));
     assert_eq!(slice(200, 250).bytes(), 150);
+    let whole = ReadSlice { limited: false, ..slice(200, 650) };
+    assert_eq!(whole.cut_by(&index), whole, "the last batches of a segment may be behind its last entry");
 }
 
 #[test]
@@ -152,6 +156,7 @@ proptest! {
                     start: FilePosition(start),
                     first_batch_end: FilePosition(first_end),
                     end: FilePosition(end),
+                    limited: (start + max_bytes).max(first_end) < all,
                 })
             }
         };
