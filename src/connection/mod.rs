@@ -11,4 +11,4 @@ mod pipeline;
 
 pub use frames::{FrameError, Frames};
 pub use idle::{Activity, IdleClock, Verdict};
-pub use pipeline::{Answer, Next, Pipeline, Ticket};
+pub use pipeline::{Answer, Class, Next, Pipeline, Ticket};

@@ -4,16 +4,49 @@
 //! behind one that is not waits for it. A request that is answered with silence (acks=0) takes its place in the order
 //! and leaves nothing.
 //!
+//! Kafka begins a request when the one before it on its connection was answered, so that each sees what those before it
+//! did. Here those begin side by side of which nobody can tell: appends, which take their places in their logs as they
+//! begin, and whatever stands behind a Fetch, which changes nothing and may wait long.
+//!
 //! Invariants: at most `limit` requests are in progress or wait to leave; tickets are given and replies leave in one
 //! order; nothing leaves after an answer that closes.
 
 use std::collections::VecDeque;
 
+use ottla_wire::ApiKey;
+
 use crate::canary::{self, Canary};
 
+/// What a request may begin beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Produce: beside other appends.
+    Append,
+    /// Fetch: behind every append, and nothing waits for it.
+    Read,
+    /// Everything else: when what stands before it is answered, and then what stands behind it waits.
+    Alone,
+}
+
+impl Class {
+    /// The class of a request by the first two bytes of its frame, which are its API key.
+    #[must_use]
+    pub fn of(frame: &[u8]) -> Class {
+        let code = frame.first_chunk().map(|&code| i16::from_be_bytes(code));
+        match code.and_then(ApiKey::from_code) {
+            Some(ApiKey::Produce) => Class::Append,
+            Some(ApiKey::Fetch) => Class::Read,
+            Some(_) | None => Class::Alone,
+        }
+    }
+}
+
 /// A request's place in the order of its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(u64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    number: u64,
+    class: Class,
+}
 
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +76,10 @@ pub struct Pipeline<R> {
     waiting: VecDeque<Option<Answer<R>>>,
     /// The ticket of the front of `waiting`.
     first: u64,
+    /// Appends in progress.
+    appends: usize,
+    /// Requests in progress that nothing may begin beside.
+    alone: usize,
     limit: usize,
     /// An answer closes the connection when its turn comes: nothing more starts.
     closing: bool,
@@ -55,10 +92,25 @@ impl<R> Pipeline<R> {
     #[must_use]
     pub fn new(limit: usize) -> Pipeline<R> {
         assert!(limit > 0, "a connection may have a request in progress");
-        Pipeline { waiting: VecDeque::new(), first: 0, limit, closing: false, closed: false }
+        Pipeline {
+            waiting: VecDeque::new(),
+            first: 0,
+            appends: 0,
+            alone: 0,
+            limit,
+            closing: false,
+            closed: false,
+        }
     }
 
-    /// Whether another request may start: not above the limit, and not behind an answer that closes.
+    /// Whether a request of this class may start now.
+    #[must_use]
+    pub fn may_start(&self, class: Class) -> bool {
+        self.has_room() && self.alone == 0 && (class == Class::Append || self.appends == 0)
+    }
+
+    /// Whether another request may start as far as there is room: not above the limit, and not behind an answer that
+    /// closes.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.waiting.len() < self.limit && !self.closing && !self.closed
@@ -82,16 +134,28 @@ impl<R> Pipeline<R> {
         self.waiting.front().is_some_and(Option::is_some)
     }
 
-    /// A request starts. Only when [`Pipeline::has_room`].
-    pub fn start(&mut self) -> Ticket {
-        assert!(self.has_room(), "a request starts when there is room");
+    /// A request starts. Only when it [may](Pipeline::may_start).
+    pub fn start(&mut self, class: Class) -> Ticket {
+        assert!(self.may_start(class), "a request starts when its turn has come");
         self.waiting.push_back(None);
-        Ticket(self.first + self.waiting.len() as u64 - 1)
+        if let Some(count) = self.in_progress(class) {
+            *count += 1;
+        }
+        Ticket { number: self.first + self.waiting.len() as u64 - 1, class }
+    }
+
+    /// How many requests of a class are in progress, where that matters.
+    fn in_progress(&mut self, class: Class) -> Option<&mut usize> {
+        match class {
+            Class::Append => Some(&mut self.appends),
+            Class::Alone => Some(&mut self.alone),
+            Class::Read => None,
+        }
     }
 
     /// A request's answer is there. An answer to a request of before a close is dropped.
     pub fn answer(&mut self, ticket: Ticket, answer: Answer<R>) {
-        let Some(place) = ticket.0.checked_sub(self.first) else {
+        let Some(place) = ticket.number.checked_sub(self.first) else {
             assert!(self.closed, "a request is answered once");
             return;
         };
@@ -104,6 +168,9 @@ impl<R> Pipeline<R> {
         assert!(slot.is_none(), "a request is answered once");
         self.closing |= matches!(answer, Answer::Close);
         *slot = Some(answer);
+        if let Some(count) = self.in_progress(ticket.class) {
+            *count -= 1;
+        }
     }
 
     /// A planted bug: the first place that has no answer, whoever's it is.
@@ -150,7 +217,7 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_their_requests() {
         let mut pipeline = Pipeline::new(8);
-        let tickets: Vec<Ticket> = (0..3).map(|_| pipeline.start()).collect();
+        let tickets: Vec<Ticket> = (0..3).map(|_| pipeline.start(Class::Append)).collect();
         pipeline.answer(tickets[2], Answer::Reply("third"));
         pipeline.answer(tickets[1], Answer::Reply("second"));
         assert_eq!(pipeline.leave(), None);
@@ -163,15 +230,42 @@ mod tests {
     }
 
     #[test]
+    fn only_appends_and_what_follows_a_fetch_begin_side_by_side() {
+        let classes = [Class::Append, Class::Read, Class::Alone];
+        let beside =
+            [(Class::Append, [true, false, false]), (Class::Read, [true; 3]), (Class::Alone, [false; 3])];
+        for (first, may_start) in beside {
+            let mut pipeline = Pipeline::new(8);
+            let ticket = pipeline.start(first);
+            assert_eq!(classes.map(|class| pipeline.may_start(class)), may_start, "beside {first:?}");
+            pipeline.answer(ticket, Answer::Reply(1));
+            assert_eq!(classes.map(|class| pipeline.may_start(class)), [true; 3], "behind {first:?}");
+        }
+        let mut pipeline: Pipeline<()> = Pipeline::new(8);
+        let [_fetch, alone] = [Class::Read, Class::Alone].map(|class| pipeline.start(class));
+        assert_eq!(classes.map(|class| pipeline.may_start(class)), [false; 3]);
+        pipeline.answer(alone, Answer::Silence);
+        assert_eq!(classes.map(|class| pipeline.may_start(class)), [true; 3], "the Fetch is not waited for");
+    }
+
+    #[test]
+    fn a_frame_is_told_by_its_first_bytes() {
+        let class = |code: i16| Class::of(&code.to_be_bytes());
+        assert_eq!([0, 1, 3, 8, 11, 9_999].map(class)[..2], [Class::Append, Class::Read]);
+        assert!([3, 8, 11, 9_999, -1].map(class).iter().all(|class| *class == Class::Alone));
+        assert_eq!(Class::of(&[0]), Class::Alone, "too short to be a request");
+    }
+
+    #[test]
     fn silence_takes_its_place_and_leaves_nothing() {
         let mut pipeline = Pipeline::new(8);
-        let (quiet, loud) = (pipeline.start(), pipeline.start());
+        let (quiet, loud) = (pipeline.start(Class::Append), pipeline.start(Class::Append));
         pipeline.answer(loud, Answer::Reply(1));
         assert_eq!(pipeline.leave(), None);
         pipeline.answer(quiet, Answer::Silence);
         assert_eq!(pipeline.leave(), Some(Next::Reply(1)));
         assert_eq!(pipeline.leave(), None);
-        let quiet = pipeline.start();
+        let quiet = pipeline.start(Class::Append);
         pipeline.answer(quiet, Answer::Silence);
         assert_eq!(pipeline.leave(), None);
         assert!(pipeline.is_empty());
@@ -180,7 +274,7 @@ mod tests {
     #[test]
     fn nothing_leaves_after_a_close_but_everything_before_it() {
         let mut pipeline = Pipeline::new(8);
-        let tickets: Vec<Ticket> = (0..4).map(|_| pipeline.start()).collect();
+        let tickets: Vec<Ticket> = (0..4).map(|_| pipeline.start(Class::Append)).collect();
         pipeline.answer(tickets[2], Answer::Reply(2));
         assert!(pipeline.has_room());
         pipeline.answer(tickets[1], Answer::Close);
@@ -198,8 +292,8 @@ mod tests {
     #[test]
     fn the_limit_counts_what_is_in_progress_and_what_has_not_left() {
         let mut pipeline = Pipeline::new(2);
-        let first = pipeline.start();
-        let second = pipeline.start();
+        let first = pipeline.start(Class::Append);
+        let second = pipeline.start(Class::Append);
         assert!(!pipeline.has_room());
         pipeline.answer(second, Answer::Reply(2));
         assert!(!pipeline.has_room());
@@ -213,16 +307,16 @@ mod tests {
     #[should_panic(expected = "a request is answered once")]
     fn a_second_answer_is_a_bug() {
         let mut pipeline = Pipeline::new(2);
-        let ticket = pipeline.start();
+        let ticket = pipeline.start(Class::Append);
         pipeline.answer(ticket, Answer::Reply(1));
         pipeline.answer(ticket, Answer::Reply(2));
     }
 
     #[test]
-    #[should_panic(expected = "a request starts when there is room")]
+    #[should_panic(expected = "a request starts when its turn has come")]
     fn a_start_above_the_limit_is_a_bug() {
         let mut pipeline: Pipeline<()> = Pipeline::new(1);
-        pipeline.start();
-        pipeline.start();
+        pipeline.start(Class::Append);
+        pipeline.start(Class::Append);
     }
 }

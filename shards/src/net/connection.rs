@@ -2,7 +2,8 @@
 //!
 //! Owned by the shard that adopted it. Idle, it is one task with a poll in the ring: no buffers.
 //!
-//! Invariants: requests start in the order of their frames; replies leave in that order; `sending` is touched by one
+//! Invariants: requests start in the order of their frames, each when the [pipeline](Pipeline) lets it; replies leave
+//! in that order; `sending` is touched by one
 //! party at a time, the writer task while `writing`, else whoever flushes; nothing is read while the budget is used up.
 
 use std::cell::{Cell, RefCell};
@@ -14,7 +15,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use ottla::connection::{Activity, Answer, FrameError, Frames, IdleClock, Next, Pipeline, Ticket, Verdict};
+use ottla::connection::{
+    Activity, Answer, Class, FrameError, Frames, IdleClock, Next, Pipeline, Ticket, Verdict,
+};
 use ottla::metrics::Counter;
 use ottla::time::Monotonic;
 
@@ -85,7 +88,7 @@ pub(super) struct Connection {
     end: Cell<Option<End>>,
     clock: Cell<IdleClock>,
     reader: RefCell<Option<Waker>>,
-    /// The reader waits for something else than the client: for room, or for the last reply to leave.
+    /// The reader waits for something else than the client: for room, for a turn, or for the last reply to leave.
     wants_room: Cell<bool>,
     _guard: ConnectionGuard,
 }
@@ -178,15 +181,17 @@ impl Connection {
         self.clock.set(clock);
     }
 
-    /// Whether another request may be read.
-    fn has_room(&self) -> bool {
+    /// Whether requests may be read, and the next one, if it is known, may start.
+    fn may_go_on(&self, next: Option<&Bytes>) -> bool {
         let unsent_max = self.shard.memory.total() / UNSENT_PART;
-        self.pipeline.borrow().has_room() && self.unsent.get() <= unsent_max && !self.closing.get()
+        let pipeline = self.pipeline.borrow();
+        let its_turn = next.map_or(pipeline.has_room(), |frame| pipeline.may_start(Class::of(frame)));
+        its_turn && self.unsent.get() <= unsent_max && !self.closing.get()
     }
 
     /// Hands one frame to the handler, polls its future once, and lets it go on as a task if it is not ready.
     fn start(self: &Rc<Self>, frame: Bytes, ready: Monotonic, permits: (Permit, Option<Permit>)) {
-        let ticket = self.pipeline.borrow_mut().start();
+        let ticket = self.pipeline.borrow_mut().start(Class::of(&frame));
         let journey = Journey::new(&frame, ready);
         self.context.set_ready(ready);
         let mut future = self.shard.handler.handle(frame, &self.context);
@@ -222,6 +227,9 @@ impl Connection {
         self.moved(now);
         if ready && !self.writing.get() && !self.listed.replace(true) {
             self.shard.flush_soon(self);
+        } else if !ready && self.wants_room.get() {
+            // Nothing leaves, behind a Fetch that waits, but another request's turn may have come.
+            self.wake_reader();
         }
     }
 }
@@ -365,9 +373,11 @@ impl Connection {
 struct Reader {
     connection: Rc<Connection>,
     frames: Frames,
-    /// Bytes received whose turn has not come, because too many requests are in progress.
+    /// A request whose turn has not come.
+    next: Option<Bytes>,
+    /// Bytes received behind it.
     leftover: Bytes,
-    /// Counts the unfinished frame and the leftover.
+    /// Counts the unfinished frame, the next request and the leftover.
     held: Permit,
     /// Held while this connection is the shard's finisher.
     finisher: Option<Permit>,
@@ -403,6 +413,7 @@ impl Reader {
         Reader {
             connection,
             frames,
+            next: None,
             leftover: Bytes::new(),
             held,
             finisher: None,
@@ -432,7 +443,7 @@ impl Reader {
             let memory = self.wait_for_memory().await?;
             self.held.merge(memory);
             let more = self.receive();
-            self.held.shrink_to(self.frames.memory() + self.leftover.len());
+            self.held.shrink_to(self.kept());
             if !more? {
                 return Ok(());
             }
@@ -457,19 +468,23 @@ impl Reader {
                 let mut sleep = host::sleep_until(muted_until);
                 self.wait(For::Broker, |cx| Pin::new(&mut sleep).poll(cx)).await?;
             }
-            if !self.connection.has_room() {
-                let connection = Rc::clone(&self.connection);
-                let room =
-                    |_: &mut Context<'_>| if connection.has_room() { Poll::Ready(()) } else { Poll::Pending };
-                self.wait(For::Broker, room).await?;
+            if !self.connection.may_go_on(self.next.as_ref()) {
+                let (connection, next) = (Rc::clone(&self.connection), self.next.clone());
+                let may_go_on = || connection.may_go_on(next.as_ref());
+                self.wait(For::Broker, |_| if may_go_on() { Poll::Ready(()) } else { Poll::Pending }).await?;
             }
-            if self.leftover.is_empty() {
+            if self.next.is_none() && self.leftover.is_empty() {
                 return Ok(());
             }
             let leftover = std::mem::take(&mut self.leftover);
             self.start_frames(&leftover)?;
-            self.held.shrink_to(self.frames.memory() + self.leftover.len());
+            self.held.shrink_to(self.kept());
         }
+    }
+
+    /// Bytes of requests that have not started.
+    fn kept(&self) -> usize {
+        self.frames.memory() + self.next.as_ref().map_or(0, Bytes::len) + self.leftover.len()
     }
 
     /// Waits for the memory that one receive may take.
@@ -537,27 +552,27 @@ impl Reader {
     fn start_received(&mut self, rest: &[u8]) -> Result<(), End> {
         // Replies that are ready at once leave together, after the last of these requests has started.
         self.connection.listed.set(true);
-        if let Some(frame) = self.frames.take_finished() {
-            self.start(frame);
-        }
+        assert!(self.next.is_none(), "nothing is received before what was received before has started");
+        self.next = self.frames.take_finished();
         let started = self.start_frames(rest);
         self.connection.listed.set(false);
         started
     }
 
-    /// Starts the requests in `input` as far as there is room for them; the rest is kept.
+    /// Starts the next request and those in `input` as far as their turn has come; the rest is kept.
     fn start_frames(&mut self, input: &[u8]) -> Result<(), End> {
         let mut input = input;
-        while !input.is_empty() {
-            if !self.connection.has_room() {
+        loop {
+            if self.next.is_none() {
+                self.next = self.frames.take(&mut input).map_err(End::BadFrame)?;
+            }
+            let may_start = self.connection.may_go_on(self.next.as_ref());
+            let Some(frame) = self.next.take_if(|_| may_start) else {
                 self.leftover = Bytes::copy_from_slice(input);
                 return Ok(());
-            }
-            if let Some(frame) = self.frames.take(&mut input).map_err(End::BadFrame)? {
-                self.start(frame);
-            }
+            };
+            self.start(frame);
         }
-        Ok(())
     }
 
     fn start(&mut self, frame: Bytes) {
@@ -569,6 +584,7 @@ impl Reader {
     /// Gives back what reading has taken; nothing more is read.
     fn release(&mut self) {
         self.frames = Frames::new(0);
+        self.next = None;
         self.leftover = Bytes::new();
         self.held.shrink_to(0);
         self.finisher = None;

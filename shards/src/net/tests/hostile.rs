@@ -20,8 +20,8 @@ fn lengths_out_of_bounds_close_the_connection_after_earlier_replies() {
             assert!(client.is_closed().await, "a length of {length}");
         }
         let client = server.connect().await;
-        client.ask(Op::Echo, &[1; 999]).await;
-        assert_eq!(client.reply().await.len(), 999);
+        client.ask(Op::Echo, &[1; 997]).await;
+        assert_eq!(client.reply().await.len(), 997);
         drop(client);
         server.is_clean().await;
     });

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use ottla_wire::ApiKey;
 
 use super::{
     AcceptLimits, Acceptor, Answer, ConnectionContext, Connections, Handler, NetConfig, Piece, Reply,
@@ -17,7 +18,7 @@ use super::{
 use crate::host::sync::Notify;
 use crate::host::{self, Listener, LocalBoxFuture, SharedFd, Stream};
 
-/// How a request wants to be answered: its first byte. The rest is the payload.
+/// How a request wants to be answered: the byte behind its API key. The rest is the payload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Op {
@@ -116,8 +117,8 @@ impl Seen {
 impl Handler for Echo {
     fn handle(&self, frame: Bytes, context: &Rc<ConnectionContext>) -> LocalBoxFuture<Answer> {
         let seen = Rc::clone(&self.0);
-        let op = frame.first().copied().unwrap_or(u8::MAX);
-        let payload = frame.slice(1.min(frame.len())..);
+        let op = frame.get(KEY_BYTES).copied().unwrap_or(u8::MAX);
+        let payload = frame.slice((KEY_BYTES + 1).min(frame.len())..);
         seen.started.borrow_mut().push(payload.clone());
         seen.in_progress.set(seen.in_progress.get() + 1);
         seen.most_in_progress.set(seen.most_in_progress.get().max(seen.in_progress.get()));
@@ -189,9 +190,17 @@ struct Client {
     stream: Stream,
 }
 
-/// A request as it goes over the wire.
+/// Bytes of an API key.
+const KEY_BYTES: usize = 2;
+
+/// A request as it goes over the wire, of the kind that may be in progress beside others.
 fn request(op: Op, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = (i32::try_from(payload.len() + 1).expect("short")).to_be_bytes().to_vec();
+    request_of(ApiKey::Produce, op, payload)
+}
+
+fn request_of(api: ApiKey, op: Op, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (i32::try_from(KEY_BYTES + 1 + payload.len()).expect("short")).to_be_bytes().to_vec();
+    bytes.extend_from_slice(&api.code().to_be_bytes());
     bytes.push(op as u8);
     bytes.extend_from_slice(payload);
     bytes

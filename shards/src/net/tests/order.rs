@@ -248,3 +248,49 @@ fn connections_are_handed_to_another_shard() {
     })
     .expect("both shards start");
 }
+
+#[test]
+fn a_request_starts_when_it_can_see_what_those_before_it_do() {
+    host::run_local(async {
+        let server = Server::start(NetConfig::default()).await;
+        let (client, other) = (server.connect().await, server.connect().await);
+        let wire = [
+            request(Op::EchoReleased, b"append"),
+            request(Op::Echo, b"append beside it"),
+            request_of(ApiKey::Metadata, Op::EchoLater, b"behind both"),
+            request_of(ApiKey::Fetch, Op::Echo, b"behind it"),
+        ];
+        client.send(&wire.concat()).await;
+        server.has_started(2).await;
+        for _ in 0..20 {
+            other.ask(Op::EchoLater, b"time passes").await;
+            other.reply().await;
+        }
+        assert_eq!(server.seen.started.borrow().len(), 22, "the others wait for the first");
+        server.release();
+        for expected in [&b"append"[..], b"append beside it", b"behind both", b"behind it"] {
+            assert_eq!(client.reply().await, expected);
+        }
+        drop((client, other));
+        server.is_clean().await;
+    });
+}
+
+#[test]
+fn requests_behind_a_fetch_that_waits_start_in_turn() {
+    host::run_local(async {
+        let server = Server::start(NetConfig::default()).await;
+        let client = server.connect().await;
+        let behind = request_of(ApiKey::Metadata, Op::EchoLater, b"behind");
+        let wire = [request_of(ApiKey::Fetch, Op::EchoReleased, b"fetch"), behind.clone(), behind];
+        client.send(&wire.concat()).await;
+        server.has_started(3).await;
+        assert_eq!(server.seen.most_in_progress.get(), 2, "one of them at a time");
+        server.release();
+        for expected in [&b"fetch"[..], b"behind", b"behind"] {
+            assert_eq!(client.reply().await, expected);
+        }
+        drop(client);
+        server.is_clean().await;
+    });
+}
