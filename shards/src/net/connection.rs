@@ -38,8 +38,8 @@ const REQUEST_OVERHEAD_BYTES: usize = 512;
 const FRAME_START_BYTES: usize = 16 << 10;
 /// A file range is sent in steps of this many bytes, after each of which the connection counts as moving.
 const FILE_STEP_BYTES: usize = 1 << 20;
-/// One connection's unsent replies may take this part of the shard's memory before it reads no more requests.
-const UNSENT_PART: usize = 8;
+/// One connection's unsent replies may take this part of the memory for them before it reads no more requests.
+const UNSENT_PART: usize = 4;
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -183,7 +183,7 @@ impl Connection {
 
     /// Whether requests may be read, and the next one, if it is known, may start.
     fn may_go_on(&self, next: Option<&Bytes>) -> bool {
-        let unsent_max = self.shard.memory.total() / UNSENT_PART;
+        let unsent_max = self.shard.replies.total() / UNSENT_PART;
         let pipeline = self.pipeline.borrow();
         let its_turn = next.map_or(pipeline.has_room(), |frame| pipeline.may_start(Class::of(frame)));
         its_turn && self.unsent.get() <= unsent_max && !self.closing.get()
@@ -473,6 +473,11 @@ impl Reader {
                 let may_go_on = || connection.may_go_on(next.as_ref());
                 self.wait(For::Broker, |_| if may_go_on() { Poll::Ready(()) } else { Poll::Pending }).await?;
             }
+            if !self.may_be_answered() {
+                let replies = Rc::clone(&self.connection.shard.replies);
+                let mut room = pin!(replies.acquire(1));
+                self.wait(For::Broker, |cx| room.as_mut().poll(cx)).await?;
+            }
             if self.next.is_none() && self.leftover.is_empty() {
                 return Ok(());
             }
@@ -480,6 +485,12 @@ impl Reader {
             self.start_frames(&leftover)?;
             self.held.shrink_to(self.kept());
         }
+    }
+
+    /// Whether there is memory for the reply to the next request, if that may be large.
+    fn may_be_answered(&self) -> bool {
+        let is_read = self.next.as_ref().is_some_and(|frame| Class::of(frame) == Class::Read);
+        !is_read || self.connection.shard.replies.free() > 0
     }
 
     /// Bytes of requests that have not started.
@@ -566,7 +577,7 @@ impl Reader {
             if self.next.is_none() {
                 self.next = self.frames.take(&mut input).map_err(End::BadFrame)?;
             }
-            let may_start = self.connection.may_go_on(self.next.as_ref());
+            let may_start = self.connection.may_go_on(self.next.as_ref()) && self.may_be_answered();
             let Some(frame) = self.next.take_if(|_| may_start) else {
                 self.leftover = Bytes::copy_from_slice(input);
                 return Ok(());

@@ -21,8 +21,8 @@ pub(super) const RECEIVE_BYTES: usize = 64 << 10;
 pub struct NetConfig {
     /// `socket.request.max.bytes`: a longer frame closes its connection.
     pub request_bytes_max: usize,
-    /// Memory of requests in progress and replies unsent, of all connections of the shard (the shard's part of
-    /// `queued.max.request.bytes`).
+    /// Memory of requests in progress of all connections of the shard (its part of `queued.max.request.bytes`); that
+    /// of unsent replies may be half as much again.
     pub memory_bytes_max: usize,
     /// Requests of one connection in progress or with unsent replies; the next is not read before.
     pub requests_in_progress_max: usize,
@@ -54,6 +54,9 @@ pub struct Connections {
     pub(super) handler: Box<dyn Handler>,
     /// The budget of [`NetConfig::memory_bytes_max`].
     pub(super) memory: Rc<Semaphore>,
+    /// The memory of unsent replies: what clients do not take keeps other clients' Fetch requests waiting, and nobody
+    /// who has something to write.
+    pub(super) replies: Rc<Semaphore>,
     /// One connection at a time may finish a frame in debt; see the module's text.
     pub(super) finisher: Rc<Semaphore>,
     /// Where receives go that continue no frame; taken while one is looked at.
@@ -85,6 +88,7 @@ impl Connections {
     pub fn new(config: NetConfig, handler: impl Handler) -> Rc<Connections> {
         let connections = Rc::new(Connections {
             memory: Semaphore::new(config.memory_bytes_max),
+            replies: Semaphore::new(config.memory_bytes_max / 2),
             finisher: Semaphore::new(1),
             config,
             handler: Box::new(handler),
@@ -141,20 +145,20 @@ impl Connections {
     /// Sets the gauges of the connections.
     pub fn tell(&self, snapshot: &mut Snapshot) {
         snapshot.set(Gauge::Connections, self.len() as f64);
-        snapshot.set(Gauge::RequestMemory, self.memory.taken() as f64);
-        snapshot.set(Gauge::RequestMemoryLimit, self.memory.total() as f64);
+        snapshot.set(Gauge::RequestMemory, self.memory_taken() as f64);
+        snapshot.set(Gauge::RequestMemoryLimit, (self.memory.total() + self.replies.total()) as f64);
     }
 
-    /// Bytes of the budget that are taken.
+    /// Bytes that are taken by requests and unsent replies.
     #[must_use]
     pub fn memory_taken(&self) -> usize {
-        self.memory.taken()
+        self.memory.taken() + self.replies.taken()
     }
 
     /// Whether connections wait for memory.
     #[must_use]
     pub fn memory_is_short(&self) -> bool {
-        self.memory.has_waiters() || self.finisher.has_waiters()
+        self.memory.has_waiters() || self.replies.has_waiters() || self.finisher.has_waiters()
     }
 
     /// Reads no further requests. What is in progress is answered, and each connection closes when its last reply has
@@ -219,6 +223,6 @@ impl Connections {
 
     /// What a reply counts for from now on until it is sent.
     pub(super) fn charge(&self, reply: &Reply) -> crate::host::sync::Permit {
-        self.memory.force(reply.memory())
+        self.replies.force(reply.memory())
     }
 }

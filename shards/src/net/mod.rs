@@ -9,11 +9,13 @@
 //! Owner: [`Acceptor`] lives on the shard that listens, [`Connections`] on each shard, a connection on the shard that
 //! adopted it. Nothing is on disk.
 //!
-//! What is bounded, per shard: the memory of requests (from their first byte to their answer) and of replies (from the
-//! answer until they are sent) by one budget. A connection that wants to read waits for the budget. One that is in the
-//! middle of a frame may, when the budget is used up, become the shard's one *finisher*, which reads its frame to the
-//! end in debt: so partial frames never lock each other out, and the budget is passed by one frame at most, and by
-//! replies, which cannot wait. While anybody waits, connections that stand still with memory in hand are closed.
+//! What is bounded, per shard: the memory of requests, from their first byte to their answer, by one budget. A
+//! connection that wants to read waits for the budget. One that is in the middle of a frame may, when the budget is
+//! used up, become the shard's one *finisher*, which reads its frame to the end in debt: so partial frames never lock
+//! each other out, and the budget is passed by one frame at most. The memory of replies, from the answer until they
+//! are sent, has a budget of half that size: while it is used up no Fetch starts, so that clients which do not take
+//! what they asked for hold up other readers at most. While anybody waits, connections that stand still with memory
+//! in hand are closed.
 
 mod ahead;
 mod connection;

@@ -141,6 +141,36 @@ fn a_client_that_does_not_read_is_not_read_from_and_does_not_hold_up_others() {
 }
 
 #[test]
+fn replies_that_nobody_takes_hold_up_reads_and_nothing_else() {
+    host::run_local(async {
+        let buffer = Some(128 << 10);
+        let server = Server::start(NetConfig { send_buffer_bytes: buffer, ..tight() }).await;
+        let fetch = request_of(ApiKey::Fetch, Op::Memory, &(1u32 << 20).to_be_bytes());
+        let mut deaf = Vec::new();
+        for at in 0..10 {
+            let client = server.connect().await;
+            client.stream.set_buffers(None, buffer).expect("sets");
+            client.send(&fetch).await;
+            server.has_started((at + 1).min(2)).await;
+            deaf.push(client);
+        }
+        let (writer, reader) = (server.connect().await, server.connect().await);
+        reader.send(&fetch).await;
+        for _ in 0..50 {
+            writer.ask(Op::Echo, &[b'x'; 100_000]).await;
+            assert_eq!(writer.reply().await.len(), 100_000);
+        }
+        let fetches = server.seen.started.borrow().iter().filter(|payload| payload.len() == 4).count();
+        assert!(fetches <= 4, "{fetches} were begun, of which two fill the memory for replies");
+        assert_eq!(server.connections.len(), 12, "nobody had to be closed for it");
+        drop(deaf);
+        assert_eq!(reader.reply().await.len(), 1 << 20);
+        drop((writer, reader));
+        server.is_clean().await;
+    });
+}
+
+#[test]
 fn an_idle_connection_is_closed_and_one_that_waits_for_us_is_not() {
     host::run_local(async {
         let server = Server::start(NetConfig { idle_ms_max: 150, ..NetConfig::default() }).await;
