@@ -70,7 +70,8 @@ pub(crate) fn run(plan: &ConnectionsPlan, out: &mut dyn Write) -> Result<u8, Ben
         let allowed = format!("{opened} are open and no more can be: {why}");
         return Err(refused("--idle", grouped(plan.idle), allowed));
     }
-    let due = plan.pace.and_then(|pace| Some((pace.due_before(asks.end)?, asks.end)));
+    let end = shared.producers_end().unwrap_or(asks.end);
+    let due = plan.pace.and_then(|pace| Some((pace.due_before(end)?, end)));
     let verdict = judge(&Evidence {
         due,
         made: shared.made.load(Ordering::Relaxed),
@@ -102,10 +103,10 @@ fn watch_jobs(
     };
     let mut stderr = io::stderr();
     let mut screen = Screen::on(&mut stderr, plan.run.quiet);
-    let mut lines = Lines { out, every: None };
+    let mut lines = Lines { out, every: None, interrupt: &plan.run.interrupt };
     engine::run(shared, &plan.run.cores, jobs, |running| {
         watch(shared, goal, running, &mut screen, &mut lines)
-    })?
+    })
 }
 
 fn title(plan: &ConnectionsPlan) -> String {
@@ -166,8 +167,7 @@ impl Churn {
         if let Some(pace) = churn.asks.pace {
             churn.come_and_go(pace).await;
         }
-        let end = churn.shard.shared.started().expect("it has begun").after(churn.asks.end);
-        host::sleep_until(end).await;
+        churn.shard.sleep_until(churn.asks.end).await;
         while churn.under_way.get() > 0 {
             host::sleep(END_LOOK).await;
         }
@@ -189,7 +189,8 @@ impl Churn {
     }
 
     async fn open_in_turn(self: Rc<Self>, opening: Rc<Opening>) {
-        while opening.left.get() > 0 && self.asks.exhausted.get().is_none() {
+        let is_over = || self.asks.exhausted.get().is_some() || self.shard.shared.is_ending();
+        while opening.left.get() > 0 && !is_over() {
             opening.left.set(opening.left.get() - 1);
             match self.greet().await {
                 Ok(link) => {
@@ -208,11 +209,12 @@ impl Churn {
 
     async fn come_and_go(self: &Rc<Self>, pace: Pace) {
         let shared = &self.shard.shared;
-        let start = shared.started().expect("it has begun");
         let all = self.share.of(pace.due_before(self.asks.end).unwrap_or(0));
         for nth in 0..all {
             let due = pace.due(self.share.number(nth)).unwrap_or_default();
-            host::sleep_until(start.after(due)).await;
+            if !self.shard.sleep_until(due).await {
+                return;
+            }
             let mut free_since = 0;
             while self.under_way.get() >= UNDER_WAY_MAX {
                 host::sleep(END_LOOK).await;

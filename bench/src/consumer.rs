@@ -125,7 +125,7 @@ impl ConsumerJob {
         };
         let is_cold = self.kind == Kind::Cold;
         if is_cold {
-            host::sleep(self.delay).await;
+            shard.sleep_until(self.delay).await;
             shard.shared.cold_reading.store(true, Ordering::Relaxed);
         }
         let shared = Arc::clone(&shard.shared);
@@ -210,7 +210,7 @@ impl Consumer {
     async fn wait_while_held(&mut self) -> Result<(), ClientError> {
         let shared = Arc::clone(&self.shard.shared);
         let mut asked = shared.now();
-        while shared.holding.load(Ordering::Relaxed) && !shared.stop.load(Ordering::Relaxed) {
+        while shared.holding.load(Ordering::Relaxed) && !shared.is_ending() {
             host::sleep(HELD_LOOK).await;
             self.last_came = shared.now();
             if self.last_came.saturating_sub(asked) > nanos(SILENCE_MAX) {
@@ -237,7 +237,9 @@ impl Consumer {
     /// How long the next fetch may wait, in milliseconds; `None` where there is to be none.
     fn wait_ms(&mut self) -> Option<i32> {
         let (shared, plan) = (&self.shard.shared, &self.job.plan);
-        if self.readings.is_empty() || shared.stop.load(Ordering::Relaxed) {
+        // What was sent is read to its end, also where the load ends before its time.
+        let is_ending = self.job.until != Until::Producers && shared.is_ending();
+        if self.readings.is_empty() || is_ending {
             return None;
         }
         if plan.records.is_some_and(|records| shared.fetched.load(Ordering::Relaxed) >= records) {

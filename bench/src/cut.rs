@@ -114,7 +114,7 @@ impl Cuts {
 }
 
 /// Seconds with a tenth where there is one.
-fn short(time: Duration) -> String {
+pub(crate) fn short(time: Duration) -> String {
     let text = format!("{:.1}", time.as_secs_f64());
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }

@@ -3,16 +3,17 @@
 //! A load is a list of [`Job`]s, one per client; they are dealt out to the shards in turn. The calling thread watches.
 //! What must hold: no job begins its load before all of them are connected; what a shard counts is its own meter's.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, mpsc};
 use std::time::{Duration, SystemTime};
 
 use ottla::ids::{ShardId, TimestampMs};
 use ottla::time::Monotonic;
-use ottla_shards::host::{self, LocalBoxFuture, ShardSpec};
+use ottla_shards::host::{self, LocalBoxFuture, ShardSpec, sync::Notify};
 
 use crate::backlog::Progress;
 use crate::cut::{Cut, Cuts, Role, Why};
@@ -27,6 +28,8 @@ const FINDINGS_MAX: usize = 20;
 const READY_LOOK: Duration = Duration::from_millis(1);
 /// How often a shard notes its CPU time.
 const CPU_LOOK: Duration = Duration::from_millis(500);
+/// How often it looks whether the load ends before its time.
+const END_LOOK: Duration = Duration::from_millis(50);
 
 /// One client of a load, to be run on some shard.
 pub(crate) type Job = Box<dyn FnOnce(Rc<Shard>) -> LocalBoxFuture<()> + Send>;
@@ -45,8 +48,8 @@ pub(crate) struct Shared {
     jobs: AtomicUsize,
     /// Producers that have not ended.
     pub producers_left: AtomicUsize,
-    /// Set to end a load that has no end of its own.
-    pub stop: AtomicBool,
+    /// The load ends before its time.
+    ending: AtomicBool,
     /// A cold reader is at work.
     pub cold_reading: AtomicBool,
     /// Consumers fetch nothing.
@@ -101,7 +104,7 @@ impl Shared {
             start: OnceLock::new(),
             jobs: AtomicUsize::new(jobs),
             producers_left: AtomicUsize::new(producers),
-            stop: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             cold_reading: AtomicBool::new(false),
             holding: AtomicBool::new(false),
             producers_end: AtomicU64::new(u64::MAX),
@@ -139,9 +142,20 @@ impl Shared {
         TimestampMs(i64::try_from(self.wall(nanos) / 1_000_000).unwrap_or(i64::MAX))
     }
 
-    /// Ends the producers of a load without an end: nothing falls due from this moment on.
+    /// Ends the producers of a load: nothing falls due from this moment on, or from an earlier one that was given.
     pub(crate) fn end_producers(&self, at: Duration) {
-        self.producers_end.store(nanos(at), Ordering::Relaxed);
+        self.producers_end.fetch_min(nanos(at), Ordering::Relaxed);
+    }
+
+    /// Ends the load before its time, at this moment of it.
+    pub(crate) fn end_early(&self, at: Duration) {
+        self.end_producers(at);
+        self.ending.store(true, Ordering::Release);
+    }
+
+    /// Whether the load ends before its time.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// The end of the producers, where they were given one while they ran.
@@ -239,6 +253,8 @@ pub(crate) struct Shard {
     /// What all shards share.
     pub shared: Arc<Shared>,
     index: usize,
+    /// Whoever is to be woken when the load ends before its time.
+    sleepers: RefCell<Vec<Weak<Notify>>>,
 }
 
 impl Shard {
@@ -256,6 +272,35 @@ impl Shard {
         }
         while shared.started().is_none() {
             host::sleep(READY_LOOK).await;
+        }
+    }
+
+    /// Sleeps until this moment of the load, which has begun; false where it ends before that.
+    pub(crate) async fn sleep_until(&self, moment: Duration) -> bool {
+        let start = self.shared.started().expect("it has begun");
+        while !self.shared.is_ending() {
+            let left = nanos(moment).saturating_sub(self.shared.now());
+            if left <= nanos(END_LOOK) {
+                host::sleep_until(start.after(moment)).await;
+                return true;
+            }
+            host::sleep(END_LOOK).await;
+        }
+        false
+    }
+
+    /// Has this woken when the load ends before its time.
+    pub(crate) fn wake_at_the_end(&self, sleeper: &Rc<Notify>) {
+        self.sleepers.borrow_mut().push(Rc::downgrade(sleeper));
+    }
+
+    /// Wakes all who sleep when the load ends before its time.
+    async fn wait_for_the_end(self: Rc<Self>) {
+        while !self.shared.is_ending() {
+            host::sleep(END_LOOK).await;
+        }
+        for sleeper in self.sleepers.take().iter().filter_map(Weak::upgrade) {
+            sleeper.notify_one();
         }
     }
 
@@ -318,7 +363,8 @@ pub(crate) fn run<T>(
         let ended = host::run_shards(specs, move |shard| {
             let index = usize::from(shard.0);
             let jobs = std::mem::take(&mut dealt.lock().expect("nobody panics with it")[index]);
-            work(Rc::new(Shard { shared: Arc::clone(&for_shards), index }), jobs)
+            let shared = Arc::clone(&for_shards);
+            work(Rc::new(Shard { shared, index, sleepers: RefCell::default() }), jobs)
         });
         drop(working);
         ended
@@ -331,6 +377,7 @@ pub(crate) fn run<T>(
 
 async fn work(shard: Rc<Shard>, jobs: Vec<Job>) {
     host::spawn_detached(Rc::clone(&shard).note_cpu());
+    host::spawn_detached(Rc::clone(&shard).wait_for_the_end());
     let running: Vec<_> = jobs.into_iter().map(|job| host::spawn(job(Rc::clone(&shard)))).collect();
     for job in running {
         job.await;

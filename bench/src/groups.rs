@@ -86,10 +86,10 @@ pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchErr
     };
     let mut stderr = io::stderr();
     let mut screen = Screen::on(&mut stderr, plan.run.quiet);
-    let mut lines = Lines { out: &mut *out, every: None };
+    let mut lines = Lines { out: &mut *out, every: None, interrupt: &plan.run.interrupt };
     let watched = engine::run(&shared, &cores, vec![job], |running| {
         watch(&shared, goal, running, &mut screen, &mut lines)
-    })??;
+    })?;
     let rebalances = watched.total.records(Kind::Rebalance);
     result.counters.insert("rebalances".to_owned(), rebalances);
     result.counters.insert("joins".to_owned(), watched.total.records(Kind::Join));
@@ -140,10 +140,8 @@ async fn lead(setup: Arc<Setup>, shard: Rc<Shard>) {
     for _ in 0..setup.members {
         members.push_back(start_member());
     }
-    let start = shared.started().expect("it has begun");
     let mut next = setup.change_every;
-    while next < setup.end {
-        host::sleep_until(start.after(next)).await;
+    while next < setup.end && shard.sleep_until(next).await {
         next += setup.change_every;
         // A change in the middle of a rebalance would have no time of its own.
         if !rebalances.is_under_way() {
@@ -154,7 +152,7 @@ async fn lead(setup: Arc<Setup>, shard: Rc<Shard>) {
             members.push_back(start_member());
         }
     }
-    host::sleep_until(start.after(setup.end)).await;
+    shard.sleep_until(setup.end).await;
     for member in &members {
         member.leave();
     }

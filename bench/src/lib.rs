@@ -15,6 +15,7 @@
 //! | `producer`, `peer`, `consumer`, `verify` | those who produce and consume, and what they find |
 //! | `traffic`, `backlog`, `max`, `connections`, `groups` | the modes |
 //! | `tally`, `watch`, `screen`, `cut`, `verdict`, `outcome` | the counting, and what people read |
+//! | `interrupt` | what ends a load before its time |
 //! | [`result`], [`html`], [`workload`] | results as values, files and pages; descriptions of loads as files |
 //! | [`budget`] | the budget sheet of tuning.md, for the benches beside this library |
 
@@ -36,6 +37,7 @@ mod fake;
 mod filler;
 mod groups;
 pub mod html;
+mod interrupt;
 mod keys;
 mod link;
 pub mod mapping;
@@ -59,29 +61,46 @@ pub mod workload;
 
 pub use args::{BenchArgs, BenchCommand};
 pub use error::BenchError;
+pub use interrupt::Interrupt;
 
-use args::plan::Mode;
+use args::plan::{Mode, TrafficPlan};
 
-/// Runs a load, prints its report to `out`, and gives the exit code: 0, or 1 where some of the load failed.
+/// Runs a load, prints its report to `out`, and gives the exit code: 0, or 1 where some of the load failed, or that of
+/// the signal that ended it before its time.
 ///
 /// Once a second a line of progress goes to standard error, if that is a terminal.
 ///
 /// # Errors
 /// [`BenchError`] where the load could not begin: a bad flag, no broker, no topic.
-pub fn run(args: &BenchArgs, out: &mut dyn Write) -> Result<u8, BenchError> {
-    match &args.command {
-        BenchCommand::Produce(args) => traffic::run(&args.plan(Mode::Produce)?, out),
-        BenchCommand::Consume(args) => traffic::run(&args.plan()?, out),
-        BenchCommand::EndToEnd(args) => traffic::run(&args.plan(Mode::EndToEnd)?, out),
-        BenchCommand::Mixed(args) => traffic::run(&args.plan()?, out),
-        BenchCommand::Soak(args) => traffic::run(&args.plan()?, out),
-        BenchCommand::Max(args) => max::run(&args.plan()?, out),
-        BenchCommand::Connections(args) => connections::run(&args.plan()?, out),
-        BenchCommand::Groups(args) => groups::run(&args.plan()?, out),
-        BenchCommand::Workload(args) => traffic::run(&args.plan()?, out),
+pub fn run(args: &BenchArgs, interrupt: &Interrupt, out: &mut dyn Write) -> Result<u8, BenchError> {
+    let interrupt = interrupt.clone();
+    let traffic = match &args.command {
+        BenchCommand::Produce(args) => args.plan(Mode::Produce)?,
+        BenchCommand::Consume(args) => args.plan()?,
+        BenchCommand::EndToEnd(args) => args.plan(Mode::EndToEnd)?,
+        BenchCommand::Mixed(args) => args.plan()?,
+        BenchCommand::Soak(args) => args.plan()?,
+        BenchCommand::Workload(args) => args.plan()?,
+        BenchCommand::Max(args) => {
+            let mut plan = args.plan()?;
+            plan.traffic.run.interrupt = interrupt;
+            return max::run(&plan, out);
+        }
+        BenchCommand::Connections(args) => {
+            let mut plan = args.plan()?;
+            plan.run.interrupt = interrupt;
+            return connections::run(&plan, out);
+        }
+        BenchCommand::Groups(args) => {
+            let mut plan = args.plan()?;
+            plan.run.interrupt = interrupt;
+            return groups::run(&plan, out);
+        }
         BenchCommand::Report(args) => {
             html::overlay(&args.results, &args.output)?;
-            Ok(0)
+            return Ok(0);
         }
-    }
+    };
+    let run = args::plan::RunPlan { interrupt, ..traffic.run };
+    traffic::run(&TrafficPlan { run, ..traffic }, out)
 }

@@ -24,8 +24,8 @@ const WARMUP_PART: u32 = 5;
 
 /// Runs the load and prints its report.
 pub(crate) fn run(plan: &MaxPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
-    let (ceiling, verdict) = traffic::measure(&plan.traffic, out)?;
-    let Some((p99_max, round)) = plan.search else {
+    let (mut ceiling, verdict) = traffic::measure(&plan.traffic, out)?;
+    let Some((p99_max, round)) = plan.search.filter(|_| plan.traffic.run.interrupt.code().is_none()) else {
         return outcome::finish(ceiling, verdict, &plan.traffic.run, out);
     };
     let (top, _) = ceiling.rate(result::PRODUCED);
@@ -34,6 +34,10 @@ pub(crate) fn run(plan: &MaxPlan, out: &mut dyn Write) -> Result<u8, BenchError>
     let mut best: Option<(u64, RunResult)> = None;
     while let Some(rate) = search.next() {
         let (result, verdict) = traffic::measure(&at_rate(&plan.traffic, rate, round), out)?;
+        if plan.traffic.run.interrupt.code().is_some() {
+            ceiling.notes.extend(result.notes);
+            break;
+        }
         let p99 = result.latencies_ns.get(result::ACK).map_or(u64::MAX, |ack| ack.value_at_quantile(0.99));
         let is_good = !verdict.failed && result.error_count() == 0 && u128::from(p99) <= p99_max.as_nanos();
         let word = if is_good { "good" } else { "too much" };

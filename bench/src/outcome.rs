@@ -1,6 +1,6 @@
 //! From what was counted to what people and programs read: the table, the files, the exit code.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::args::plan::{Mode, RunPlan};
 use crate::engine::{Findings, Shared};
@@ -18,6 +18,7 @@ pub(crate) fn begin(mode: Mode, title: &str) -> RunResult {
 
 /// Fills a result with what was counted.
 pub(crate) fn fill(result: &mut RunResult, mut watched: Watched, shared: &Shared) {
+    result.notes.extend(watched.early.take());
     result.duration_seconds = watched.measured.as_secs_f64();
     result.generator_cpu_seconds = watched.cpu.iter().map(|cpu| cpu.as_secs_f64()).sum();
     result.totals = flows(&watched.total);
@@ -55,9 +56,9 @@ fn verification(findings: &Findings) -> Verification {
     }
 }
 
-/// Prints the table, writes the files that were asked for, and gives the exit code: 1 where records failed or are not
-/// as they were sent, or where the load was not what was asked for. A file that cannot be written keeps none of the
-/// others from being so.
+/// Writes the files that were asked for, prints the table, and gives the exit code: 1 where records failed or are not
+/// as they were sent, or where the load was not what was asked for; that of the signal that ended the load. A file
+/// that cannot be written keeps none of the others from being so, and an output that is gone keeps none at all.
 pub(crate) fn finish(
     mut result: RunResult,
     verdict: Verdict,
@@ -65,14 +66,24 @@ pub(crate) fn finish(
     out: &mut dyn Write,
 ) -> Result<u8, BenchError> {
     result.notes.extend(verdict.lines);
-    table::print(&result, out)?;
+    let written = write_files(&result, run);
+    // Who ends a load by a signal has often taken its output away with it.
+    let printed =
+        print(&result, out).or_else(|error| if run.interrupt.is_signal() { Ok(()) } else { Err(error) });
+    written?;
+    printed?;
+    let is_clean = result.verification.as_ref().is_none_or(Verification::is_clean);
+    let code = u8::from(verdict.failed || result.error_count() > 0 || !is_clean);
+    Ok(run.interrupt.code().unwrap_or(code))
+}
+
+fn print(result: &RunResult, out: &mut dyn Write) -> io::Result<()> {
+    table::print(result, out)?;
     let details = result.verification.iter().flat_map(|verification| &verification.details);
     for detail in details {
         writeln!(out, "\n{detail}")?;
     }
-    write_files(&result, run)?;
-    let is_clean = result.verification.as_ref().is_none_or(Verification::is_clean);
-    Ok(u8::from(verdict.failed || result.error_count() > 0 || !is_clean))
+    out.flush()
 }
 
 /// Writes all files that it can, and gives the first failure.

@@ -34,8 +34,10 @@ use crate::stamp::{LaneId, STAMP_BYTES, Stamp};
 use crate::tally::nanos;
 use crate::verify::Sent;
 
-/// How long what was gathered may take to be sent and answered once the load is over.
+/// How long what was gathered may take to be sent and answered once the load is over, and where somebody who ended it
+/// before its time waits.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
+const EARLY_PATIENCE: Duration = Duration::from_secs(5);
 /// Where records linger anyway, the producer wakes no more often than so many times meanwhile: going to sleep and
 /// waking is most of what an open loop costs. Latency counts from when a record was due, however long the nap.
 const NAPS_PER_LINGER: u64 = 20;
@@ -118,6 +120,7 @@ impl ProducerJob {
     /// Runs the producer to its end.
     pub(crate) async fn run(self, shard: Rc<Shard>) {
         let wake = Rc::new(Notify::new());
+        shard.wake_at_the_end(&wake);
         let (mut peers, mut receivers) = (Vec::new(), Vec::new());
         for (node, addresses) in self.places.nodes.iter().enumerate() {
             match Link::open(addresses).await {
@@ -255,7 +258,7 @@ impl Producer {
                 self.blocked && self.end.is_some_and(|end| now >= nanos(end))
             }
         };
-        self.made >= self.limit || out_of_time || self.shard.shared.stop.load(Ordering::Relaxed)
+        self.made >= self.limit || out_of_time
     }
 
     fn is_broken(&self) -> bool {
@@ -439,11 +442,12 @@ impl Producer {
         let is_cut = self.note_cut();
         shared.made.fetch_add(self.made, Ordering::Relaxed);
         self.batcher.flush();
-        let last = shared.now() + nanos(FLUSH_PATIENCE);
-        while self.batcher.buffered() > 0 && !self.is_broken() && shared.now() < last {
+        let over = shared.now();
+        let last = || over + nanos(if shared.is_ending() { EARLY_PATIENCE } else { FLUSH_PATIENCE });
+        while self.batcher.buffered() > 0 && !self.is_broken() && shared.now() < last() {
             self.send(shared.now());
             if self.batcher.buffered() > 0 {
-                self.sleep(Some(last)).await;
+                self.sleep(Some(last())).await;
             }
         }
         if self.plan.settings.acks == 0 {
@@ -452,8 +456,8 @@ impl Producer {
                 peer.ask(ApiKey::ApiVersions);
             }
         }
-        while self.peers.iter().any(|peer| peer.unanswered() > 0) && shared.now() < last {
-            self.sleep(Some(last)).await;
+        while self.peers.iter().any(|peer| peer.unanswered() > 0) && shared.now() < last() {
+            self.sleep(Some(last())).await;
         }
         for peer in &self.peers {
             peer.close();

@@ -139,10 +139,10 @@ fn run_jobs(
     };
     let mut stderr = io::stderr();
     let mut screen = Screen::on(&mut stderr, plan.run.quiet);
-    let mut lines = Lines { out, every: plan.line_every };
+    let mut lines = Lines { out, every: plan.line_every, interrupt: &plan.run.interrupt };
     engine::run(shared, &plan.run.cores, jobs, |running| {
         watch(shared, goal, running, &mut screen, &mut lines)
-    })?
+    })
 }
 
 /// All topics of the load, made where that is allowed.

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use crate::cut::short;
 use crate::engine::Shared;
-use crate::error::BenchError;
+use crate::interrupt::Interrupt;
 use crate::result::table::{grouped, milliseconds};
 use crate::result::{Flow, Interval, IntervalLatency};
 use crate::screen::Screen;
@@ -21,6 +22,8 @@ use crate::tally::{Kind, Tally};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often the thread looks whether the load has begun.
 const START_LOOK: Duration = Duration::from_millis(10);
+/// How often it looks whether the load is to end before its time.
+const INTERRUPT_LOOK: Duration = Duration::from_millis(50);
 /// Every so many of these looks is shown.
 const LOOKS_PER_LINE: u64 = 20;
 
@@ -51,6 +54,8 @@ pub(crate) struct Watched {
     pub measured: Duration,
     /// CPU time of the shards in this time.
     pub cpu: Vec<Duration>,
+    /// What ended the load before its time, in a line.
+    pub early: Option<String>,
 }
 
 impl Watched {
@@ -67,6 +72,8 @@ pub(crate) struct Lines<'o> {
     pub out: &'o mut dyn Write,
     /// How often; `None` for never.
     pub every: Option<Duration>,
+    /// What ends the load before its time: a signal, and lines that cannot be printed.
+    pub interrupt: &'o Interrupt,
 }
 
 /// Watches until every holder of the other end of `running` is gone.
@@ -76,7 +83,8 @@ pub(crate) fn watch(
     running: &Receiver<Infallible>,
     screen: &mut Screen<'_>,
     lines: &mut Lines<'_>,
-) -> Result<Watched, BenchError> {
+) -> Watched {
+    lines.interrupt.begin();
     let mut watch = Watch::new(shared, goal);
     loop {
         let ended = match running.recv_timeout(watch.patience()) {
@@ -84,18 +92,28 @@ pub(crate) fn watch(
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => true,
         };
+        if lines.interrupt.code().is_some() && !ended {
+            watch.end_early("interrupted");
+        }
         if shared.started().is_none() && !ended {
             watch.show_opening(screen);
+            continue;
+        }
+        if watch.now() < watch.next() && !ended {
             continue;
         }
         watch.collect();
         if ended {
             screen.clear();
-            return Ok(watch.end());
+            return watch.end();
         }
         watch.show(screen);
-        if let Some(every) = lines.every {
-            watch.print_line(every, lines.out)?;
+        if let Some(every) = lines.every
+            && watch.watched.early.is_none()
+            && let Err(error) = watch.print_line(every, lines.out)
+        {
+            watch.end_early(&format!("no line can be printed ({error}): the load ended"));
+            lines.interrupt.unprinted();
         }
         watch.interval.clear();
     }
@@ -124,7 +142,13 @@ impl<'s> Watch<'s> {
         Watch {
             shared,
             goal,
-            watched: Watched { total: Tally::new(), intervals: Vec::new(), measured, cpu: Vec::new() },
+            watched: Watched {
+                total: Tally::new(),
+                intervals: Vec::new(),
+                measured,
+                cpu: Vec::new(),
+                early: None,
+            },
             interval: Tally::new(),
             line: Tally::new(),
             empty: Tally::new(),
@@ -145,9 +169,25 @@ impl<'s> Watch<'s> {
         if self.shared.started().is_none() {
             return START_LOOK;
         }
+        self.next().saturating_sub(self.now()).min(INTERRUPT_LOOK)
+    }
+
+    /// When the meters are to be collected next, from the start.
+    fn next(&self) -> Duration {
         let next = self.mark + INTERVAL;
-        let next = if self.warm { next } else { next.min(self.goal.warmup) };
-        next.saturating_sub(self.now())
+        if self.warm { next } else { next.min(self.goal.warmup) }
+    }
+
+    /// Ends the load now, once.
+    fn end_early(&mut self, what: &str) {
+        if self.watched.early.is_some() {
+            return;
+        }
+        let now = self.now();
+        let of = self.goal.end.map(|end| format!(" of {} s", short(end))).unwrap_or_default();
+        self.watched.early =
+            Some(format!("{what} after {} s{of}: the figures are those until then", short(now)));
+        self.shared.end_early(now);
     }
 
     fn collect(&mut self) {
@@ -235,7 +275,7 @@ impl<'s> Watch<'s> {
         Some(part.clamp(0.0, 1.0))
     }
 
-    fn print_line(&mut self, every: Duration, out: &mut dyn Write) -> Result<(), BenchError> {
+    fn print_line(&mut self, every: Duration, out: &mut dyn Write) -> io::Result<()> {
         let length = self.mark.saturating_sub(self.line_mark);
         if length + INTERVAL / 2 < every {
             return Ok(());

@@ -1,4 +1,5 @@
-//! The signals that end a process which has something to put back first: `ottla top`, which has taken the terminal.
+//! The signals that end a process which has something to do first: `ottla top`, which has taken the terminal, puts it
+//! back; `ottla bench` ends its load in order.
 //!
 //! A thread of its own waits for them, so that what is put back may take locks and write, as a signal's handler may
 //! not. Nothing of it is on disk. What must hold: the process ends by the signal that came, whatever becomes of what
@@ -22,9 +23,7 @@ const ENDING: [libc::c_int; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 /// # Errors
 /// When the signals cannot be left to it, or it cannot be started.
 pub fn before_a_signal_ends(last: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let set = signals(ENDING.into_iter().filter(|number| !is_ignored(*number)));
-    mask(libc::SIG_BLOCK, &set)?;
-    let wait = move || {
+    take_signals(move |set| {
         let number = wait_for(&set);
         // What does not come back in time, and what panics, is given up.
         let (done, is_done) = mpsc::channel();
@@ -36,8 +35,30 @@ pub fn before_a_signal_ends(last: impl FnOnce() + Send + 'static) -> io::Result<
             let _ = is_done.recv_timeout(PATIENCE);
         }
         end_by(number)
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    })
+}
+
+/// Passes SIGTERM, SIGINT and SIGHUP on to `take`, by their numbers; the first that it does not want ends the process.
+/// Call it before other threads are started, as [`before_a_signal_ends`].
+///
+/// # Errors
+/// As [`before_a_signal_ends`].
+pub fn unless_taken_a_signal_ends(take: impl Fn(i32) -> bool + Send + 'static) -> io::Result<()> {
+    take_signals(move |set| {
+        loop {
+            let number = wait_for(&set);
+            if !take(number) {
+                end_by(number)
+            }
+        }
+    })
+}
+
+/// Leaves the signals to a thread that is started for them.
+fn take_signals(wait: impl FnOnce(libc::sigset_t) + Send + 'static) -> io::Result<()> {
+    let set = signals(ENDING.into_iter().filter(|number| !is_ignored(*number)));
+    mask(libc::SIG_BLOCK, &set)?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || wait(set))?;
     Ok(())
 }
 
@@ -83,7 +104,15 @@ mod tests {
                 _ => std::thread::sleep(Duration::from_secs(3_600)),
             }
         };
-        before_a_signal_ends(last).expect("the thread starts");
+        if std::env::var("WAY").as_deref() == Ok("takes the first") {
+            let take = |number| {
+                writeln!(io::stdout(), "put back {number}").expect("somebody reads");
+                number == libc::SIGHUP
+            };
+            unless_taken_a_signal_ends(take).expect("the thread starts");
+        } else {
+            before_a_signal_ends(last).expect("the thread starts");
+        }
         for number in [libc::SIGHUP, libc::SIGTERM] {
             // SAFETY: a signal to this very process.
             assert_eq!(unsafe { libc::kill(libc::getpid(), number) }, 0);
@@ -121,6 +150,14 @@ mod tests {
             assert_eq!(output.status.signal(), Some(libc::SIGHUP), "{way}");
             assert!(began.elapsed() < Duration::from_secs(50), "{way}: not the end of its sleep");
         }
+    }
+
+    #[test]
+    fn a_signal_that_is_taken_ends_nothing_and_the_next_does() {
+        let output = run("takes the first", libc::SIG_DFL);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("put back 1\n") && text.contains("put back 15\n"), "{text}");
+        assert_eq!(output.status.signal(), Some(libc::SIGTERM));
     }
 
     #[test]

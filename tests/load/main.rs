@@ -377,3 +377,28 @@ fn too_few_records_and_a_rate_beyond_reach_fail() {
     assert_eq!(run.code, Some(1), "{}", run.out);
     assert!(run.out.contains("rate not reached: ") && run.out.contains("was the limit"), "{}", run.out);
 }
+
+#[test]
+fn a_signal_ends_a_load_with_its_report_and_its_files() {
+    let setup = Setup::new();
+    create_topic(setup.broker.address(), "ended", 2, &[]);
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let json = setup.directory.path().join(format!("{signal}.json"));
+        let mut load = Command::new(binary());
+        let address = setup.broker.address().to_string();
+        load.args(["bench", "soak", "--topic", "ended", "--rate", "100", "--duration", "12h", "--json"])
+            .arg(&json)
+            .args(["--bootstrap-server", &address])
+            .stdout(std::process::Stdio::piped());
+        let load = load.spawn().expect("the binary was just built");
+        // Once its records can be read it is under way.
+        setup.bench("consume --topic ended --from latest --num-records 20 --duration 10m").good();
+        let sent = Command::new("kill").args(["-s", signal, &load.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+        let output = load.wait_with_output().expect("it ends");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains("\ninterrupted after ") && text.contains(", all as sent"), "{text}");
+        assert!(std::fs::read_to_string(&json).expect("a result").contains("\"end_to_end\""));
+    }
+}

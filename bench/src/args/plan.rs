@@ -16,6 +16,7 @@ use crate::consumer::ConsumePlan;
 use crate::engine::Cores;
 use crate::error::BenchError;
 use crate::filler::Filler;
+use crate::interrupt::Interrupt;
 use crate::keys::KeySpec;
 use crate::pace::Pace;
 use crate::producer::ProducePlan;
@@ -110,6 +111,8 @@ pub(crate) struct RunPlan {
     pub json: Option<PathBuf>,
     pub hgrm: Option<PathBuf>,
     pub report: Option<PathBuf>,
+    /// What ends the load before its time.
+    pub interrupt: Interrupt,
 }
 
 impl RunPlan {
@@ -247,6 +250,7 @@ impl RunArgs {
             json: self.json.clone(),
             hgrm: self.hgrm.clone(),
             report: self.report.clone(),
+            interrupt: Interrupt::default(),
         })
     }
 }

@@ -4,6 +4,8 @@ use crate::BenchError;
 use crate::fake::{FakeBroker, Script};
 use ottla::errors::ErrorCode;
 
+mod ending;
+
 fn try_bench(broker: &FakeBroker, flags: &str) -> Result<(u8, String), BenchError> {
     let (mode, flags) = flags.split_once(' ').unwrap_or((flags, ""));
     broker.run(mode, &format!("--topic t {flags}"))

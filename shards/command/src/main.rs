@@ -5,8 +5,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ottla_bench::BenchArgs;
+use ottla_bench::{BenchArgs, BenchError, Interrupt};
 use ottla_shards::boot::{self, StartArgs};
+use ottla_shards::last_words::unless_taken_a_signal_ends;
 use ottla_tools::log_dump::{self, LogArgs};
 use ottla_tools::storage::{self, StorageArgs};
 use ottla_tools::top::{self, TopArgs};
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     });
     match cli.command {
         Command::Start(args) => boot::start(&args),
-        Command::Bench(args) => exit(ottla_bench::run(&args, &mut std::io::stdout())),
+        Command::Bench(args) => exit(bench(&args)),
         Command::Log(args) => {
             let output = log_dump::Output { out: std::io::stdout().lock(), err: std::io::stderr().lock() };
             exit(log_dump::run(&args, output))
@@ -57,6 +58,14 @@ fn main() -> ExitCode {
         Command::Tune(args) => exit(tune::run(&args, &mut std::io::stdout().lock())),
         Command::Storage(args) => exit(storage::run(&args, &mut std::io::stdout().lock())),
     }
+}
+
+/// Runs a load that the first signal ends in order.
+fn bench(args: &BenchArgs) -> Result<u8, BenchError> {
+    let interrupt = Interrupt::default();
+    let for_signals = interrupt.clone();
+    unless_taken_a_signal_ends(move |signal| for_signals.take(signal))?;
+    ottla_bench::run(args, &interrupt, &mut std::io::stdout())
 }
 
 /// The exit code for arguments that are not understood: Kafka's dump tool has 1, as for everything else.
