@@ -485,6 +485,7 @@ impl Came {
         let wall = shard.shared.wall(self.now);
         let own = shard.shared.run;
         let mut at_once = 0;
+        reading.verifier.answer();
         for (whole_batches, batch) in BatchIter::new(bytes).enumerate() {
             match batch {
                 Ok(batch) => {

@@ -82,6 +82,8 @@ pub(crate) struct Findings {
     pub records: BTreeMap<Fault, u64>,
     /// The first ones.
     pub first: Vec<Finding>,
+    /// Batches that are damaged.
+    pub damaged_batches: u64,
     /// Records that were checked.
     pub checked: u64,
 }
@@ -200,6 +202,8 @@ impl Shared {
         findings.checked += checked;
         for finding in found {
             *findings.records.entry(finding.fault).or_default() += finding.records;
+            // A damaged batch is one finding.
+            findings.damaged_batches += u64::from(finding.fault == Fault::Damaged);
             if findings.first.len() < FINDINGS_MAX {
                 findings.first.push(finding);
             }

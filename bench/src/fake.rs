@@ -82,6 +82,8 @@ pub(crate) struct Script {
     pub close_at: Option<usize>,
     /// Fetches return batches with one flipped bit.
     pub corrupt: bool,
+    /// Fetches return each batch twice.
+    pub twice: bool,
     /// Of the batches that are kept, counted from 0, this one is acknowledged and forgotten.
     pub lose: Option<usize>,
     /// This one is kept twice.
@@ -109,6 +111,7 @@ impl Default for Script {
             refuse: None,
             close_at: None,
             corrupt: false,
+            twice: false,
             lose: None,
             repeat: None,
             swap: None,
@@ -665,7 +668,11 @@ impl Connection {
         let script = &self.shared.script;
         let behind = |batch: &&Vec<u8>| BatchHeader::parse(batch).expect("kept whole").next_offset().0 > from;
         let mut batches = kept.partitions[partition as usize].1.iter().filter(behind);
-        let mut bytes: Vec<u8> = batches.by_ref().take(script.fetch_batches).flatten().copied().collect();
+        let mut bytes: Vec<u8> = batches
+            .by_ref()
+            .take(script.fetch_batches)
+            .flat_map(|batch| batch.repeat(if script.twice { 2 } else { 1 }))
+            .collect();
         if script.corrupt && !bytes.is_empty() {
             bytes[40] ^= 1;
         }

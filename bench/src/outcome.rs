@@ -51,7 +51,7 @@ fn verification(findings: &Findings) -> Verification {
         lost_records: of(Fault::Lost),
         repeated_records: of(Fault::Duplicate),
         disordered_records: of(Fault::Reordered),
-        corrupt_batches: of(Fault::Damaged),
+        corrupt_batches: findings.damaged_batches,
         details: findings.first.iter().map(ToString::to_string).collect(),
     }
 }

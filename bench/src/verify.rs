@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ottla::ids::{Offset, TimestampMs};
 use ottla::protocol::compression::{Codec, Decompressor};
-use ottla::protocol::records::{Batch, RecordIter, crc_is_valid};
+use ottla::protocol::records::{Batch, BatchHeader, RecordIter, crc_is_valid};
 
 use crate::stamp::{LaneId, Stamp};
 
@@ -93,8 +93,21 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 struct Lane {
     next: u64,
+    /// The offset of its last record; before the first one that was asked for where none came.
+    last: Offset,
     /// Numbers that were passed over, with the offset of the record behind them.
     gaps: Vec<(Span, Offset)>,
+    /// So many of them lie in holes, which were told when they were found.
+    told: u64,
+}
+
+/// Offsets whose records were told to be lost or damaged.
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    from: Offset,
+    to: Offset,
+    /// Records of it that no lane has missed yet.
+    left: u64,
 }
 
 /// One record of ours as it came.
@@ -125,6 +138,9 @@ pub(crate) struct Verifier {
     /// Whether offsets and numbers are looked at.
     orders: bool,
     lanes: BTreeMap<LaneId, Lane>,
+    holes: Vec<Hole>,
+    /// No batch of the answer at hand has counted.
+    is_first: bool,
     findings: Vec<Finding>,
     decompressor: Decompressor,
 }
@@ -142,6 +158,8 @@ impl Verifier {
             own_run,
             orders: true,
             lanes: BTreeMap::new(),
+            holes: Vec::new(),
+            is_first: true,
             findings: Vec::new(),
             decompressor: Decompressor::new(),
         }
@@ -167,27 +185,29 @@ impl Verifier {
         std::mem::take(&mut self.findings)
     }
 
+    /// Says that the next batch is the first of an answer.
+    pub(crate) fn answer(&mut self) {
+        self.is_first = true;
+    }
+
     /// Checks the next batch and passes each of its records on; gives the number of records that count. Records
-    /// before the position, as a broker may send them with the batch that holds it, are passed over.
+    /// before the position, as a broker may send them with the batch that holds it, are passed over: no answer has
+    /// them but at its beginning, and none has a batch that ends before the position.
     pub(crate) fn batch(&mut self, batch: &Batch<'_>, mut each: impl FnMut(Received)) -> u64 {
         let header = &batch.header;
+        self.check_repeated(header);
         if header.next_offset() <= self.next {
             return 0;
         }
+        self.is_first = false;
         let count = u64::try_from(header.record_count).unwrap_or(0);
         self.check_hole(header.base_offset);
+        let from = self.next.max(header.base_offset);
+        self.next = header.next_offset();
         if !crc_is_valid(batch.bytes) {
-            self.found(
-                Fault::Damaged,
-                count,
-                header.base_offset,
-                "the batch is not that of its CRC".to_owned(),
-            );
-            self.next = header.next_offset();
+            self.damaged((from, count), header, "the batch is not that of its CRC".to_owned());
             return 0;
         }
-        let from = self.next;
-        self.next = header.next_offset();
         if header.attributes.is_control() {
             return 0;
         }
@@ -202,7 +222,7 @@ impl Verifier {
         let good = match payload {
             Ok(payload) => self.records(payload, batch, from, &mut each),
             Err(reason) => {
-                self.found(Fault::Damaged, count, header.base_offset, reason);
+                self.damaged((from, count), header, reason);
                 0
             }
         };
@@ -215,14 +235,15 @@ impl Verifier {
         if !self.orders {
             return;
         }
-        let seen = self.lanes.remove(&lane).unwrap_or(Lane { next: 0, gaps: Vec::new() });
-        let mut missing = seen.gaps;
-        if seen.next < sent.records {
-            missing.push((Span { from: seen.next, to: sent.records }, self.next));
+        let Lane { next, last, gaps: mut missing, mut told } =
+            self.lanes.remove(&lane).unwrap_or_else(|| self.unseen(0));
+        if next < sent.records {
+            told += self.take_holes((last, self.next), sent.records - next);
+            missing.push((Span { from: next, to: sent.records }, self.next));
         }
         for (span, offset) in missing {
             for part in without(span, &sent.doubtful) {
-                self.lost(lane, part, offset);
+                self.lost((lane, part), offset, &mut told);
             }
         }
     }
@@ -249,9 +270,9 @@ impl Verifier {
 
     /// Notes that no more will come of any lane: what was passed over is lost.
     pub(crate) fn conclude_rest(&mut self) {
-        for (lane, seen) in std::mem::take(&mut self.lanes) {
+        for (lane, mut seen) in std::mem::take(&mut self.lanes) {
             for (span, offset) in seen.gaps {
-                self.lost(lane, span, offset);
+                self.lost((lane, span), offset, &mut seen.told);
             }
         }
     }
@@ -270,7 +291,8 @@ impl Verifier {
                 Ok(record) => record,
                 Err(error) => {
                     let left = u64::try_from(header.record_count).unwrap_or(0).saturating_sub(good);
-                    self.found(Fault::Damaged, left.max(1), header.base_offset, error.to_string());
+                    let from = Offset(from.0 + i64::try_from(good).unwrap_or(0));
+                    self.damaged((from, left.max(1)), header, error.to_string());
                     break;
                 }
             };
@@ -298,24 +320,62 @@ impl Verifier {
             let records = (base.0 - self.next.0) as u64;
             let detail = format!("offsets {} to {} are not there", self.next.0, base.0 - 1);
             self.found(Fault::Lost, records, self.next, detail);
+            self.hole(Hole { from: self.next, to: base, left: records });
         }
+    }
+
+    /// Whether what the batch has came before.
+    fn check_repeated(&mut self, header: &BatchHeader) {
+        let (base, next) = (header.base_offset, header.next_offset());
+        let records = u64::try_from(header.record_count).unwrap_or(0);
+        let is_behind = next <= self.next;
+        if !self.orders || base >= self.next || records == 0 || (self.is_first && !is_behind) {
+            return;
+        }
+        let again = if is_behind { records } else { records.min((self.next.0 - base.0) as u64) };
+        let detail = format!("offsets {} to {} came where {} was next", base.0, next.0 - 1, self.next.0);
+        self.found(Fault::Duplicate, again, base, detail);
+    }
+
+    /// Notes that records of a batch, from this offset on, are not what was written.
+    fn damaged(&mut self, (from, records): (Offset, u64), header: &BatchHeader, reason: String) {
+        self.found(Fault::Damaged, records, header.base_offset, reason);
+        self.hole(Hole { from, to: header.next_offset(), left: records });
+    }
+
+    fn hole(&mut self, hole: Hole) {
+        if self.holes.len() < GAPS_MAX {
+            self.holes.push(hole);
+        }
+    }
+
+    /// Records of holes between two offsets, at most so many, that no lane has missed before.
+    fn take_holes(&mut self, (last, behind): (Offset, Offset), most: u64) -> u64 {
+        let mut taken = 0;
+        for hole in self.holes.iter_mut().filter(|hole| hole.from > last && hole.to <= behind) {
+            let part = hole.left.min(most - taken);
+            hole.left -= part;
+            taken += part;
+        }
+        self.holes.retain(|hole| hole.left > 0);
+        taken
+    }
+
+    /// A lane of which nothing came, and whose next record has this number.
+    fn unseen(&self, next: u64) -> Lane {
+        Lane { next, last: Offset(self.first.0 - 1), gaps: Vec::new(), told: 0 }
     }
 
     fn number(&mut self, stamp: &Stamp, offset: Offset) {
         let first = if self.from_start || stamp.lane.run == self.own_run { 0 } else { stamp.sequence };
-        let lane = self.lanes.entry(stamp.lane).or_insert_with(|| Lane { next: first, gaps: Vec::new() });
+        let unseen = self.unseen(first);
+        let lane = self.lanes.entry(stamp.lane).or_insert(unseen);
         let sequence = stamp.sequence;
-        if sequence == lane.next {
-            lane.next += 1;
-            return;
-        }
-        if sequence > lane.next {
-            let gap = Span { from: lane.next, to: sequence };
-            lane.next = sequence + 1;
-            if lane.gaps.len() < GAPS_MAX {
-                lane.gaps.push((gap, offset));
-            } else {
-                self.lost(stamp.lane, gap, offset);
+        if sequence >= lane.next {
+            let (gap, last) = (Span { from: lane.next, to: sequence }, lane.last);
+            (lane.next, lane.last) = (sequence + 1, offset);
+            if gap.from < gap.to {
+                self.passed_over(stamp.lane, (gap, last), offset);
             }
             return;
         }
@@ -325,10 +385,31 @@ impl Verifier {
         self.found(if late { Fault::Reordered } else { Fault::Duplicate }, 1, offset, detail);
     }
 
-    fn lost(&mut self, lane: LaneId, span: Span, offset: Offset) {
-        let detail =
-            format!("records {} to {} of client {} are not before it", span.from, span.to - 1, lane.client);
-        self.found(Fault::Lost, span.to - span.from, offset, detail);
+    /// Notes numbers that a lane has not between the offset of its last record and this one.
+    fn passed_over(&mut self, lane: LaneId, (gap, last): (Span, Offset), offset: Offset) {
+        let mut told = self.take_holes((last, offset), gap.to - gap.from);
+        let of_lane = self.lanes.get_mut(&lane).expect("a record of it has just come");
+        if of_lane.gaps.len() < GAPS_MAX {
+            of_lane.gaps.push((gap, offset));
+            of_lane.told += told;
+        } else {
+            self.lost((lane, gap), offset, &mut told);
+        }
+    }
+
+    /// Notes that records of a lane are lost, but for those that were told.
+    fn lost(&mut self, (lane, span): (LaneId, Span), offset: Offset, told: &mut u64) {
+        let known = (*told).min(span.to - span.from);
+        *told -= known;
+        if known < span.to - span.from {
+            let detail = format!(
+                "records {} to {} of client {} are not before it",
+                span.from,
+                span.to - 1,
+                lane.client
+            );
+            self.found(Fault::Lost, span.to - span.from - known, offset, detail);
+        }
     }
 
     fn found(&mut self, fault: Fault, records: u64, offset: Offset, detail: String) {
@@ -391,6 +472,7 @@ mod tests {
     fn check(verifier: &mut Verifier, bytes: &[u8]) -> u64 {
         let mut passed = 0;
         let mut counted = 0;
+        verifier.answer();
         for batch in BatchIter::new(bytes) {
             counted += verifier.batch(&batch.expect("whole batches"), |_| passed += 1);
         }
@@ -479,10 +561,44 @@ mod tests {
     fn a_start_in_the_middle_takes_the_first_number_as_it_is() {
         let mut verifier = Verifier::new(3, Offset(12), false, 1);
         assert_eq!(check(&mut verifier, &batch(10, 40..45)), 3, "two are before the position");
-        assert_eq!(check(&mut verifier, &batch(10, 40..45)), 0, "and all of them now");
         check(&mut verifier, &batch(15, 46..47));
         verifier.conclude_rest();
         assert_eq!(faults(&mut verifier), [(Fault::Lost, 1, 15)]);
+    }
+
+    #[test]
+    fn what_is_missing_or_damaged_is_wrong_once() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
+        check(&mut verifier, &[batch(0, 0..6), batch(12, 12..18)].concat());
+        assert_eq!(faults(&mut verifier), [(Fault::Lost, 6, 6)], "a batch that is not there");
+        let mut damaged = batch(18, 18..24);
+        damaged[80] ^= 4;
+        check(&mut verifier, &[damaged, batch(24, 24..30)].concat());
+        assert_eq!(faults(&mut verifier), [(Fault::Damaged, 6, 18)]);
+        let mut last = batch(30, 30..33);
+        last[80] ^= 4;
+        check(&mut verifier, &last);
+        verifier.conclude(LANE, &sent(33));
+        assert_eq!(faults(&mut verifier), [(Fault::Damaged, 3, 30)], "also at the end");
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
+        check(&mut verifier, &batch(4, 6..8));
+        verifier.conclude(LANE, &sent(8));
+        assert_eq!(faults(&mut verifier), [(Fault::Lost, 4, 0), (Fault::Lost, 2, 4)], "two have no offset");
+    }
+
+    #[test]
+    fn a_batch_that_came_before_is_repeated() {
+        let mut verifier = Verifier::new(3, Offset(0), true, 1);
+        let twice = [batch(0, 0..5), batch(0, 0..5), batch(5, 5..8)].concat();
+        assert_eq!(check(&mut verifier, &twice), 8);
+        assert_eq!(faults(&mut verifier), [(Fault::Duplicate, 5, 0)], "within one answer");
+        assert_eq!(check(&mut verifier, &[batch(5, 5..8), batch(8, 8..9)].concat()), 1);
+        assert_eq!(faults(&mut verifier), [(Fault::Duplicate, 3, 5)], "below the position");
+        assert_eq!(check(&mut verifier, &[batch(9, 9..11), batch(10, 10..12)].concat()), 3);
+        assert_eq!(faults(&mut verifier), [(Fault::Duplicate, 1, 10)], "in its first half");
+        let mut verifier = Verifier::new(3, Offset(7), false, 1).only_bytes();
+        check(&mut verifier, &[batch(0, 0..5), batch(5, 5..8)].concat());
+        assert_eq!(faults(&mut verifier), [], "where nobody looks at offsets");
     }
 
     #[test]

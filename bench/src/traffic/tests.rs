@@ -291,10 +291,19 @@ fn a_consumer_that_sees_nothing_has_its_time_and_its_rows() {
 
 #[test]
 fn damage_is_found_and_fails_the_run() {
-    let broker = filled(Script { corrupt: true, ..Script::default() });
+    let broker = filled(Script { corrupt: true, fetch_batches: 100, ..Script::default() });
     let (code, report) = bench(&broker, "consume");
     assert_eq!(code, 1, "{report}");
     assert!(report.contains("damaged: partition") && report.contains("at offset 0"), "{report}");
+    assert!(report.contains("| FAILED: 5 batches corrupt of "), "one of each partition: {report}");
+}
+
+#[test]
+fn batches_that_an_answer_has_twice_fail_the_run() {
+    let broker = filled(Script { twice: true, ..Script::default() });
+    let (code, report) = bench(&broker, "consume");
+    assert_eq!((code, consumed(&report)), (1, (300, 0)), "{report}");
+    assert!(report.contains("FAILED: 300 repeated of 300 records"), "{report}");
 }
 
 #[test]
