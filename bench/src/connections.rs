@@ -23,7 +23,7 @@ use ottla_wire::metadata_response::MetadataResponse;
 use crate::args::check::refused;
 use crate::args::plan::{ConnectionsPlan, Mode};
 use crate::cluster::Cluster;
-use crate::engine::{self, Job, Shard, Shared};
+use crate::engine::{self, Job, Shard, Shared, Window};
 use crate::error::{BenchError, reason};
 use crate::link::Link;
 use crate::outcome;
@@ -62,7 +62,7 @@ pub(crate) fn run(plan: &ConnectionsPlan, out: &mut dyn Write) -> Result<u8, Ben
         let (asks, idle) = (Arc::clone(&asks), share.of(plan.idle));
         Box::new(move |shard| Box::pin(Churn { asks, share, shard, under_way: Cell::new(0) }.run(idle)))
     });
-    let shared = Shared::new(shards, 0, shards);
+    let shared = Shared::measuring(Window { warmup: plan.run.warmup, by_due: true }, (shards, 0), shards);
     let mut result = outcome::begin(Mode::Connections, &title(plan));
     let watched = watch_jobs(plan, &shared, jobs.collect(), out)?;
     if let Some(why) = asks.exhausted.get() {
@@ -235,7 +235,7 @@ impl Churn {
         match outcome {
             Ok(()) => {
                 let mut meter = self.shard.meter();
-                let counts = meter.of(Kind::Connect);
+                let counts = meter.in_phase(self.shard.shared.phase(Some(due), now), Kind::Connect);
                 counts.records += 1;
                 counts.took(now.saturating_sub(due));
             }

@@ -25,11 +25,11 @@ use ottla_wire::list_offsets_response::ListOffsetsResponse;
 use ottla_wire::{ApiKey, Records};
 
 use crate::cut::{Role, Why};
-use crate::engine::Shard;
+use crate::engine::{Shard, Shared};
 use crate::error::{code_name, reason};
 use crate::link::Link;
 use crate::places::Places;
-use crate::tally::{Kind, nanos};
+use crate::tally::{Kind, Phase, nanos};
 use crate::verify::{Finding, Received, Verifier};
 
 /// How long records that were acknowledged may take to come.
@@ -343,14 +343,14 @@ impl Consumer {
         shared.note_findings(came.findings, came.records);
         let mut meter = self.shard.meter();
         meter.fetched_batch_bytes += came.batch_bytes;
-        let counts = meter.of(self.job.kind);
-        counts.records += came.records;
-        counts.bytes += came.bytes;
-        match self.job.kind {
-            // Its latencies are those of records.
-            Kind::EndToEnd => meter.of(Kind::Fetch).took(latency),
-            _ => counts.took(latency),
+        for (phase, amount) in [(Phase::WarmUp, came.before), (Phase::Measured, came.measured)] {
+            let counts = meter.in_phase(phase, self.job.kind);
+            counts.records += amount.records;
+            counts.bytes += amount.bytes;
         }
+        // The latencies of the way end to end are those of records.
+        let kind = if self.job.kind == Kind::EndToEnd { Kind::Fetch } else { self.job.kind };
+        meter.in_phase(shared.phase(None, came.now), kind).took(latency);
     }
 
     /// The whole answer is an error: a lost session begins anew, anything else ends the consumer.
@@ -453,8 +453,9 @@ struct Came {
     kind: Kind,
     now: u64,
     records: u64,
-    /// Bytes of the records' keys and values.
-    bytes: u64,
+    /// What of it belongs to the warm-up, and what is measured.
+    before: Amount,
+    measured: Amount,
     /// Bytes of whole batches, as they came.
     batch_bytes: u64,
     findings: Vec<Finding>,
@@ -462,8 +463,16 @@ struct Came {
 
 impl Default for Came {
     fn default() -> Self {
-        Came { kind: Kind::Fetch, now: 0, records: 0, bytes: 0, batch_bytes: 0, findings: Vec::new() }
+        let (before, measured) = (Amount::default(), Amount::default());
+        Came { kind: Kind::Fetch, now: 0, records: 0, before, measured, batch_bytes: 0, findings: Vec::new() }
     }
+}
+
+/// Records, and the bytes of their keys and values.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amount {
+    records: u64,
+    bytes: u64,
 }
 
 impl Came {
@@ -482,26 +491,18 @@ impl Came {
             Some(Records::Inline(bytes)) => bytes,
             Some(Records::Splice { .. }) | None => &[],
         };
-        let wall = shard.shared.wall(self.now);
-        let own = shard.shared.run;
         let mut at_once = 0;
         reading.verifier.answer();
         for (whole_batches, batch) in BatchIter::new(bytes).enumerate() {
             match batch {
                 Ok(batch) => {
-                    let (mut due, mut bytes) = (Vec::new(), 0);
-                    let each = |received: Received| {
-                        bytes += received.bytes;
-                        match received.run {
-                            Some(run) if run != own => {}
-                            Some(_) | None => due.push(received.due_nanos),
-                        }
-                    };
-                    self.records += reading.verifier.batch(&batch, each);
-                    self.bytes += bytes;
+                    let mut due = Vec::new();
+                    let each = |received: Received| due.extend(self.saw(&received, &shard.shared));
+                    let records = reading.verifier.batch(&batch, each);
+                    self.records += records;
                     self.batch_bytes += batch.bytes.len() as u64;
                     self.findings.extend(reading.verifier.take_findings());
-                    self.saw(&due, wall, shard);
+                    self.took(&due, shard);
                     at_once += batch.bytes.len();
                     if at_once >= TURN_BYTES {
                         at_once = 0;
@@ -519,15 +520,28 @@ impl Came {
         Ok(())
     }
 
-    /// Counts the way of records of this run from when they were due to here.
-    fn saw(&self, due: &[u64], wall: u64, shard: &Shard) {
-        if self.kind != Kind::EndToEnd {
+    /// Counts a record, and gives its phase and when it was due where it is one of this run's.
+    fn saw(&mut self, received: &Received, shared: &Shared) -> Option<(Phase, u64)> {
+        let is_ours = self.kind == Kind::EndToEnd && received.run.is_none_or(|run| run == shared.run);
+        let due = received.due_nanos.filter(|_| is_ours).map(|wall| shared.since_start(wall));
+        if is_ours && due.is_none() {
+            shared.undated.fetch_add(1, Ordering::Relaxed);
+        }
+        let phase = shared.phase(due, self.now);
+        let amount = if phase == Phase::WarmUp { &mut self.before } else { &mut self.measured };
+        amount.records += 1;
+        amount.bytes += received.bytes;
+        Some((phase, due?))
+    }
+
+    /// Counts the way of records from when they were due to here.
+    fn took(&self, due: &[(Phase, u64)], shard: &Shard) {
+        if due.is_empty() {
             return;
         }
         let mut meter = shard.meter();
-        let counts = meter.of(Kind::EndToEnd);
-        for due in due {
-            counts.took(wall.saturating_sub(*due));
+        for (phase, due) in due {
+            meter.in_phase(*phase, Kind::EndToEnd).took(self.now.saturating_sub(*due));
         }
     }
 }

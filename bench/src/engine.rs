@@ -19,7 +19,7 @@ use crate::backlog::Progress;
 use crate::cut::{Cut, Cuts, Role, Why};
 use crate::error::BenchError;
 use crate::stamp::LaneId;
-use crate::tally::{Meter, Tally, nanos};
+use crate::tally::{Meter, Phase, Tally, nanos};
 use crate::verify::{Fault, Finding, Sent};
 
 /// Findings that are kept word for word.
@@ -48,8 +48,11 @@ pub(crate) struct Shared {
     jobs: AtomicUsize,
     /// Producers that have not ended.
     pub producers_left: AtomicUsize,
+    /// Records of this load that came without the time at which they were due.
+    pub undated: AtomicU64,
     /// The load ends before its time.
     ending: AtomicBool,
+    window: Window,
     /// A cold reader is at work.
     pub cold_reading: AtomicBool,
     /// Consumers fetch nothing.
@@ -75,6 +78,17 @@ pub(crate) struct Shared {
     backlog: Mutex<Option<Progress>>,
 }
 
+/// What of a load is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// Nothing of this time.
+    pub warmup: Duration,
+    /// What has a time at which it is due is measured by that, and not by when its answer came: what a stall keeps
+    /// waiting across the end of the warm-up is the warm-up's, as what it keeps waiting across the end of the load is
+    /// the measurement's. In a closed loop nothing is due, and answers decide.
+    pub by_due: bool,
+}
+
 /// What verification has found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Findings {
@@ -96,8 +110,15 @@ impl Findings {
 }
 
 impl Shared {
-    /// For a run of `jobs` jobs, `producers` of which produce, on `shards` shards.
+    /// For a run of `jobs` jobs, `producers` of which produce, on `shards` shards, without a warm-up.
+    #[cfg(test)]
     pub(crate) fn new(jobs: usize, producers: usize, shards: usize) -> Arc<Shared> {
+        let window = Window { warmup: Duration::ZERO, by_due: true };
+        Self::measuring(window, (jobs, producers), shards)
+    }
+
+    /// For a run of `jobs` jobs, `producers` of which produce, on `shards` shards.
+    pub(crate) fn measuring(window: Window, (jobs, producers): (usize, usize), shards: usize) -> Arc<Shared> {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let wall = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
         Arc::new(Shared {
@@ -106,7 +127,9 @@ impl Shared {
             start: OnceLock::new(),
             jobs: AtomicUsize::new(jobs),
             producers_left: AtomicUsize::new(producers),
+            undated: AtomicU64::new(0),
             ending: AtomicBool::new(false),
+            window,
             cold_reading: AtomicBool::new(false),
             holding: AtomicBool::new(false),
             producers_end: AtomicU64::new(u64::MAX),
@@ -132,6 +155,17 @@ impl Shared {
     /// Nanoseconds since the load began.
     pub(crate) fn now(&self) -> u64 {
         self.started().map_or(0, |start| host::now().0.saturating_sub(start.0))
+    }
+
+    /// Which part of the load something belongs to that was due at a moment, if it has one, and is answered now.
+    pub(crate) fn phase(&self, due: Option<u64>, now: u64) -> Phase {
+        let decides = due.filter(|_| self.window.by_due).unwrap_or(now);
+        if decides < nanos(self.window.warmup) { Phase::WarmUp } else { Phase::Measured }
+    }
+
+    /// A moment of the wall clock, in nanoseconds from the start of the load.
+    pub(crate) fn since_start(&self, wall: u64) -> u64 {
+        wall.saturating_sub(self.wall(0))
     }
 
     /// A moment of the load by the wall clock, in nanoseconds.

@@ -82,6 +82,8 @@ pub(crate) struct Script {
     pub close_at: Option<usize>,
     /// Fetches return batches with one flipped bit.
     pub corrupt: bool,
+    /// Batches get the time of their append.
+    pub log_append_time: bool,
     /// Fetches return each batch twice.
     pub twice: bool,
     /// Of the batches that are kept, counted from 0, this one is acknowledged and forgotten.
@@ -111,6 +113,7 @@ impl Default for Script {
             refuse: None,
             close_at: None,
             corrupt: false,
+            log_append_time: false,
             twice: false,
             lose: None,
             repeat: None,
@@ -593,7 +596,10 @@ impl Connection {
             _ if script.repeat == Some(number) => 2,
             _ => 1,
         };
-        let keep = |seen: &mut Seen, topic: usize, partition: i32, bytes: Vec<u8>| {
+        let keep = |seen: &mut Seen, topic: usize, partition: i32, mut bytes: Vec<u8>| {
+            if script.log_append_time {
+                edit::set_log_append_time(&mut bytes, TimestampMs(7));
+            }
             seen.topics[topic].partitions[partition as usize].1.push(bytes);
             seen.topics[topic].renumber(partition);
         };

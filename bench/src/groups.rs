@@ -16,7 +16,7 @@ use ottla_wire::ApiKey;
 
 use crate::args::plan::{GroupsPlan, Mode};
 use crate::cluster::Cluster;
-use crate::engine::{self, Job, Shard, Shared};
+use crate::engine::{self, Job, Shard, Shared, Window};
 use crate::error::BenchError;
 use crate::outcome;
 use crate::places::resolve;
@@ -67,7 +67,7 @@ pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchErr
     let for_job = Arc::clone(&setup);
     let job: Job = Box::new(move |shard| Box::pin(lead(for_job, shard)));
     let cores = engine::Cores { count: 1, ..plan.run.cores.clone() };
-    let shared = Shared::new(1, 0, 1);
+    let shared = Shared::measuring(Window { warmup: plan.run.warmup, by_due: true }, (1, 0), 1);
     let title = format!(
         "groups: {} of {} read {} ({}), a change every {} ms",
         counted(setup.members, "member"),

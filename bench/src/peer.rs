@@ -27,7 +27,7 @@ use crate::error::{code_name, reason};
 use crate::link::{Inbox, Outbox, PATIENCE, decode_reply};
 use crate::places::Places;
 use crate::producer::ProducePlan;
-use crate::tally::Kind;
+use crate::tally::{Kind, Phase};
 use crate::verify::Span;
 
 /// How long replicas may take, in milliseconds: Kafka's `request.timeout.ms`.
@@ -296,11 +296,20 @@ impl Peer {
 fn count(batch: &SentBatch, now: u64, shard: &Shard) {
     let cold = shard.shared.cold_reading.load(Ordering::Relaxed);
     shard.shared.acknowledged.fetch_add(batch.due.len() as u64, Ordering::Relaxed);
+    let kind = if cold { Kind::AckBesideCold } else { Kind::Ack };
+    let is_before = |due: &u64| shard.shared.phase(Some(*due), now) == Phase::WarmUp;
+    // Records of a batch are due one after the other.
+    let (before, measured) = batch.due.split_at(batch.due.partition_point(is_before));
+    let bytes_before = batch.own_bytes * before.len() as u64 / (batch.due.len() as u64).max(1);
+    let parts =
+        [(Phase::WarmUp, before, bytes_before), (Phase::Measured, measured, batch.own_bytes - bytes_before)];
     let mut meter = shard.meter();
-    let counts = meter.of(if cold { Kind::AckBesideCold } else { Kind::Ack });
-    counts.records += batch.due.len() as u64;
-    counts.bytes += batch.own_bytes;
-    for due in &batch.due {
-        counts.took(now.saturating_sub(*due));
+    for (phase, due, bytes) in parts.into_iter().filter(|(_, due, _)| !due.is_empty()) {
+        let counts = meter.in_phase(phase, kind);
+        counts.records += due.len() as u64;
+        counts.bytes += bytes;
+        for due in due {
+            counts.took(now.saturating_sub(*due));
+        }
     }
 }

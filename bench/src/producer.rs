@@ -31,7 +31,7 @@ use crate::pace::{Pace, Share};
 use crate::peer::{Peer, SentBatch};
 use crate::places::Places;
 use crate::stamp::{LaneId, STAMP_BYTES, Stamp};
-use crate::tally::nanos;
+use crate::tally::{Phase, nanos};
 use crate::verify::Sent;
 
 /// How long what was gathered may take to be sent and answered once the load is over, and where somebody who ended it
@@ -316,7 +316,7 @@ impl Producer {
             }
             lag.get_or_insert(now - due.max(self.room_since).min(now));
             self.make_one(now, due);
-            if due < self.room_since {
+            if due < self.room_since && self.shard.shared.phase(Some(due), now) == Phase::Measured {
                 self.shard.meter().held_back += 1;
             }
         }

@@ -65,6 +65,15 @@ impl Kind {
     }
 }
 
+/// Which part of a load something belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// What runs before anything is measured.
+    WarmUp,
+    /// What is measured.
+    Measured,
+}
+
 /// An empty histogram of latencies in nanoseconds, as all of them are.
 pub(crate) fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(LATENCY_NANOS_MIN, LATENCY_NANOS_MAX, LATENCY_DIGITS)
@@ -87,6 +96,17 @@ impl Counts {
         Self { latency: new_histogram(), records: 0, bytes: 0 }
     }
 
+    fn add(&mut self, other: &Counts) {
+        self.latency.add(&other.latency).expect("all histograms have the same bounds");
+        self.records += other.records;
+        self.bytes += other.bytes;
+    }
+
+    fn clear(&mut self) {
+        self.latency.reset();
+        (self.records, self.bytes) = (0, 0);
+    }
+
     /// Counts one latency.
     pub(crate) fn took(&mut self, nanos: u64) {
         self.latency.saturating_record(nanos);
@@ -96,8 +116,10 @@ impl Counts {
 /// What was counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    /// By kind.
+    /// What is measured, by kind.
     pub kinds: BTreeMap<Kind, Counts>,
+    /// The same of the warm-up.
+    pub warm_up: BTreeMap<Kind, Counts>,
     /// What failed, by reason, in records or requests.
     pub errors: BTreeMap<String, u64>,
     /// How late records were made though nothing but the generator stood in the way, in nanoseconds.
@@ -114,15 +136,40 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        let (kinds, errors) = (BTreeMap::new(), BTreeMap::new());
+        let (kinds, warm_up, errors) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (sent_batch_bytes, fetched_batch_bytes) = (0, 0);
         let lag = new_histogram();
-        Self { kinds, errors, lag, held_back: 0, requests: 0, sent_batch_bytes, fetched_batch_bytes }
+        Self { kinds, warm_up, errors, lag, held_back: 0, requests: 0, sent_batch_bytes, fetched_batch_bytes }
     }
 
-    /// What was counted of `kind`.
+    /// What was measured of `kind`.
+    #[cfg(test)]
     pub(crate) fn of(&mut self, kind: Kind) -> &mut Counts {
-        self.kinds.entry(kind).or_insert_with(Counts::new)
+        self.in_phase(Phase::Measured, kind)
+    }
+
+    /// What was counted of `kind` in a phase.
+    pub(crate) fn in_phase(&mut self, phase: Phase, kind: Kind) -> &mut Counts {
+        let kinds = match phase {
+            Phase::WarmUp => &mut self.warm_up,
+            Phase::Measured => &mut self.kinds,
+        };
+        kinds.entry(kind).or_insert_with(Counts::new)
+    }
+
+    /// Takes the warm-up for what is measured: a load that did not outlast it has nothing else.
+    pub(crate) fn measure_warm_up(&mut self) {
+        for (kind, counts) in std::mem::take(&mut self.warm_up) {
+            self.kinds.entry(kind).or_insert_with(Counts::new).add(&counts);
+        }
+    }
+
+    /// What was counted of `kind` in both phases.
+    pub(crate) fn all(&self, kind: Kind) -> Counts {
+        let mut all = Counts::new();
+        let phases = [&self.warm_up, &self.kinds].into_iter();
+        phases.filter_map(|kinds| kinds.get(&kind)).for_each(|counts| all.add(counts));
+        all
     }
 
     /// Records of `kind`; 0 where none came.
@@ -148,10 +195,10 @@ impl Tally {
     /// Adds what another tally counted.
     pub(crate) fn add(&mut self, other: &Tally) {
         for (kind, counts) in &other.kinds {
-            let sum = self.of(*kind);
-            sum.latency.add(&counts.latency).expect("all histograms have the same bounds");
-            sum.records += counts.records;
-            sum.bytes += counts.bytes;
+            self.in_phase(Phase::Measured, *kind).add(counts);
+        }
+        for (kind, counts) in &other.warm_up {
+            self.in_phase(Phase::WarmUp, *kind).add(counts);
         }
         for (reason, count) in &other.errors {
             self.failed(reason.clone(), *count);
@@ -165,11 +212,13 @@ impl Tally {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        for counts in self.kinds.values_mut() {
-            counts.latency.reset();
-            (counts.records, counts.bytes) = (0, 0);
-        }
+        self.kinds.values_mut().chain(self.warm_up.values_mut()).for_each(Counts::clear);
         self.errors.clear();
+        self.clear_events();
+    }
+
+    /// Forgets what has no phase, but for errors.
+    pub(crate) fn clear_events(&mut self) {
         self.lag.reset();
         (self.held_back, self.requests) = (0, 0);
         (self.sent_batch_bytes, self.fetched_batch_bytes) = (0, 0);

@@ -19,7 +19,7 @@ use crate::backlog::{BacklogJob, Outcome};
 use crate::cluster::{CLIENT_ID, Cluster, NewTopic, Topic};
 use crate::consumer::{ConsumePlan, ConsumerJob, Position, Until};
 use crate::cut::Whole;
-use crate::engine::{self, Job, Shared};
+use crate::engine::{self, Job, Shared, Window};
 use crate::error::BenchError;
 use crate::filler::Filler;
 use crate::offsets::{End, Offsets};
@@ -75,13 +75,23 @@ pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunRes
     }
     let title = title(plan, &topics, &jobs);
     let clients = (jobs.producers, jobs.consumers);
-    let shared = Shared::new(jobs.jobs.len(), jobs.producers, plan.run.cores.count);
+    let window = Window {
+        warmup: plan.run.warmup,
+        by_due: plan.producers.as_ref().is_some_and(|producers| producers.produce.pace != Pace::Free),
+    };
+    let shared = Shared::measuring(window, (jobs.jobs.len(), jobs.producers), plan.run.cores.count);
     let mut result = outcome::begin(plan.mode, &title);
     result.settings = settings(plan, &topics);
     let watched = run_jobs(plan, &shared, jobs.jobs, out)?;
     let plan = &ended(plan, &shared);
     let mut verdict = verdict(plan, &shared, (&watched, clients));
     add_counters(plan, &shared, &mut result);
+    let undated = shared.undated.load(Ordering::Relaxed);
+    if undated > 0 {
+        let is_all = watched.total.latency(Kind::EndToEnd).is_none();
+        verdict.failed |= is_all;
+        verdict.lines.push(undated_line(undated, is_all));
+    }
     if let Some(plan) = &plan.backlog {
         let outcome = *backlog.lock().expect("nobody panics with it");
         result
@@ -407,11 +417,21 @@ fn add_counters(plan: &TrafficPlan, shared: &Shared, result: &mut RunResult) {
     {
         result.counters.insert("due_and_unsent_records".to_owned(), due - made);
     }
-    if plan.consumers.is_some() && !is_stamped(producers) {
+    if plan.consumers.is_some() && !is_stamped(producers) && shared.undated.load(Ordering::Relaxed) == 0 {
         let note = "records are too short or not ours to carry a stamp: counts, offsets and CRCs were verified, \
                     and times are those of whole milliseconds";
         result.notes.push(note.to_owned());
     }
+}
+
+/// That records came without the time at which they were due, and what helps.
+fn undated_line(records: u64, is_all: bool) -> String {
+    let of = if is_all { String::new() } else { format!(" of {} records", grouped(records)) };
+    format!(
+        "the latency end to end{of} could not be measured: the topic has message.timestamp.type=LogAppendTime, and the \
+         records carry no stamp of their own: give it CreateTime, or records of {STAMP_BYTES} bytes or more that are \
+         not from a file or numbers"
+    )
 }
 
 fn title(plan: &TrafficPlan, topics: &[Arc<Places>], jobs: &Jobs) -> String {

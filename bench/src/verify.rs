@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ottla::ids::{Offset, TimestampMs};
 use ottla::protocol::compression::{Codec, Decompressor};
-use ottla::protocol::records::{Batch, BatchHeader, RecordIter, crc_is_valid};
+use ottla::protocol::records::{Batch, BatchHeader, RecordIter, TimestampType, crc_is_valid};
 
 use crate::stamp::{LaneId, Stamp};
 
@@ -113,8 +113,9 @@ struct Hole {
 /// One record of ours as it came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received {
-    /// When it was due, in nanoseconds of the wall clock; in whole milliseconds where it has no stamp.
-    pub due_nanos: u64,
+    /// When it was due, in nanoseconds of the wall clock; in whole milliseconds where it has no stamp, and `None` where
+    /// it has the broker's time besides.
+    pub due_nanos: Option<u64>,
     /// The run that sent it; `None` without a stamp.
     pub run: Option<u32>,
     /// Bytes of its key and its value.
@@ -285,6 +286,7 @@ impl Verifier {
         each: &mut impl FnMut(Received),
     ) -> u64 {
         let header = &batch.header;
+        let is_sender_s = header.attributes.timestamp_type() == TimestampType::CreateTime;
         let mut good = 0;
         for record in RecordIter::new(payload, header.record_count) {
             let record = match record {
@@ -305,8 +307,8 @@ impl Verifier {
             if let Some(stamp) = stamp.filter(|_| self.orders) {
                 self.number(&stamp, offset);
             }
-            let timestamp = || nanos(record.timestamp(header));
-            let due_nanos = stamp.map_or_else(timestamp, |stamp| stamp.due_nanos);
+            let timestamp = || is_sender_s.then(|| nanos(record.timestamp(header)));
+            let due_nanos = stamp.map(|stamp| stamp.due_nanos).or_else(timestamp);
             let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
             let run = stamp.map(|stamp| stamp.lane.run);
             each(Received { due_nanos, run, bytes: bytes as u64 });
@@ -634,7 +636,7 @@ mod tests {
         let batch = BatchIter::new(&bytes).next().expect("one").expect("whole");
         let mut due = Vec::new();
         assert_eq!(verifier.batch(&batch, |received| due.push((received.due_nanos, received.run))), 2);
-        assert_eq!(due, [(2_000_000, None); 2]);
+        assert_eq!(due, [(Some(2_000_000), None); 2]);
         assert_eq!(faults(&mut verifier), []);
     }
 

@@ -1,7 +1,7 @@
 //! The calling thread while a load runs: collects what the shards count, once a second, and shows how it is going.
 //!
-//! What must hold: everything that was counted is in the sum once, but for what was counted before the end of the
-//! warm-up; errors count at any time.
+//! What must hold: everything that was measured is in the sum once, and nothing of the warm-up is; errors count at any
+//! time.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -16,7 +16,7 @@ use crate::interrupt::Interrupt;
 use crate::result::table::{grouped, milliseconds};
 use crate::result::{Flow, Interval, IntervalLatency};
 use crate::screen::Screen;
-use crate::tally::{Kind, Tally};
+use crate::tally::{Counts, Kind, Tally};
 
 /// How often the meters are collected.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -102,10 +102,13 @@ pub(crate) fn watch(
         if watch.now() < watch.next() && !ended {
             continue;
         }
-        watch.collect();
+        let is_whole = watch.collect(ended);
         if ended {
             screen.clear();
             return watch.end();
+        }
+        if !is_whole {
+            continue;
         }
         watch.show(screen);
         if let Some(every) = lines.every
@@ -126,9 +129,12 @@ struct Watch<'s> {
     /// The last interval, and what was summed up since the last line.
     interval: Tally,
     line: Tally,
+    fresh: Tally,
     empty: Tally,
     /// When the last interval ended and the next line is due, from the start.
     mark: Duration,
+    /// How long the last interval was.
+    length: Duration,
     line_mark: Duration,
     warm: bool,
     /// How often it was looked whether the load has begun.
@@ -151,6 +157,8 @@ impl<'s> Watch<'s> {
             },
             interval: Tally::new(),
             line: Tally::new(),
+            fresh: Tally::new(),
+            length: Duration::ZERO,
             empty: Tally::new(),
             mark: Duration::ZERO,
             line_mark: Duration::ZERO,
@@ -190,22 +198,37 @@ impl<'s> Watch<'s> {
         self.shared.end_early(now);
     }
 
-    fn collect(&mut self) {
+    /// Collects what was counted; false where that is the beginning of an interval and no whole one.
+    fn collect(&mut self, ended: bool) -> bool {
         let now = self.now();
-        self.shared.collect(&mut self.interval, &mut self.empty);
-        self.watched.total.add(&self.interval);
-        self.line.add(&self.interval);
+        self.shared.collect(&mut self.fresh, &mut self.empty);
+        for sum in [&mut self.watched.total, &mut self.line, &mut self.interval] {
+            sum.add(&self.fresh);
+        }
+        self.fresh.clear();
+        if !self.warm && now >= self.goal.warmup {
+            self.begin_to_measure();
+            if !ended {
+                return false;
+            }
+        }
+        self.length = now.saturating_sub(self.mark);
         if self.warm {
             let start = self.mark.saturating_sub(self.goal.warmup);
-            self.watched.intervals.push(interval(start, now.saturating_sub(self.mark), &self.interval));
-        } else if now >= self.goal.warmup {
-            self.warm = true;
-            let errors = std::mem::take(&mut self.watched.total.errors);
-            self.watched.total.clear();
-            self.watched.total.errors = errors;
-            self.cpu_before = self.shared.cpu();
+            self.watched.intervals.push(interval(start, self.length, &self.interval));
         }
         self.mark = now;
+        true
+    }
+
+    /// The warm-up is over: what was measured since then is the beginning of the first interval.
+    fn begin_to_measure(&mut self) {
+        self.warm = true;
+        self.watched.total.clear_events();
+        self.interval.errors.clear();
+        self.interval.warm_up.clear();
+        self.mark = self.goal.warmup;
+        self.cpu_before = self.shared.cpu();
     }
 
     /// How long the load lasted: to the last answer that counted, and to its own end at least if it was there.
@@ -222,6 +245,9 @@ impl<'s> Watch<'s> {
 
     fn end(mut self) -> Watched {
         let warmup = if self.warm { self.goal.warmup } else { Duration::ZERO };
+        if !self.warm {
+            self.watched.total.measure_warm_up();
+        }
         self.watched.measured = self.length().saturating_sub(warmup);
         let before = self.cpu_before.iter().copied().chain(std::iter::repeat(Duration::ZERO));
         self.watched.cpu = self
@@ -244,8 +270,11 @@ impl<'s> Watch<'s> {
 
     fn show(&self, screen: &mut Screen<'_>) {
         let done = self.part_done();
-        let mut text =
-            format!("{:>5} s  {}", self.mark.as_secs(), figures(&self.interval, self.goal.kind, 1.0));
+        let mut text = format!(
+            "{:>5} s  {}",
+            self.mark.as_secs(),
+            figures(&self.interval, self.goal.kind, self.length.as_secs_f64())
+        );
         if !self.warm {
             text.push_str(&warming_up(self.goal.warmup.saturating_sub(self.mark)));
         }
@@ -266,7 +295,7 @@ impl<'s> Watch<'s> {
         // A load with a backlog learns its end once that is drained.
         let end = self.goal.end.or_else(|| self.shared.producers_end());
         let by_time = end.map(|end| self.mark.as_secs_f64() / end.as_secs_f64());
-        let counted = self.watched.total.records(self.goal.kind);
+        let counted = self.watched.total.all(self.goal.kind).records;
         let by_records = self.goal.records.map(|records| counted as f64 / records.max(1) as f64);
         let part = match (by_time, by_records) {
             (Some(time), Some(records)) => time.max(records),
@@ -302,12 +331,15 @@ fn opening(opened: u64, all: u64) -> String {
 
 /// The figures of a stretch of time in one line.
 fn figures(tally: &Tally, kind: Kind, seconds: f64) -> String {
-    let bytes = tally.kinds.get(&kind).map_or(0, |counts| counts.bytes);
-    let quantile =
-        |q| tally.latency(kind).map_or_else(|| "-".to_owned(), |l| milliseconds(l.value_at_quantile(q)));
+    let Counts { latency, records, bytes } = tally.all(kind);
+    let quantile = |q| match latency.is_empty() {
+        true => "-".to_owned(),
+        false => milliseconds(latency.value_at_quantile(q)),
+    };
+    let seconds = seconds.max(f64::MIN_POSITIVE);
     format!(
         "{:>11}/s  {:>8.1} MB/s  p50 {} p99 {} p99.9 {} ms  {} errors",
-        grouped((tally.records(kind) as f64 / seconds) as u64),
+        grouped((records as f64 / seconds) as u64),
         bytes as f64 / 1e6 / seconds,
         quantile(0.5),
         quantile(0.99),
@@ -382,6 +414,19 @@ mod tests {
         shared.end_producers(seconds(20));
         let line = shown(&shared, goal, seconds(10));
         assert!(line.ends_with(" 0 errors   50 %  ETA 10 s"), "{line}");
+    }
+
+    #[test]
+    fn the_line_divides_by_the_time_that_it_is_about() {
+        let shared = Shared::new(1, 0, 1);
+        let goal = Goal { warmup: Duration::ZERO, end: None, records: None, opening: 0, kind: Kind::Ack };
+        let mut watch = Watch::new(&shared, goal);
+        watch.length = Duration::from_millis(250);
+        watch.interval.of(Kind::Ack).records = 100;
+        let mut written = Vec::new();
+        watch.show(&mut Screen::to(&mut written));
+        let line = String::from_utf8(written).expect("text");
+        assert!(line.contains(" 400/s "), "{line}");
     }
 
     #[test]

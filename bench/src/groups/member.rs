@@ -124,7 +124,7 @@ impl Member {
     fn count_join(&self, began: u64) {
         let now = self.shard.shared.now();
         let mut meter = self.shard.meter();
-        let counts = meter.of(Kind::Join);
+        let counts = meter.in_phase(self.shard.shared.phase(Some(began), now), Kind::Join);
         counts.records += 1;
         counts.took(now.saturating_sub(began));
     }

@@ -87,7 +87,8 @@ impl Rebalances {
         }
         if let Some(begun) = self.begun.take() {
             let mut meter = self.shard.meter();
-            let counts = meter.of(Kind::Rebalance);
+            let phase = self.shard.shared.phase(Some(begun), now);
+            let counts = meter.in_phase(phase, Kind::Rebalance);
             counts.records += 1;
             counts.took(now.saturating_sub(begun));
         }

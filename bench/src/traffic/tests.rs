@@ -513,3 +513,50 @@ fn a_backlog_that_producers_cannot_build_fails_the_run() {
     assert_eq!(code, 1, "{report}");
     assert!(report.contains("\nbacklog not built: "), "{report}");
 }
+
+#[test]
+fn a_record_is_measured_by_when_it_was_due() {
+    // Of 600 records in 600 ms the broker answers the first 300 when the last of them is there, which is behind the
+    // warm-up, and the others at the end.
+    let broker = FakeBroker::start(Script { hold: 300, ..Script::default() });
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let json = directory.path().join("run.json");
+    let flags = format!(
+        "--rate 1k --warmup 200ms --duration 400ms --batch-size 0 --record-size 100 --partitions 1 --in-flight 300 \
+         --json {}",
+        json.display()
+    );
+    for mode in ["produce", "end-to-end"] {
+        let (_, report) = bench(&broker, &format!("{mode} {flags}"));
+        assert_eq!(produced(&report), (400, 0), "{report}");
+        let result = crate::result::read(&json).expect("a result");
+        for (flow, latency) in [("produced", "ack"), ("consumed", "end_to_end")] {
+            let Some(total) = result.totals.get(flow) else { continue };
+            assert_eq!((total.records, total.bytes), (400, 40_000), "{flow}: {report}");
+            assert_eq!(result.latencies_ns[latency].len(), 400, "{report}");
+            let in_intervals = result.intervals.iter().filter_map(|interval| interval.flows.get(flow));
+            assert_eq!(in_intervals.map(|flow| flow.records).sum::<u64>(), 400, "{flow}: {report}");
+        }
+        broker.seen().topics.clear();
+    }
+}
+
+#[test]
+fn a_load_that_does_not_outlast_its_warm_up_has_its_figures_all_the_same() {
+    let broker = FakeBroker::start(Script::default());
+    let (code, report) = bench(&broker, &format!("produce {TENS} --num-records 500 --warmup 10m"));
+    assert_eq!((code, produced(&report)), (0, (500, 0)), "{report}");
+}
+
+#[test]
+fn a_broker_s_own_time_is_nobody_s_latency() {
+    let broker = FakeBroker::start(Script { log_append_time: true, ..Script::default() });
+    let flags = "end-to-end --num-records 50 --linger 0";
+    let (code, report) = bench(&broker, &format!("{flags} --record-size 10"));
+    assert_eq!((code, figure(&report, "consumed, records")), (1, 50), "{report}");
+    assert!(report.contains("50 records, all as sent") && !report.contains("| end to end p50"), "{report}");
+    assert!(report.contains("\nthe latency end to end could not be measured: "), "{report}");
+    let (code, report) = bench(&broker, &format!("{flags} --record-size 100"));
+    assert!(code == 0 && report.contains("| end to end p50"), "{report}");
+    assert!(!report.contains("could not be measured"), "a stamp has the time: {report}");
+}
