@@ -16,7 +16,7 @@ pub mod runs;
 
 pub use axis::{Axis, duration};
 pub use ladder::{Ladder, Rung};
-pub use plot::{Line, Plot, Stroke};
+pub use plot::{GAP, Line, Plot, Stroke};
 
 use crate::result::{FileError, RunResult, file};
 

@@ -1,7 +1,7 @@
 //! Lines over two axes, drawn as SVG.
 //!
-//! What must hold: a point that an axis cannot hold is left out; a plot has at most [`POINTS_MAX`] points per line
-//! and [`BANDS`] places that show their values, however long a run was.
+//! What must hold: a point that an axis cannot hold is left out, and one without a value breaks its line; a plot has at
+//! most [`POINTS_MAX`] points per line and [`BANDS`] places that show their values, however long a run was.
 
 use std::fmt::Write as _;
 
@@ -23,6 +23,9 @@ const POINTS_MAX: usize = 1_000;
 const BANDS: usize = 160;
 /// Lines whose values are shown; a list of more nobody reads.
 const LINES_SHOWN: usize = 24;
+
+/// The second coordinate of a point at which a line has no value: nothing is drawn across it.
+pub const GAP: f64 = f64::NAN;
 
 /// The class that has a run's colour.
 pub(super) fn colour(number: usize) -> &'static str {
@@ -90,12 +93,13 @@ struct Canvas<'p> {
 impl Plot {
     /// The drawing; `None` where no line has a point that can be drawn.
     pub(super) fn svg(&self) -> Option<String> {
-        let holds = |&(x, y): &(f64, f64)| self.x.holds(x) && self.y.holds(y);
+        let holds = |&(x, y): &(f64, f64)| self.x.holds(x) && (y.is_nan() || self.y.holds(y));
         let lines =
             self.lines.iter().map(|line| thinned(line.points.iter().copied().filter(holds).collect()));
         let lines: Vec<Vec<(f64, f64)>> = lines.collect();
-        let x = self.x.scale(lines.iter().flatten().map(|point| point.0))?;
-        let y = self.y.scale(lines.iter().flatten().map(|point| point.1))?;
+        let drawn = || lines.iter().flatten().filter(|point| !point.1.is_nan());
+        let x = self.x.scale(drawn().map(|point| point.0))?;
+        let y = self.y.scale(drawn().map(|point| point.1))?;
         let canvas = Canvas { plot: self, lines, x, y };
         let mut svg = format!(
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
@@ -154,17 +158,19 @@ impl Canvas<'_> {
 
     fn lines(&self, svg: &mut String) {
         for (line, points) in self.plot.lines.iter().zip(&self.lines) {
-            if points.is_empty() {
-                continue;
-            }
             let mut path = String::new();
-            for (number, &(x, y)) in points.iter().enumerate() {
-                let step = if number == 0 { 'M' } else { 'L' };
-                put(&mut path, format_args!("{step}{:.1} {:.1}", self.x(x), self.y(y)));
+            for part in points.split(|point| point.1.is_nan()) {
+                for (number, &(x, y)) in part.iter().enumerate() {
+                    let step = if number == 0 { 'M' } else { 'L' };
+                    put(&mut path, format_args!("{step}{:.1} {:.1}", self.x(x), self.y(y)));
+                }
+                if let [(x, y)] = *part {
+                    // A single point is a short dash.
+                    put(&mut path, format_args!("m-4 0L{:.1} {:.1}", self.x(x) + 4.0, self.y(y)));
+                }
             }
-            if let [(x, y)] = points[..] {
-                // A single point is a short dash.
-                put(&mut path, format_args!("m-4 0L{:.1} {:.1}", self.x(x) + 4.0, self.y(y)));
+            if path.is_empty() {
+                continue;
             }
             let (colour, stroke) = (colour(line.colour), line.stroke.class());
             put(svg, format_args!("<path class=\"line {colour}{stroke}\" d=\"{path}\"/>"));
@@ -202,7 +208,7 @@ impl Canvas<'_> {
             let near = points[after.saturating_sub(1)..].iter().take(2);
             let distance = |point: &&(f64, f64)| (self.x(point.0) - place).abs();
             let nearest = near.min_by(|a, b| distance(a).total_cmp(&distance(b)));
-            let Some(&(x, y)) = nearest else { continue };
+            let Some(&(x, y)) = nearest.filter(|point| !point.1.is_nan()) else { continue };
             if text.is_empty() {
                 text.push_str(&self.plot.x.text(x));
             }
@@ -218,7 +224,10 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
         return points;
     }
     let stretch = points.len().div_ceil(POINTS_MAX);
-    let highest = |part: &[(f64, f64)]| part.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+    let highest = |part: &[(f64, f64)]| {
+        let values = part.iter().copied().filter(|point| !point.1.is_nan());
+        values.max_by(|a, b| a.1.total_cmp(&b.1)).or_else(|| part.first().copied())
+    };
     points.chunks(stretch).filter_map(highest).collect()
 }
 

@@ -3,13 +3,15 @@
 //! Each run has a colour in every plot. Figures that differ in kind between runs (another mode, another latency) stand
 //! in the rows that they have; a setting that differs between runs is marked.
 
-use crate::result::{RunResult, hgrm, table};
+use crate::result::{Interval, RunResult, hgrm, table};
 
-use super::{Axis, Cell, Line, Page, Plot, Stroke, Tone};
+use super::{Axis, Cell, GAP, Line, Page, Plot, Stroke, Tone};
 
 /// The quantiles that are drawn over time.
 const OVER_TIME: [(&str, Stroke); 3] =
     [("p50", Stroke::Thin), ("p99", Stroke::Solid), ("p99.9", Stroke::Dotted)];
+/// An interval has a rate of its own from this part of the longest one on.
+const PART_DRAWN_MIN: f64 = 0.25;
 /// How flows are told apart in one plot.
 const FLOWS: [Stroke; 3] = [Stroke::Solid, Stroke::Dashed, Stroke::Dotted];
 
@@ -90,14 +92,13 @@ pub fn over_time(name: &str, runs: &[RunResult]) -> Plot {
     let mut lines = Vec::new();
     for (colour, run) in runs.iter().enumerate() {
         for (quantile, stroke) in OVER_TIME {
-            let points = run.intervals.iter().filter_map(|interval| {
-                let latency = interval.latencies.get(name)?;
-                let nanos = match quantile {
-                    "p50" => latency.p50_ns,
-                    "p99" => latency.p99_ns,
-                    _ => latency.p999_ns,
-                };
-                Some((interval.start_seconds + interval.length_seconds / 2.0, nanos as f64))
+            let points = run.intervals.iter().map(|interval| {
+                let nanos = interval.latencies.get(name).map_or(GAP, |latency| match quantile {
+                    "p50" => latency.p50_ns as f64,
+                    "p99" => latency.p99_ns as f64,
+                    _ => latency.p999_ns as f64,
+                });
+                (interval.start_seconds + interval.length_seconds / 2.0, nanos)
             });
             let points = points.collect();
             lines.push(Line { name: format!("{quantile} {}", run.title), colour, stroke, points });
@@ -117,13 +118,10 @@ pub fn throughput(runs: &[RunResult]) -> Plot {
     let mut lines = Vec::new();
     for (colour, run) in runs.iter().enumerate() {
         for (flow, stroke) in flows.iter().zip(FLOWS.into_iter().cycle()) {
-            let points = run.intervals.iter().filter_map(|interval| {
-                let records = interval.flows.get(flow)?.records as f64;
-                let middle = interval.start_seconds + interval.length_seconds / 2.0;
-                (interval.length_seconds > 0.0).then(|| (middle, records / interval.length_seconds))
-            });
+            // A run that is not about it has no line; one of which nothing came for a while has one at zero.
+            let points = run.totals.get(flow).map(|_| rates(&run.intervals, flow)).unwrap_or_default();
             let name = format!("{} {}", table::words(flow), run.title);
-            lines.push(Line { name, colour, stroke, points: points.collect() });
+            lines.push(Line { name, colour, stroke, points });
         }
     }
     let kinds = ["full", "dashed", "dotted"];
@@ -131,6 +129,25 @@ pub fn throughput(runs: &[RunResult]) -> Plot {
     let flows: Vec<String> = flows.map(|(flow, kind)| format!("{} {kind}", table::words(flow))).collect();
     let title = format!("Throughput over time, records ({})", flows.join(", "));
     Plot { title, x: Axis::Seconds, y: Axis::PerSecond, lines }
+}
+
+/// A flow's records per second in the middle of each interval. One that is much shorter than others, as the last one
+/// may be, has too few records for a rate: it is drawn with the one before it.
+fn rates(intervals: &[Interval], flow: &str) -> Vec<(f64, f64)> {
+    let longest = intervals.iter().map(|interval| interval.length_seconds).fold(0.0, f64::max);
+    let mut stretches: Vec<(f64, f64, u64)> = Vec::new();
+    for interval in intervals {
+        let (start, length) = (interval.start_seconds, interval.length_seconds);
+        let records = interval.flows.get(flow).map_or(0, |flow| flow.records);
+        match stretches.last_mut() {
+            Some(before) if length < longest * PART_DRAWN_MIN => {
+                *before = (before.0, start + length - before.0, before.2 + records);
+            }
+            _ => stretches.push((start, length, records)),
+        }
+    }
+    let drawn = stretches.into_iter().filter(|(_, length, _)| *length > 0.0);
+    drawn.map(|(start, length, records)| (start + length / 2.0, records as f64 / length)).collect()
 }
 
 /// Every name once, in the order in which the runs have them.

@@ -132,3 +132,40 @@ fn ratios_are_drawn_with_what_is_wanted_of_them() {
     let classes: Vec<_> = all(&document, "g").iter().filter_map(|rung| rung.attribute("class")).collect();
     assert_eq!(classes, ["rung met", "rung missed"]);
 }
+
+/// A run of five seconds and a bit, of which nothing came in the third.
+fn with_an_outage() -> RunResult {
+    let mut run = sample("an outage", 1_000_000);
+    let second = run.intervals[0].clone();
+    run.intervals = (0..5_u32)
+        .map(|start| crate::result::Interval { start_seconds: f64::from(start), ..second.clone() })
+        .collect();
+    run.intervals[2].flows.clear();
+    run.intervals[2].latencies.clear();
+    let mut rest = second;
+    (rest.start_seconds, rest.length_seconds) = (5.0, 0.01);
+    rest.flows.insert("produced".to_owned(), crate::result::Flow { records: 200, bytes: 0 });
+    run.intervals.push(rest);
+    run
+}
+
+#[test]
+fn an_outage_is_drawn_at_zero_and_a_short_rest_is_no_spike() {
+    let plot = runs::throughput(&[with_an_outage(), RunResult::begin("consume", "nothing")]);
+    let [produced, nothing] = &plot.lines[..] else { panic!("{:?}", plot.lines) };
+    let rates: Vec<u64> = produced.points.iter().map(|point| point.1.round() as u64).collect();
+    assert_eq!(rates, [1_000, 1_000, 0, 1_000, 1_188], "the last 10 ms belong to the second before them");
+    assert!(nothing.points.is_empty());
+}
+
+#[test]
+fn a_latency_that_nothing_had_breaks_its_line() {
+    let plot = runs::over_time(ACK, &[with_an_outage()]);
+    assert!(plot.lines.iter().all(|line| line.points[2].1.is_nan()));
+    let page = runs::page(&[with_an_outage()]);
+    let document = parse(&page);
+    let paths = all(&document, "path");
+    let broken = paths.iter().filter(|path| path.attribute("d").is_some_and(|d| d.matches('M').count() == 2));
+    assert_eq!(broken.count(), 3, "p50, p99 and p99.9");
+    assert!(!page.contains("NaN"), "a gap has no value");
+}
