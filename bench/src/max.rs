@@ -25,16 +25,22 @@ const WARMUP_PART: u32 = 5;
 /// Runs the load and prints its report.
 pub(crate) fn run(plan: &MaxPlan, out: &mut dyn Write) -> Result<u8, BenchError> {
     let (mut ceiling, verdict) = traffic::measure(&plan.traffic, out)?;
-    let Some((p99_max, round)) = plan.search.filter(|_| plan.traffic.run.interrupt.code().is_none()) else {
-        return outcome::finish(ceiling, verdict, &plan.traffic.run, out);
-    };
+    let run = &plan.traffic.run;
     let (top, _) = ceiling.rate(result::PRODUCED);
+    let Some((p99_max, round)) = plan.search.filter(|_| run.interrupt.code().is_none()) else {
+        return outcome::finish(ceiling, verdict, run, out);
+    };
+    // A rate that was not reached in order is no ceiling for a search.
+    let verdict = unfit(&ceiling, top, verdict);
+    if verdict.failed {
+        return outcome::finish(ceiling, verdict, run, out);
+    }
     writeln!(out, "closed loop: {} records/s", grouped(top as u64))?;
     let mut search = Search::new(top as u64);
     let mut best: Option<(u64, RunResult)> = None;
     while let Some(rate) = search.next() {
         let (result, verdict) = traffic::measure(&at_rate(&plan.traffic, rate, round), out)?;
-        if plan.traffic.run.interrupt.code().is_some() {
+        if run.interrupt.code().is_some() {
             ceiling.notes.extend(result.notes);
             break;
         }
@@ -51,11 +57,24 @@ pub(crate) fn run(plan: &MaxPlan, out: &mut dyn Write) -> Result<u8, BenchError>
     let limit = format!("p99 below {} ms", p99_max.as_secs_f64() * 1e3);
     let Some((rate, mut result)) = best else {
         let lines = vec![format!("no rate that was tried has its {limit}")];
-        return outcome::finish(ceiling, Verdict { lines, failed: true }, &plan.traffic.run, out);
+        return outcome::finish(ceiling, Verdict { lines, failed: true }, run, out);
     };
     result.counters.insert("highest_rate_records_per_second".to_owned(), rate);
     let lines = vec![format!("the highest rate with {limit}: {} records/s", grouped(rate))];
-    outcome::finish(result, Verdict { lines, failed: false }, &plan.traffic.run, out)
+    outcome::finish(result, Verdict { lines, failed: false }, run, out)
+}
+
+/// What keeps a closed loop from being the ceiling of a search: it was cut off, some of it failed, or nothing came.
+fn unfit(ceiling: &RunResult, top: f64, verdict: Verdict) -> Verdict {
+    let Verdict { mut lines, mut failed } = verdict;
+    let errors = ceiling.error_count();
+    if errors > 0 {
+        lines.push(format!("no rate was tried: {} records of the closed loop failed", grouped(errors)));
+    } else if top < 1.0 {
+        lines.push("no rate was tried: the closed loop got no record through".to_owned());
+    }
+    failed |= errors > 0 || top < 1.0;
+    Verdict { lines, failed }
 }
 
 /// The same load in an open loop at this rate, for this time.

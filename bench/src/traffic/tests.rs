@@ -560,3 +560,19 @@ fn a_broker_s_own_time_is_nobody_s_latency() {
     assert!(code == 0 && report.contains("| end to end p50"), "{report}");
     assert!(!report.contains("could not be measured"), "a stamp has the time: {report}");
 }
+
+#[test]
+fn a_closed_loop_that_failed_is_no_ceiling() {
+    let flags = "max --duration 200ms --p99 1s --round 100ms --partitions 1";
+    let broker = FakeBroker::start(Script { close_at: Some(7), ..Script::default() });
+    let (code, report) = bench(&broker, flags);
+    assert!(code == 1 && report.contains("\nthe load ended after "), "{report}");
+    assert!(!report.contains("closed loop: ") && !report.contains("no rate that was tried"), "{report}");
+    let refuse = Some((0..usize::MAX, ErrorCode::NotEnoughReplicas));
+    let broker = FakeBroker::start(Script { refuse, ..Script::default() });
+    let (code, report) = bench(&broker, flags);
+    assert!(code == 1 && report.contains("| errors: NOT_ENOUGH_REPLICAS"), "{report}");
+    assert!(
+        report.contains("\nno rate was tried: ") && report.contains(" records of the closed loop failed")
+    );
+}
