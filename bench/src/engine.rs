@@ -26,8 +26,6 @@ use crate::verify::{Fault, Finding, Sent};
 const FINDINGS_MAX: usize = 20;
 /// How often a job that is ready looks whether all others are.
 const READY_LOOK: Duration = Duration::from_millis(1);
-/// How often a shard notes its CPU time.
-const CPU_LOOK: Duration = Duration::from_millis(500);
 /// How often it looks whether the load ends before its time.
 const END_LOOK: Duration = Duration::from_millis(50);
 
@@ -70,12 +68,23 @@ pub(crate) struct Shared {
     /// The last answer that counted, in nanoseconds from the start.
     last: AtomicU64,
     meters: Vec<Meter>,
-    cpu: Vec<AtomicU64>,
+    cpu: Vec<Cpu>,
     /// By topic and partition.
     sent: Mutex<BTreeMap<String, SentByPartition>>,
     findings: Mutex<Findings>,
     cuts: Mutex<Cuts>,
     backlog: Mutex<Option<Progress>>,
+}
+
+/// CPU time of a shard's thread in nanoseconds, as it was noted.
+#[derive(Debug, Default)]
+struct Cpu {
+    /// At the start of the load.
+    start: AtomicU64,
+    /// At the end of the warm-up; 0 before.
+    begin: AtomicU64,
+    /// At the end of the load.
+    last: AtomicU64,
 }
 
 /// What of a load is measured.
@@ -139,7 +148,7 @@ impl Shared {
             made: AtomicU64::new(0),
             last: AtomicU64::new(0),
             meters: (0..shards).map(|_| Meter::new()).collect(),
-            cpu: (0..shards).map(|_| AtomicU64::new(0)).collect(),
+            cpu: (0..shards).map(|_| Cpu::default()).collect(),
             sent: Mutex::default(),
             findings: Mutex::default(),
             cuts: Mutex::default(),
@@ -210,9 +219,14 @@ impl Shared {
         Duration::from_nanos(self.last.load(Ordering::Relaxed))
     }
 
-    /// CPU time of each shard since the start of the load.
+    /// CPU time of each shard from the end of the warm-up on, or from the start of a load that did not outlast it.
     pub(crate) fn cpu(&self) -> Vec<Duration> {
-        self.cpu.iter().map(|nanos| Duration::from_nanos(nanos.load(Ordering::Relaxed))).collect()
+        let of = |cpu: &Cpu| {
+            let [start, begin, last] =
+                [&cpu.start, &cpu.begin, &cpu.last].map(|at| at.load(Ordering::Relaxed));
+            Duration::from_nanos(last.saturating_sub(if begin > 0 { begin } else { start }))
+        };
+        self.cpu.iter().map(of).collect()
     }
 
     /// Notes what a lane sent to each partition of a topic, for whoever reads it.
@@ -342,18 +356,21 @@ impl Shard {
         }
     }
 
+    /// Notes the CPU time of this thread when the load begins and when its warm-up ends.
     async fn note_cpu(self: Rc<Self>) {
-        let mut before = None;
-        loop {
-            if self.shared.started().is_some() {
-                let now = thread_cpu_nanos();
-                let before = *before.get_or_insert(now);
-                self.shared.cpu[self.index].store(now.saturating_sub(before), Ordering::Relaxed);
-                host::sleep(CPU_LOOK).await;
-            } else {
-                host::sleep(READY_LOOK).await;
-            }
+        while self.shared.started().is_none() {
+            host::sleep(READY_LOOK).await;
         }
+        let cpu = &self.shared.cpu[self.index];
+        cpu.start.store(thread_cpu_nanos(), Ordering::Relaxed);
+        if self.sleep_until(self.shared.window.warmup).await {
+            cpu.begin.store(thread_cpu_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// The same at its end.
+    fn note_last_cpu(&self) {
+        self.shared.cpu[self.index].last.store(thread_cpu_nanos(), Ordering::Relaxed);
     }
 }
 
@@ -420,6 +437,7 @@ async fn work(shard: Rc<Shard>, jobs: Vec<Job>) {
     for job in running {
         job.await;
     }
+    shard.note_last_cpu();
 }
 
 #[cfg(test)]
@@ -457,6 +475,36 @@ mod tests {
         shared.collect(&mut all, &mut empty);
         assert_eq!(all.records(Kind::Connect), 7);
         assert!(shared.started().is_some());
+    }
+
+    #[test]
+    fn the_cpu_time_of_a_short_load_is_that_behind_its_warm_up() {
+        const BUSY: u64 = 50_000_000;
+        let busy = || {
+            let (before, begun) = (thread_cpu_nanos(), std::time::Instant::now());
+            while thread_cpu_nanos() < before + BUSY && begun.elapsed() < Duration::from_secs(10) {}
+            thread_cpu_nanos() > before
+        };
+        if !busy() {
+            return; // This system does not tell.
+        }
+        let window = Window { warmup: Duration::from_millis(100), by_due: true };
+        let shared = Shared::measuring(window, (1, 0), 1);
+        let cores = Cores { count: 1, cpus: Vec::new() };
+        let jobs = vec![job(move |shard| {
+            Box::pin(async move {
+                shard.ready().await;
+                busy();
+                let cpu = &shard.shared.cpu[0];
+                while cpu.begin.load(Ordering::Relaxed) == 0 {
+                    host::sleep(READY_LOOK).await;
+                }
+                busy();
+            })
+        })];
+        run(&shared, &cores, jobs, |running| running.recv().is_err()).expect("it runs");
+        let [cpu] = shared.cpu()[..] else { panic!("one shard") };
+        assert!((BUSY..2 * BUSY).contains(&nanos(cpu)), "{cpu:?}");
     }
 
     #[test]

@@ -139,7 +139,6 @@ struct Watch<'s> {
     warm: bool,
     /// How often it was looked whether the load has begun.
     looks: u64,
-    cpu_before: Vec<Duration>,
 }
 
 impl<'s> Watch<'s> {
@@ -164,7 +163,6 @@ impl<'s> Watch<'s> {
             line_mark: Duration::ZERO,
             warm: goal.warmup.is_zero(),
             looks: 0,
-            cpu_before: Vec::new(),
         }
     }
 
@@ -228,7 +226,6 @@ impl<'s> Watch<'s> {
         self.interval.errors.clear();
         self.interval.warm_up.clear();
         self.mark = self.goal.warmup;
-        self.cpu_before = self.shared.cpu();
     }
 
     /// How long the load lasted: to the last answer that counted, and to its own end at least if it was there.
@@ -249,14 +246,7 @@ impl<'s> Watch<'s> {
             self.watched.total.measure_warm_up();
         }
         self.watched.measured = self.length().saturating_sub(warmup);
-        let before = self.cpu_before.iter().copied().chain(std::iter::repeat(Duration::ZERO));
-        self.watched.cpu = self
-            .shared
-            .cpu()
-            .into_iter()
-            .zip(before)
-            .map(|(cpu, before)| cpu.saturating_sub(before))
-            .collect();
+        self.watched.cpu = self.shared.cpu();
         self.watched
     }
 
