@@ -32,8 +32,9 @@ use crate::places::Places;
 use crate::tally::{Kind, Phase, nanos};
 use crate::verify::{Finding, Received, Verifier};
 
-/// How long records that were acknowledged may take to come.
-const LAST_PATIENCE: Duration = Duration::from_secs(30);
+/// The pause behind the second answer in a row that came early and brought nothing: nobody asks as fast as such answers
+/// come.
+const FRUITLESS_PAUSE: Duration = Duration::from_millis(10);
 /// How often a consumer that is held looks whether it still is, and how long it says nothing to its broker.
 const HELD_LOOK: Duration = Duration::from_millis(10);
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -57,6 +58,8 @@ pub(crate) struct ConsumePlan {
     pub partition_max_bytes: i32,
     /// With a fetch session.
     pub session: bool,
+    /// How long records that are there may take to come.
+    pub patience: Duration,
     /// Looks at offsets and numbers too, and not at CRCs alone.
     pub verify: bool,
     /// When it ends, from the start of the load.
@@ -155,6 +158,8 @@ struct Reading {
     partition: i32,
     end: Option<Offset>,
     verifier: Verifier,
+    /// It was given up before its end.
+    is_incomplete: bool,
 }
 
 impl Reading {
@@ -174,6 +179,8 @@ struct Consumer {
     ends_known: bool,
     /// When something last came, in nanoseconds from the start.
     last_came: u64,
+    /// Answers in a row that came early and brought nothing.
+    fruitless: u32,
 }
 
 impl Consumer {
@@ -184,13 +191,24 @@ impl Consumer {
         let reading = |position: Position| {
             let Position { partition, next, end, from_start } = position;
             let verifier = Verifier::new(partition, next, from_start, run).of(&topic);
-            Reading { partition, end, verifier: if verify { verifier } else { verifier.only_bytes() } }
+            let verifier = if verify { verifier } else { verifier.only_bytes() };
+            Reading { partition, end, verifier, is_incomplete: false }
         };
         let readings = std::mem::take(&mut job.positions).into_iter().map(reading).collect();
         let session = job.plan.session.then(Session::default);
         let ends_known = job.until != Until::Producers;
         let last_came = shard.shared.now();
-        Consumer { job, shard, link, readings, done: Vec::new(), session, ends_known, last_came }
+        Consumer {
+            job,
+            shard,
+            link,
+            readings,
+            done: Vec::new(),
+            session,
+            ends_known,
+            last_came,
+            fruitless: 0,
+        }
     }
 
     async fn consume(&mut self) -> Result<(), ClientError> {
@@ -250,7 +268,8 @@ impl Consumer {
         if plan.records.is_some() && plan.end.is_none() && idle > nanos(MORE_PATIENCE) {
             return None;
         }
-        if self.job.until == Until::Producers && self.ends_known && self.is_overdue(now) {
+        if self.job.until != Until::Never && self.ends_known && idle > nanos(plan.patience) {
+            self.give_up();
             return None;
         }
         let Some(end) = plan.end else { return Some(plan.max_wait_ms) };
@@ -259,8 +278,22 @@ impl Consumer {
         Some(left.min(plan.max_wait_ms))
     }
 
-    fn is_overdue(&self, now: u64) -> bool {
-        now.saturating_sub(self.last_came) > nanos(LAST_PATIENCE)
+    /// Says which partitions do not come to their ends; what producers of the load had sent there is lost, and is told
+    /// as such.
+    fn give_up(&mut self) {
+        if self.job.until == Until::Producers {
+            return;
+        }
+        for reading in &mut self.readings {
+            reading.is_incomplete = true;
+            let (partition, topic) = (reading.partition, self.job.places.name());
+            let (Offset(next), Offset(end)) = (reading.verifier.next(), reading.end.unwrap_or_default());
+            let patience = self.job.plan.patience.as_secs_f64();
+            self.shard.shared.note_stuck(format!(
+                "partition {partition} of {topic} stands at offset {next}, and {end} is its end: no answer brought \
+                 more for {patience} s"
+            ));
+        }
     }
 
     /// Asks where the logs end, now that all producers have their answers.
@@ -307,16 +340,22 @@ impl Consumer {
         }
         let mut came = Came { kind: self.job.kind, now, ..Came::default() };
         let mut failed = Vec::new();
+        let mut moved = false;
         for data in reply.responses.iter().flat_map(|topic| &topic.partitions) {
             let reading = self.readings.iter_mut().find(|r| r.partition == data.partition_index);
             let Some(reading) = reading else { continue };
+            let before = reading.verifier.next();
             if let Err(reason) = came.take(data, reading, &self.shard).await {
                 self.shard.meter().failed(reason, 1);
+                reading.is_incomplete = true;
                 failed.push(data.partition_index);
             }
+            moved |= reading.verifier.next() > before;
         }
         drop(reply);
-        self.count(came, now.saturating_sub(sent));
+        let took = now.saturating_sub(sent);
+        self.count(came, took);
+        self.note_fruit(moved, (took, wait_ms)).await;
         if !failed.is_empty() {
             let (lost, rest) = std::mem::take(&mut self.readings)
                 .into_iter()
@@ -331,6 +370,19 @@ impl Consumer {
             self.readings.rotate_left(1);
         }
         Ok(())
+    }
+
+    /// Notes whether an answer brought something, and pauses where answers do not.
+    async fn note_fruit(&mut self, moved: bool, (took, wait_ms): (u64, i32)) {
+        let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
+        if moved {
+            self.last_came = self.last_came.max(self.shard.shared.now());
+        }
+        let is_early = !moved && took < nanos(wait / 2);
+        self.fruitless = if is_early { self.fruitless + 1 } else { 0 };
+        if self.fruitless > 1 {
+            host::sleep(FRUITLESS_PAUSE).await;
+        }
     }
 
     fn count(&mut self, came: Came, latency: u64) {
@@ -361,6 +413,7 @@ impl Consumer {
             return Ok(());
         }
         self.shard.meter().failed(code_name(code), 1);
+        self.readings.iter_mut().for_each(|reading| reading.is_incomplete = true);
         self.done.append(&mut self.readings);
         Ok(())
     }
@@ -404,8 +457,11 @@ impl Consumer {
         self.shard.meter().failed(reason.clone(), 1);
         let address = &self.job.places.node_names[self.job.node];
         self.shard.shared.note_cut(Role::Consumer, address, Why::Lost(reason));
-        for reading in self.done.iter_mut().chain(&mut self.readings) {
+        self.readings.iter_mut().for_each(|reading| reading.is_incomplete = true);
+        self.done.append(&mut self.readings);
+        for reading in &mut self.done {
             self.shard.shared.note_findings(reading.verifier.take_findings(), 0);
+            self.shard.shared.note_read(reading.is_incomplete);
         }
     }
 
@@ -423,6 +479,7 @@ impl Consumer {
             }
             reading.verifier.conclude_rest();
             shared.note_findings(reading.verifier.take_findings(), 0);
+            shared.note_read(reading.is_incomplete);
         }
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     findings: Mutex<Findings>,
     cuts: Mutex<Cuts>,
     backlog: Mutex<Option<Progress>>,
+    /// What does not come, in sentences.
+    stuck: Mutex<Vec<String>>,
 }
 
 /// CPU time of a shard's thread in nanoseconds, as it was noted.
@@ -105,6 +107,9 @@ pub(crate) struct Findings {
     pub records: BTreeMap<Fault, u64>,
     /// The first ones.
     pub first: Vec<Finding>,
+    /// Partitions that were read, and those of them that were given up before their ends.
+    pub partitions: u64,
+    pub incomplete: u64,
     /// Batches that are damaged.
     pub damaged_batches: u64,
     /// Records that were checked.
@@ -153,6 +158,7 @@ impl Shared {
             findings: Mutex::default(),
             cuts: Mutex::default(),
             backlog: Mutex::default(),
+            stuck: Mutex::default(),
         })
     }
 
@@ -256,6 +262,26 @@ impl Shared {
                 findings.first.push(finding);
             }
         }
+    }
+
+    /// Notes that a partition is read no further, and whether that is before its end.
+    pub(crate) fn note_read(&self, is_incomplete: bool) {
+        let mut findings = self.lock_findings();
+        findings.partitions += 1;
+        findings.incomplete += u64::from(is_incomplete);
+    }
+
+    /// Notes what does not come, of which the first ones are told.
+    pub(crate) fn note_stuck(&self, what: String) {
+        let mut stuck = self.stuck.lock().expect("nobody panics with it");
+        if stuck.len() < FINDINGS_MAX {
+            stuck.push(what);
+        }
+    }
+
+    /// What does not come.
+    pub(crate) fn stuck(&self) -> Vec<String> {
+        self.stuck.lock().expect("nobody panics with it").clone()
     }
 
     /// What was found so far.

@@ -82,6 +82,10 @@ pub(crate) struct Script {
     pub close_at: Option<usize>,
     /// Fetches return batches with one flipped bit.
     pub corrupt: bool,
+    /// The end of each partition is said to be so many offsets behind its last record.
+    pub promised: i64,
+    /// Fetches of this partition are answered with the error.
+    pub refuse_fetch: Option<(i32, ErrorCode)>,
     /// Batches get the time of their append.
     pub log_append_time: bool,
     /// Fetches return each batch twice.
@@ -113,6 +117,8 @@ impl Default for Script {
             refuse: None,
             close_at: None,
             corrupt: false,
+            promised: 0,
+            refuse_fetch: None,
             log_append_time: false,
             twice: false,
             lose: None,
@@ -144,6 +150,8 @@ pub(crate) struct Seen {
     pub batch_records_max: i32,
     /// Partitions that fetches have named.
     pub fetch_partitions: usize,
+    /// Fetches.
+    pub fetches: usize,
     /// Fetches with a session that was there.
     pub session_fetches: usize,
     /// ApiVersions requests, and the most of them that waited for their answers at the same time.
@@ -639,7 +647,10 @@ impl Connection {
         let partitions = topic.partitions.iter().map(|asked| ListOffsetsPartitionResponse {
             partition_index: asked.partition_index,
             error_code: error.code(),
-            offset: if asked.timestamp == -2 { 0 } else { ends[asked.partition_index as usize].0 },
+            offset: match asked.timestamp {
+                -2 => 0,
+                _ => ends[asked.partition_index as usize].0 + self.shared.script.promised,
+            },
             ..ListOffsetsPartitionResponse::default()
         });
         let topic = ListOffsetsTopicResponse {
@@ -656,9 +667,15 @@ impl Connection {
                 Ok(asked) => asked,
                 Err(error) => return FetchResponse { error_code: error.code(), ..FetchResponse::default() },
             };
+        seen.fetches += 1;
         let kept = &seen.topics[topic];
+        let refused = |partition| match self.shared.script.refuse_fetch {
+            Some((number, error)) if number == partition => error,
+            _ => ErrorCode::None,
+        };
         let partitions = positions.into_iter().map(|(partition_index, offset)| PartitionData {
             partition_index,
+            error_code: refused(partition_index).code(),
             records: Some(Records::Inline(self.read(kept, partition_index, offset).into())),
             ..PartitionData::default()
         });

@@ -39,7 +39,7 @@ pub(crate) fn fill(result: &mut RunResult, mut watched: Watched, shared: &Shared
     result.counters.extend(counted.map(|(name, count)| (name.to_owned(), count)));
     result.errors = watched.total.errors;
     let findings = shared.findings();
-    if findings.checked > 0 || findings.count() > 0 {
+    if findings.checked > 0 || findings.count() > 0 || findings.incomplete > 0 {
         result.verification = Some(verification(&findings));
     }
 }
@@ -52,6 +52,8 @@ fn verification(findings: &Findings) -> Verification {
         repeated_records: of(Fault::Duplicate),
         disordered_records: of(Fault::Reordered),
         corrupt_batches: findings.damaged_batches,
+        read_partitions: findings.partitions,
+        incomplete_partitions: findings.incomplete,
         details: findings.first.iter().map(ToString::to_string).collect(),
     }
 }

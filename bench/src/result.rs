@@ -155,6 +155,12 @@ pub struct Verification {
     pub disordered_records: u64,
     /// Batches whose checksum or content is not what was sent.
     pub corrupt_batches: u64,
+    /// Partitions that were read, each as often as it was.
+    #[serde(default)]
+    pub read_partitions: u64,
+    /// Those of them that were given up before their ends.
+    #[serde(default)]
+    pub incomplete_partitions: u64,
     /// The first few findings, a line each.
     pub details: Vec<String>,
 }

@@ -86,6 +86,9 @@ pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunRes
     let plan = &ended(plan, &shared);
     let mut verdict = verdict(plan, &shared, (&watched, clients));
     add_counters(plan, &shared, &mut result);
+    let stuck = shared.stuck();
+    verdict.failed |= !stuck.is_empty();
+    verdict.lines.extend(stuck);
     let undated = shared.undated.load(Ordering::Relaxed);
     if undated > 0 {
         let is_all = watched.total.latency(Kind::EndToEnd).is_none();

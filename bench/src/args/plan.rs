@@ -40,6 +40,8 @@ const RECORD_BYTES_DEFAULT: &str = "1024";
 const BOOTSTRAP_DEFAULT: &str = "localhost:9092";
 const LENGTH_DEFAULT: Duration = Duration::from_secs(10);
 const MIXED_DEFAULT: Duration = Duration::from_secs(30);
+/// How long records that are there may take to come.
+const LAST_PATIENCE: Duration = Duration::from_secs(30);
 const SOAK_DEFAULT: Duration = Duration::from_secs(3_600);
 
 /// The modes, by their names.
@@ -356,6 +358,7 @@ impl FetchArgs {
                 1..=I32_MAX,
             )?,
             session: !self.no_fetch_session,
+            patience: LAST_PATIENCE,
             verify: !self.no_verify,
             end,
             records,

@@ -69,6 +69,14 @@ fn latency_rows(name: &str, histogram: &Histogram<u64>) -> Vec<(String, String)>
 #[must_use]
 pub fn verified(verification: &Verification) -> String {
     let checked = grouped(verification.checked_records);
+    let Verification { read_partitions, incomplete_partitions, .. } = *verification;
+    let left = match incomplete_partitions {
+        0 => String::new(),
+        some => format!("; {} of {} partitions not read to the end", grouped(some), grouped(read_partitions)),
+    };
+    if verification.is_clean() && incomplete_partitions > 0 {
+        return format!("incomplete: {checked} records as sent{left}");
+    }
     if verification.is_clean() {
         return format!("{checked} records, all as sent");
     }
@@ -80,7 +88,7 @@ pub fn verified(verification: &Verification) -> String {
     ];
     let found = findings.iter().filter(|(count, _)| *count > 0);
     let found: Vec<String> = found.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
-    format!("FAILED: {} of {checked} records", found.join(", "))
+    format!("FAILED: {} of {checked} records{left}", found.join(", "))
 }
 
 /// A name as people read it.

@@ -1,7 +1,11 @@
 //! Loads of records against a broker of a few threads: nothing here depends on how fast either of them is.
 
-use crate::BenchError;
-use crate::fake::{FakeBroker, Script};
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::fake::{Command, FakeBroker, Script};
+use crate::{BenchCommand, BenchError};
 use ottla::errors::ErrorCode;
 
 mod ending;
@@ -575,4 +579,34 @@ fn a_closed_loop_that_failed_is_no_ceiling() {
     assert!(
         report.contains("\nno rate was tried: ") && report.contains(" records of the closed loop failed")
     );
+}
+
+#[test]
+fn a_partition_that_does_not_come_to_its_end_is_given_up_and_named() {
+    let broker = filled(Script { promised: 3, ..Script::default() });
+    let line = format!("bench consume --topic t --bootstrap-server {}", broker.address());
+    let command = Command::try_parse_from(line.split_whitespace()).expect("the flags exist");
+    let BenchCommand::Consume(args) = command.bench.command else { panic!("it consumes") };
+    let mut plan = args.plan().expect("allowed");
+    plan.consumers.as_mut().expect("some").fetch.patience = Duration::from_millis(200);
+    let mut out = Vec::new();
+    let before = broker.seen().fetches;
+    let code = super::run(&plan, &mut out).expect("the load begins");
+    let report = String::from_utf8(out).expect("text");
+    assert_eq!((code, consumed(&report)), (1, (300, 0)), "{report}");
+    let line = "\npartition 0 of t stands at offset 60, and 63 is its end: no answer brought more for 0.2 s";
+    assert!(report.contains(line), "{report}");
+    assert!(report.contains("; 5 of 5 partitions not read to the end"), "{report}");
+    let fetches = broker.seen().fetches - before;
+    assert!(fetches < 150, "one in ten milliseconds once nothing comes: {fetches}");
+}
+
+#[test]
+fn a_partition_that_ended_with_an_error_is_not_all_as_sent() {
+    let refuse_fetch = Some((2, ErrorCode::NotLeaderOrFollower));
+    let broker = filled(Script { refuse_fetch, ..Script::default() });
+    let (code, report) = bench(&broker, "consume");
+    assert_eq!((code, consumed(&report)), (1, (240, 1)), "{report}");
+    let row = "| incomplete: 240 records as sent; 1 of 5 partitions not read to the end |";
+    assert!(report.contains(row), "{report}");
 }
