@@ -340,6 +340,15 @@ fn what_cannot_be_done_is_one_line() {
 }
 
 #[test]
+fn an_error_that_nobody_can_be_told_is_still_one() {
+    for command in ["bench produce --rate fast", "start /nowhere/server.properties"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device without room");
+        let status = Command::new(binary()).args(command.split_whitespace()).stderr(full).status();
+        assert_eq!(status.expect("the binary was just built").code(), Some(1), "{command}");
+    }
+}
+
+#[test]
 fn a_broker_that_is_killed_is_named_and_nobody_else_is_blamed() {
     let setup = Setup::new();
     let address = setup.broker.address();

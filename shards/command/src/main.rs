@@ -2,6 +2,7 @@
 //!
 //! Owns nothing: it parses the command line and hands over.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -78,7 +79,8 @@ fn usage_code(code: i32) -> i32 {
 fn exit<E: std::fmt::Display>(outcome: Result<u8, E>) -> ExitCode {
     outcome.map_or_else(
         |error| {
-            eprintln!("ottla: {error}");
+            // The exit code says it too where nobody is there to be told.
+            let _ = writeln!(std::io::stderr(), "ottla: {error}");
             ExitCode::from(1)
         },
         ExitCode::from,

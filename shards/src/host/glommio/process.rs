@@ -15,7 +15,8 @@ pub fn say(text: &str) {
 
 /// Says in one line on standard error why the process cannot go on with its start, and ends it with exit code 1.
 pub fn exit_start(line: &dyn Display) -> ! {
-    eprintln!("ottla: {line}");
+    // The exit code says it too where nobody is there to be told.
+    let _ = writeln!(std::io::stderr(), "ottla: {line}");
     std::process::exit(1);
 }
 
