@@ -97,6 +97,7 @@ pub fn run(args: &BenchArgs, interrupt: &Interrupt, out: &mut dyn Write) -> Resu
             return groups::run(&plan, out);
         }
         BenchCommand::Report(args) => {
+            args.check()?;
             html::overlay(&args.results, &args.output)?;
             return Ok(0);
         }

@@ -40,6 +40,18 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// All of them: each has latencies.
+    pub(crate) const LATENCIES: [Kind; 8] = [
+        Kind::Ack,
+        Kind::AckBesideCold,
+        Kind::EndToEnd,
+        Kind::Fetch,
+        Kind::Cold,
+        Kind::Connect,
+        Kind::Join,
+        Kind::Rebalance,
+    ];
+
     /// What its latencies are called in results.
     pub(crate) fn latency_name(self) -> &'static str {
         match self {

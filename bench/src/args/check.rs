@@ -100,6 +100,34 @@ pub(crate) fn output(flag: &str, path: Option<&Path>) -> Result<(), BenchError> 
     check_writable(path).map_err(|error| refused(flag, path.display(), error.to_string()))
 }
 
+/// Files that a load is to write: two in one place are refused, whatever they are called.
+pub(crate) fn apart(outputs: &[(&str, &Path)]) -> Result<(), BenchError> {
+    for (number, (flag, path)) in outputs.iter().enumerate() {
+        if let Some((other, _)) = outputs[..number].iter().find(|(_, other)| is_same_file(other, path)) {
+            return Err(refused(
+                flag,
+                path.display(),
+                format!("is the file of {other}: give it another one"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether two paths lead to one file. What is there and is no file, as a terminal is, takes any number of texts.
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let is_device = |path: &Path| path.metadata().is_ok_and(|there| !there.is_file());
+    let place = |path: &Path| {
+        path.canonicalize().ok().or_else(|| {
+            // It is not there yet, but its directory is.
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            Some(directory.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+        })
+    };
+    !is_device(one)
+        && (one == other || place(one).is_some_and(|place_of_one| place(other) == Some(place_of_one)))
+}
+
 /// Connections that a load has open at once, against the descriptors that this process may have.
 pub(crate) fn connections(flag: &str, wanted: u64, threads: usize) -> Result<(), BenchError> {
     let limit = host::raise_descriptor_limit();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::error::BenchError;
 use crate::html::ReportArgs;
 
 pub(crate) mod check;
@@ -51,6 +52,20 @@ pub enum BenchCommand {
     Workload(WorkloadArgs),
     /// Draw results that --json wrote, over each other, as one page of HTML
     Report(ReportArgs),
+}
+
+impl ReportArgs {
+    /// Refuses a page that would be written over what it is drawn from.
+    pub(crate) fn check(&self) -> Result<(), BenchError> {
+        match self.results.iter().any(|result| check::is_same_file(result, &self.output)) {
+            true => Err(check::refused(
+                "--output",
+                self.output.display(),
+                "is one of the results: give it another one",
+            )),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The cluster and its topic.

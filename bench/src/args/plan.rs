@@ -20,6 +20,8 @@ use crate::interrupt::Interrupt;
 use crate::keys::KeySpec;
 use crate::pace::Pace;
 use crate::producer::ProducePlan;
+use crate::result::hgrm;
+use crate::tally::Kind;
 
 /// Clients of one load: a stamp has 16 bits for them.
 pub(crate) const CLIENTS_MAX: u64 = 50_000;
@@ -240,9 +242,7 @@ impl RunArgs {
         };
         let threads = within("--threads", self.threads, 1..=THREADS_MAX)? as usize;
         let count = if threads == 1 { cpus.len().max(1) } else { threads };
-        for (flag, path) in [("--json", &self.json), ("--hgrm", &self.hgrm), ("--report", &self.report)] {
-            check::output(flag, path.as_deref())?;
-        }
+        self.check_outputs()?;
         let duration = self.duration.as_deref().map(|text| check::positive_time("--duration", text));
         Ok(RunPlan {
             cores: Cores { count, cpus },
@@ -254,6 +254,28 @@ impl RunArgs {
             report: self.report.clone(),
             interrupt: Interrupt::default(),
         })
+    }
+}
+
+impl RunArgs {
+    /// Refuses a file that cannot be written and one that another would be written over, before the load.
+    fn check_outputs(&self) -> Result<(), BenchError> {
+        let mut outputs = Vec::new();
+        for (flag, path) in [("--json", &self.json), ("--hgrm", &self.hgrm), ("--report", &self.report)] {
+            check::output(flag, path.as_deref())?;
+            outputs.extend(path.as_deref().map(|path| (flag, path)));
+        }
+        // Several latencies have files of their own.
+        let beside: Vec<PathBuf> = self
+            .hgrm
+            .iter()
+            .flat_map(|path| Kind::LATENCIES.map(|kind| hgrm::beside(path, kind.latency_name())))
+            .collect();
+        for path in &beside {
+            check::output("--hgrm", Some(path))?;
+            outputs.push(("--hgrm", path));
+        }
+        check::apart(&outputs)
     }
 }
 

@@ -91,23 +91,29 @@ fn buckets(histogram: &Histogram<u64>, sub_buckets: u64) -> u32 {
 }
 
 /// Writes each latency of a run: to `path` itself where there is one, else to `path` with `-<name>` before its
-/// extension. Gives the files.
+/// extension. Gives the files; one that cannot be written keeps none of the others from being so.
 ///
 /// # Errors
 /// [`FileError::Io`].
 pub fn write_files(result: &RunResult, path: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let mut written = Vec::new();
+    let (mut written, mut failed) = (Vec::new(), None);
     for (name, histogram) in &result.latencies_ns {
         let file = if result.latencies_ns.len() == 1 { path.to_owned() } else { beside(path, name) };
         let mut text = Vec::new();
         let outcome = print(histogram, &mut text).and_then(|()| fs::write(&file, text));
-        outcome.map_err(|error| FileError::Io { path: file.clone(), error })?;
-        written.push(file);
+        match outcome {
+            Ok(()) => written.push(file),
+            Err(error) => failed = failed.or(Some(FileError::Io { path: file, error })),
+        }
     }
-    Ok(written)
+    failed.map_or(Ok(written), Err)
 }
 
-fn beside(path: &Path, name: &str) -> PathBuf {
+/// The file of one of several latencies; what is no file, a terminal or a pipe, takes all of them.
+pub(crate) fn beside(path: &Path, name: &str) -> PathBuf {
+    if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return path.to_owned();
+    }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map_or("hgrm".into(), |extension| extension.to_string_lossy());
     path.with_file_name(format!("{stem}-{name}.{extension}"))
@@ -156,5 +162,10 @@ mod tests {
         assert_eq!(two, names);
         assert!(names.iter().all(|name| fs::read(name).is_ok_and(|text| !text.is_empty())));
         assert!(write_files(&result, Path::new("/nowhere/run.hgrm")).is_err());
+        let (stuck, other) =
+            (directory.path().join("b-ack.hgrm"), directory.path().join("b-end_to_end.hgrm"));
+        fs::create_dir(&stuck).expect("a directory in the place of a file");
+        let line = write_files(&result, &directory.path().join("b.hgrm")).expect_err("one fails").to_string();
+        assert!(line.starts_with(&stuck.display().to_string()) && other.exists(), "{line}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::fake::{Command, FakeBroker, Script};
-use crate::{BenchCommand, BenchError};
+use crate::{BenchCommand, BenchError, Interrupt};
 use ottla::errors::ErrorCode;
 
 mod ending;
@@ -609,4 +609,41 @@ fn a_partition_that_ended_with_an_error_is_not_all_as_sent() {
     assert_eq!((code, consumed(&report)), (1, (240, 1)), "{report}");
     let row = "| incomplete: 240 records as sent; 1 of 5 partitions not read to the end |";
     assert!(report.contains(row), "{report}");
+}
+
+#[test]
+fn two_files_in_one_place_are_refused_before_the_load() {
+    let broker = FakeBroker::start(Script::default());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (same, roundabout) = (path("x"), path("./x"));
+    let refused = |flags: &str| {
+        try_bench(&broker, &format!("produce --num-records 5 {flags}")).expect_err("one file").to_string()
+    };
+    let line = refused(&format!("--json {same} --report {roundabout}"));
+    assert_eq!(line, format!("--report {roundabout}: is the file of --json: give it another one"));
+    let line = refused(&format!("--json {same} --hgrm {same}"));
+    assert_eq!(line, format!("--hgrm {same}: is the file of --json: give it another one"));
+    let line = refused(&format!("--json {} --hgrm {}", path("a-ack.hgrm"), path("a.hgrm")));
+    assert!(line.ends_with("a-ack.hgrm: is the file of --json: give it another one"), "{line}");
+    std::fs::create_dir(path("b-fetch.hgrm")).expect("a directory");
+    let line = refused(&format!("--hgrm {}", path("b.hgrm")));
+    assert!(line.ends_with("b-fetch.hgrm: is a directory"), "one of several latencies: {line}");
+    assert_eq!(broker.seen().topics_created, 0, "nothing was asked of the broker");
+    let devices = "--json /dev/null --report /dev/null --hgrm /dev/null";
+    assert_eq!(bench(&broker, &format!("end-to-end --num-records 5 {devices}")).0, 0);
+    assert!(!std::path::Path::new("/dev/null-ack.hgrm").exists(), "a device has no files beside it");
+}
+
+#[test]
+fn a_page_is_not_written_over_its_result() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (json, roundabout) = (directory.path().join("a.json"), directory.path().join("./a.json"));
+    crate::result::write(&crate::result::tests::sample("a run", 1), &json).expect("it is written");
+    let words =
+        ["bench", "report", &json.display().to_string(), "--output", &roundabout.display().to_string()];
+    let command = Command::try_parse_from(words).expect("the flags exist");
+    let error = crate::run(&command.bench, &Interrupt::default(), &mut Vec::new()).expect_err("one file");
+    assert!(error.to_string().ends_with(": is one of the results: give it another one"), "{error}");
+    crate::result::read(&json).expect("it is as it was");
 }
