@@ -340,6 +340,18 @@ fn what_cannot_be_done_is_one_line() {
 }
 
 #[test]
+fn more_clients_than_descriptors_are_refused_before_the_load() {
+    let line = format!("ulimit -n 400; exec {} bench produce --clients 300", binary().display());
+    let output = Command::new("sh").args(["-c", &line]).output().expect("a shell is there");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.starts_with("ottla: --clients 300: must be at most ") && text.contains("ulimit -Hn"),
+        "{text}"
+    );
+}
+
+#[test]
 fn an_error_that_nobody_can_be_told_is_still_one() {
     for command in ["bench produce --rate fast", "start /nowhere/server.properties"] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device without room");

@@ -13,6 +13,8 @@ use crate::values::{self, RateSpec};
 
 /// A year: no load is longer.
 const LENGTH_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// What a time may be.
+pub(crate) const TIME_ALLOWED: &str = "must be a time of up to a year, as 500ms, 30s or 5m";
 /// Descriptors that a load keeps for connections that come and go, files and the like.
 const DESCRIPTORS_SPARE: usize = 128;
 /// What an executor has of them: rings, wakers, timers.
@@ -55,9 +57,9 @@ pub(crate) fn bytes(flag: &str, text: &str, range: RangeInclusive<u64>) -> Resul
 
 /// A time, at most a year.
 pub(crate) fn time(flag: &str, text: &str) -> Result<Duration, BenchError> {
-    values::duration(text).filter(|time| *time <= LENGTH_MAX).ok_or_else(|| {
-        refused(flag, format!("{text:?}"), "must be a time of up to a year, as 500ms, 30s or 5m")
-    })
+    values::duration(text)
+        .filter(|time| *time <= LENGTH_MAX)
+        .ok_or_else(|| refused(flag, format!("{text:?}"), TIME_ALLOWED))
 }
 
 /// A time above zero.
@@ -70,6 +72,15 @@ pub(crate) fn positive_time(flag: &str, text: &str) -> Result<Duration, BenchErr
 pub(crate) fn rate(flag: &str, text: &str) -> Result<RateSpec, BenchError> {
     values::rate(text).ok_or_else(|| {
         refused(flag, format!("{text:?}"), "must be a rate above 0, as 5000, 50k or 10k..200k")
+    })
+}
+
+/// A rate without a ramp.
+pub(crate) fn throughput(flag: &str, text: &str) -> Result<RateSpec, BenchError> {
+    let rate = values::count(text).filter(|rate| *rate > 0).map(|rate| RateSpec { from: rate, to: rate });
+    rate.ok_or_else(|| {
+        let allowed = "must be records per second, as 5000 or 50k, or -1 for as many as go";
+        refused(flag, format!("{text:?}"), allowed)
     })
 }
 

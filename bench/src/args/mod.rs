@@ -135,9 +135,9 @@ pub struct RecordArgs {
     /// Values from the lines of this file, drawn at random
     #[arg(long, value_name = "FILE")]
     pub payload_file: Option<PathBuf>,
-    /// What stands between the values of --payload-file
-    #[arg(long, value_name = "TEXT", default_value = "\\n")]
-    pub payload_delimiter: String,
+    /// What stands between the values of --payload-file [default: \n]
+    #[arg(long, value_name = "TEXT")]
+    pub payload_delimiter: Option<String>,
     /// Values are the records' numbers as text: 0, 1, 2, and so on over all clients
     #[arg(long)]
     pub payload_monotonic: bool,
@@ -311,9 +311,9 @@ pub struct MaxArgs {
     /// Search for the highest rate whose 99th percentile stays below this
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub p99: Option<String>,
-    /// How long each rate of the search is tried
-    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
-    pub round: String,
+    /// How long each rate of the search is tried [default: 5s]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub round: Option<String>,
 }
 
 /// Arguments of `ottla bench connections`.

@@ -39,6 +39,8 @@ const IDLE_MAX: u64 = 1_000_000;
 const MEMBERS_MAX: u64 = 10_000;
 
 const RECORD_BYTES_DEFAULT: &str = "1024";
+const ROUND_DEFAULT: &str = "5s";
+const DELIMITER_DEFAULT: &str = "\\n";
 const BOOTSTRAP_DEFAULT: &str = "localhost:9092";
 const LENGTH_DEFAULT: Duration = Duration::from_secs(10);
 const MIXED_DEFAULT: Duration = Duration::from_secs(30);
@@ -295,7 +297,7 @@ impl RecordArgs {
             }
             (None, None | Some("-1")) => None,
             (Some(rate), None) => Some(check::rate("--rate", rate)?),
-            (None, Some(throughput)) => Some(check::rate("--throughput", throughput)?),
+            (None, Some(throughput)) => Some(check::throughput("--throughput", throughput)?),
         };
         Pace::new(rate, run.warmup, run.duration).ok_or_else(|| {
             refused("--rate", self.rate.as_deref().unwrap_or_default(), "a ramp needs --duration")
@@ -313,6 +315,9 @@ impl RecordArgs {
             }
             None => Ok(()),
         };
+        if let (Some(delimiter), None) = (&self.payload_delimiter, &self.payload_file) {
+            return Err(refused("--payload-delimiter", format!("{delimiter:?}"), "needs --payload-file"));
+        }
         if self.payload_monotonic {
             return refuse(size.or(file).or(part), "--payload-monotonic");
         }
@@ -325,7 +330,8 @@ impl RecordArgs {
             return Ok(Filler::Numbers);
         }
         if let Some(path) = &self.payload_file {
-            let delimiter = self.payload_delimiter.replace("\\n", "\n").replace("\\t", "\t");
+            let delimiter = self.payload_delimiter.as_deref().unwrap_or(DELIMITER_DEFAULT);
+            let delimiter = delimiter.replace("\\n", "\n").replace("\\t", "\t");
             if delimiter.is_empty() {
                 return Err(refused("--payload-delimiter", "\"\"", "must have a character"));
             }
@@ -355,8 +361,11 @@ fn producers(
     let keys = KeySpec::parse(&records.keys).ok_or_else(|| {
         refused("--keys", &records.keys, "must be none, uniform:N, zipf:N:S (N up to 1M) or sequential:N")
     })?;
+    let clients = within("--clients", producer.clients, 1..=CLIENTS_MAX)?;
+    // Each has a connection to one broker at least.
+    check::connections("--clients", clients, run.cores.count)?;
     let produce = ProducePlan {
-        clients: within("--clients", producer.clients, 1..=CLIENTS_MAX)? as usize,
+        clients: clients as usize,
         topics: 1,
         settings,
         record_bytes: filler.longest().unwrap_or(record_bytes),
@@ -494,14 +503,23 @@ impl MaxArgs {
     pub(crate) fn plan(&self) -> Result<MaxPlan, BenchError> {
         let traffic = self.produce.plan(Mode::Max)?;
         if traffic.producers.as_ref().is_some_and(|plan| plan.produce.pace != Pace::Free) {
-            let allowed = "max finds the rate by itself";
-            return Err(refused("--rate", self.produce.records.rate.as_deref().unwrap_or("given"), allowed));
+            let RecordArgs { rate, throughput, .. } = &self.produce.records;
+            let given = [("--rate", rate), ("--throughput", throughput)].into_iter();
+            let (flag, value) = given
+                .filter_map(|(flag, value)| Some((flag, value.as_deref()?)))
+                .next()
+                .expect("a pace comes from one of them");
+            return Err(refused(flag, value, "max finds the rate by itself"));
         }
-        let search = match &self.p99 {
-            None => None,
-            Some(text) => {
+        let search = match (&self.p99, &self.round) {
+            (None, None) => None,
+            (None, Some(round)) => {
+                return Err(refused("--round", round, "is about rates that --p99 has tried"));
+            }
+            (Some(text), round) => {
                 let p99 = check::positive_time("--p99", text)?;
-                Some((p99, check::positive_time("--round", &self.round)?))
+                let round = round.as_deref().unwrap_or(ROUND_DEFAULT);
+                Some((p99, check::positive_time("--round", round)?))
             }
         };
         Ok(MaxPlan { traffic, search })
@@ -652,6 +670,14 @@ mod tests {
                 "--cold-topic ottla-bench: is the live topic: give it another one",
             ),
             ("max --rate 5", "--rate 5: max finds the rate by itself"),
+            ("max --throughput 5", "--throughput 5: max finds the rate by itself"),
+            ("max --round 3s", "--round 3s: is about rates that --p99 has tried"),
+            ("produce --payload-delimiter ;", "--payload-delimiter \";\": needs --payload-file"),
+            (
+                "produce --throughput 100..200",
+                "--throughput \"100..200\": must be records per second, as 5000 or 50k, or -1 for as many as go",
+            ),
+            ("produce --linger -1", "--linger \"-1\": must be a time of up to a year, as 500ms, 30s or 5m"),
             ("connections --rate 0", "--rate 0: without --idle there is nothing to do"),
         ];
         for (line, text) in refusals {

@@ -8,7 +8,7 @@ use std::path::Path;
 use ottla::protocol::compression::Codec;
 
 use super::ProducerArgs;
-use super::check::{bytes, refused, time, within};
+use super::check::{TIME_ALLOWED, bytes, refused, time, within};
 use crate::batcher::BatchLimits;
 use crate::error::BenchError;
 use crate::producer::ProducerSettings;
@@ -158,7 +158,8 @@ fn acks(text: &str) -> Result<i16, BenchError> {
 fn linger(text: &str) -> Result<u64, BenchError> {
     let with_unit =
         if text.ends_with(|c: char| c.is_ascii_digit()) { format!("{text}ms") } else { text.to_owned() };
-    time("--linger", &with_unit).map(nanos)
+    let wrong = |_| refused("--linger", format!("{text:?}"), TIME_ALLOWED);
+    time("--linger", &with_unit).map(nanos).map_err(wrong)
 }
 
 fn number(flag: &str, text: &str, range: RangeInclusive<u64>) -> Result<u64, BenchError> {
