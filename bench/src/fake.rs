@@ -103,6 +103,8 @@ pub(crate) struct Script {
     /// The first request of each of these kinds finds that the broker is the group's coordinator no more, and so do all
     /// others until somebody asks who is.
     pub coordinator_moves: Vec<ApiKey>,
+    /// How long the answer to SyncGroup takes.
+    pub sync_takes: Duration,
     /// How long the answer to ApiVersions takes.
     pub greeting: Duration,
 }
@@ -127,6 +129,7 @@ impl Default for Script {
             session_requests: None,
             fetch_batches: 2,
             coordinator_moves: Vec::new(),
+            sync_takes: Duration::ZERO,
             greeting: Duration::ZERO,
         }
     }
@@ -413,6 +416,7 @@ impl Connection {
             }
             ApiKey::SyncGroup => {
                 let request = SyncGroupRequest::decode(&mut r, version).expect("a request");
+                std::thread::sleep(self.shared.script.sync_takes);
                 self.reply(head, &self.sync_group(&request))
             }
             ApiKey::Heartbeat => self.reply(head, &self.heartbeat()),

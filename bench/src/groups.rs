@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_shards::host;
@@ -21,7 +22,7 @@ use crate::error::BenchError;
 use crate::outcome;
 use crate::places::resolve;
 use crate::screen::Screen;
-use crate::tally::Kind;
+use crate::tally::{Kind, Phase, nanos};
 use crate::traffic::{counted, find_topic};
 use crate::verdict::Verdict;
 use crate::watch::{Goal, Lines, watch};
@@ -58,6 +59,8 @@ struct Setup {
     heartbeat: Duration,
     session_timeout_ms: i32,
     end: Duration,
+    /// Changes of the measured time that fell due while a rebalance was under way.
+    left_out: AtomicU64,
 }
 
 /// Runs the load and prints its report.
@@ -94,6 +97,12 @@ pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchErr
     result.counters.insert("rebalances".to_owned(), rebalances);
     result.counters.insert("joins".to_owned(), watched.total.records(Kind::Join));
     outcome::fill(&mut result, watched, &shared);
+    let left_out = setup.left_out.load(Ordering::Relaxed);
+    if left_out > 0 {
+        result.counters.insert("changes_left_out".to_owned(), left_out);
+        let changes = counted(left_out as usize, "change");
+        result.notes.push(format!("{changes} fell due while a rebalance was under way, and were left out"));
+    }
     let verdict = match rebalances {
         0 => Verdict { lines: vec!["no rebalance came to its end".to_owned()], failed: true },
         _ => Verdict::default(),
@@ -125,6 +134,7 @@ fn set_up(plan: &GroupsPlan) -> Result<Setup, BenchError> {
         heartbeat: plan.heartbeat,
         session_timeout_ms: i32::try_from(plan.session_timeout.as_millis()).unwrap_or(i32::MAX),
         end: plan.run.end().expect("groups have a length"),
+        left_out: AtomicU64::new(0),
     })
 }
 
@@ -142,9 +152,12 @@ async fn lead(setup: Arc<Setup>, shard: Rc<Shard>) {
     }
     let mut next = setup.change_every;
     while next < setup.end && shard.sleep_until(next).await {
+        let is_measured = shared.phase(Some(nanos(next)), shared.now()) == Phase::Measured;
         next += setup.change_every;
         // A change in the middle of a rebalance would have no time of its own.
-        if !rebalances.is_under_way() {
+        if rebalances.is_under_way() {
+            setup.left_out.fetch_add(u64::from(is_measured), Ordering::Relaxed);
+        } else {
             rebalances.begins(shared.now());
             if let Some(oldest) = members.pop_front() {
                 oldest.leave();
@@ -166,6 +179,18 @@ async fn lead(setup: Arc<Setup>, shard: Rc<Shard>) {
 mod tests {
     use super::*;
     use crate::fake::{FakeBroker, Script};
+
+    #[test]
+    fn changes_that_a_rebalance_leaves_no_room_for_are_counted() {
+        let broker = FakeBroker::start(Script { sync_takes: Duration::from_millis(60), ..Script::default() });
+        let flags = "--topic t --members 1 --change-every 10ms --heartbeat 5ms --duration 300ms";
+        let (code, report) = broker.run("groups", flags).expect("the load begins");
+        assert_eq!(code, 0, "{report}");
+        let row = report.lines().find(|line| line.starts_with("| changes left out ")).expect("a row");
+        let left_out: String = row.chars().filter(char::is_ascii_digit).collect();
+        assert!(left_out.parse::<u32>().expect("a number") >= 5, "of the first rebalance alone: {report}");
+        assert!(report.contains(" changes fell due while a rebalance was under way"), "{report}");
+    }
 
     #[test]
     fn a_coordinator_that_is_elsewhere_is_looked_up_again() {

@@ -83,6 +83,8 @@ pub(crate) struct ProducePlan {
     pub record_bytes: usize,
     /// Which keys records have.
     pub keys: KeySpec,
+    /// The same in the words that were given.
+    pub keys_name: String,
     /// When records are due.
     pub pace: Pace,
     /// All records of the load.

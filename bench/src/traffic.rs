@@ -420,6 +420,11 @@ fn add_counters(plan: &TrafficPlan, shared: &Shared, result: &mut RunResult) {
     {
         result.counters.insert("due_and_unsent_records".to_owned(), due - made);
     }
+    if producers.produce.settings.acks == 0 {
+        let note = "acks=0: nothing is acknowledged, and the latency 'ack' is the one to when a record was handed over \
+                    to the system";
+        result.notes.push(note.to_owned());
+    }
     if plan.consumers.is_some() && !is_stamped(producers) && shared.undated.load(Ordering::Relaxed) == 0 {
         let note = "records are too short or not ours to carry a stamp: counts, offsets and CRCs were verified, \
                     and times are those of whole milliseconds";
@@ -470,13 +475,7 @@ fn names(topics: &[Arc<Places>]) -> String {
 fn produce_title(producers: &ProducersPlan) -> String {
     let plan = &producers.produce;
     let acks = if plan.settings.acks == -1 { "all".to_owned() } else { plan.settings.acks.to_string() };
-    let pace = match plan.pace {
-        Pace::Steady(rate) => format!("{} records/s", grouped(rate)),
-        Pace::Ramp { from, to, .. } => {
-            format!("{} to {} records/s", grouped(from as u64), grouped(to as u64))
-        }
-        Pace::Free => "as fast as answers come".to_owned(),
-    };
+    let pace = pace_words(&plan.pace);
     let values = match producers.filler {
         Filler::Pool(_) | Filler::Lines(_) => format!("{} bytes", grouped(plan.record_bytes as u64)),
         Filler::Numbers => "increasing numbers".to_owned(),
@@ -489,6 +488,16 @@ fn produce_title(producers: &ProducersPlan) -> String {
         grouped(plan.settings.limits.batch_bytes as u64),
         plan.settings.codec.name(),
     )
+}
+
+fn pace_words(pace: &Pace) -> String {
+    match *pace {
+        Pace::Steady(rate) => format!("{} records/s", grouped(rate)),
+        Pace::Ramp { from, to, .. } => {
+            format!("{} to {} records/s", grouped(from as u64), grouped(to as u64))
+        }
+        Pace::Free => "as fast as answers come".to_owned(),
+    }
 }
 
 /// A number of things, in the singular where it is one.
@@ -514,6 +523,10 @@ fn settings(plan: &TrafficPlan, topics: &[Arc<Places>]) -> BTreeMap<String, Stri
             Filler::Pool(_) | Filler::Lines(_) => set("record.bytes", produce.record_bytes.to_string()),
             Filler::Numbers => set("payload.monotonic", true.to_string()),
         }
+        set("payload", producers.payload.clone());
+        set("rate", pace_words(&produce.pace));
+        set("keys", produce.keys_name.clone());
+        set("partitioner", if produce.settings.round_robin { "round-robin" } else { "sticky" }.to_owned());
         set("acks", produce.settings.acks.to_string());
         set("linger.ms", (produce.settings.limits.linger_nanos as f64 / 1e6).to_string());
         set("batch.size", produce.settings.limits.batch_bytes.to_string());

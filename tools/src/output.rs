@@ -1,10 +1,30 @@
-//! Whether a file can be written, known before the work whose result it is to take.
+//! Where output goes: whether a file can be written, known before the work whose result it is to take, and how large a
+//! terminal is.
 //!
 //! No shard owns it. What must hold: what stands in the file stays as it is, and where there was none there is none.
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
+
+use rustix::termios::tcgetwinsize;
+
+/// Columns and lines of a terminal that does not tell its size.
+const SIZE_DEFAULT: (usize, usize) = (80, 24);
+
+/// Columns and lines of a terminal at this moment.
+#[must_use]
+pub fn terminal_size(terminal: impl AsFd) -> (usize, usize) {
+    let size = tcgetwinsize(terminal).map_or((0, 0), |size| (size.ws_col.into(), size.ws_row.into()));
+    if size.0 == 0 || size.1 == 0 { SIZE_DEFAULT } else { size }
+}
+
+/// As much of a line as fits so many columns.
+#[must_use]
+pub fn cut_to(line: &str, columns: usize) -> String {
+    line.trim_end().chars().take(columns).collect()
+}
 
 /// Fails with what a write to `path` would fail with.
 ///

@@ -162,6 +162,8 @@ pub(crate) struct ColdPlan {
 pub(crate) struct ProducersPlan {
     pub produce: ProducePlan,
     pub filler: Filler,
+    /// What they are made of, in a few words.
+    pub payload: String,
 }
 
 impl ProducersPlan {
@@ -370,11 +372,18 @@ fn producers(
         settings,
         record_bytes: filler.longest().unwrap_or(record_bytes),
         keys,
+        keys_name: records.keys.clone(),
         pace: records.pace(run)?,
         records: records.records()?,
         end: run.end(),
     };
-    Ok(ProducersPlan { produce, filler })
+    let payload = match (&records.payload_file, records.payload_monotonic, records.compressibility) {
+        (Some(path), ..) => format!("the values of {}", path.display()),
+        (None, true, _) => "increasing numbers".to_owned(),
+        (None, false, Some(part)) => format!("compressibility {part}"),
+        (None, false, None) => "random letters".to_owned(),
+    };
+    Ok(ProducersPlan { produce, filler, payload })
 }
 
 impl FetchArgs {

@@ -63,6 +63,7 @@ impl WorkloadArgs {
                 return Err(refused("payloadFile", path.display(), allowed));
             }
             producers.filler = Filler::Lines(vec![whole].into());
+            producers.payload = format!("the value of {}", path.display());
         }
         if let Some(producers) = &mut plan.producers {
             producers.produce.topics = plan.target.topics;

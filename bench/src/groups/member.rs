@@ -361,6 +361,7 @@ mod tests {
             heartbeat: Duration::ZERO,
             session_timeout_ms: 0,
             end: Duration::ZERO,
+            left_out: Default::default(),
         };
         let members = ["a", "b", "c"].map(str::to_owned);
         let shares: Vec<Vec<i32>> = shares(&setup, &members).iter().map(|share| assigned(share)).collect();

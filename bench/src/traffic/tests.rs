@@ -647,3 +647,27 @@ fn a_page_is_not_written_over_its_result() {
     assert!(error.to_string().ends_with(": is one of the results: give it another one"), "{error}");
     crate::result::read(&json).expect("it is as it was");
 }
+
+#[test]
+fn settings_say_what_was_sent_and_how_fast() {
+    let broker = FakeBroker::start(Script::default());
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let json = directory.path().join("run.json");
+    let settings = |flags: &str| {
+        let flags = format!("produce --num-records 20 {flags} --json {}", json.display());
+        let (code, report) = bench(&broker, &flags);
+        assert_eq!(code, 0, "{report}");
+        let result = crate::result::read(&json).expect("a result");
+        let names = ["rate", "keys", "payload", "partitioner"];
+        (
+            names.map(|name| result.settings[name].clone()),
+            report.contains("\nacks=0: nothing is acknowledged"),
+        )
+    };
+    let plain = ["as fast as answers come", "none", "random letters", "sticky"].map(str::to_owned);
+    assert_eq!(settings(""), (plain, false));
+    let flags = "--rate 1k --keys zipf:10:1.1 --compressibility 0.5 --partitioner round-robin --acks 0";
+    let all = ["1,000 records/s", "zipf:10:1.1", "compressibility 0.5", "round-robin"].map(str::to_owned);
+    assert_eq!(settings(flags), (all, true));
+    assert_eq!(settings("--payload-monotonic").0[2], "increasing numbers");
+}

@@ -5,6 +5,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::output::cut_to;
+
 use super::figures::{Figures, Journey, ShardRow, Spread};
 
 /// How a page is drawn.
@@ -64,7 +66,7 @@ pub fn draw(figures: &Figures, place: &str, style: Style) -> String {
 }
 
 fn write_line(text: &mut String, kind: Kind, line: &str, style: Style) {
-    let line: String = line.trim_end().chars().take(style.columns).collect();
+    let line = cut_to(line, style.columns);
     let code = match kind {
         Kind::Plain => None,
         Kind::Head => Some("1"),

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use ottla_shards::last_words::before_a_signal_ends;
 use rustix::termios::{
-    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcgetwinsize,
-    tcsetattr,
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
 };
 
 use super::screen::Style;
+use crate::output::terminal_size;
 
 /// Another screen, cleared, without a cursor and without wrapping; and back.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
@@ -105,10 +105,9 @@ impl Screen {
     /// How the terminal is to be drawn on, at its size of this moment.
     #[must_use]
     pub fn style(&self) -> Style {
-        let size = tcgetwinsize(io::stdout()).map_or((80, 24), |size| (size.ws_col, size.ws_row));
-        let (columns, lines) = if size.0 == 0 || size.1 == 0 { (80, 24) } else { size };
+        let (columns, lines) = terminal_size(io::stdout());
         // The last line stays empty: a line break there would scroll.
-        Style { columns: usize::from(columns), lines: usize::from(lines).saturating_sub(1), colours: true }
+        Style { columns, lines: lines.saturating_sub(1), colours: true }
     }
 
     /// Shows a text.
