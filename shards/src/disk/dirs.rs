@@ -61,9 +61,9 @@ pub struct LogDir {
     direct: bool,
     /// Held as long as the process lives; `None` where the directory could not be opened.
     lock: Option<SharedFd>,
-    offline: AtomicBool,
     /// The last write here met a full disk.
     full: AtomicBool,
+    /// Why it is offline. One value for both: whoever loses the race to say why finds it offline all the same.
     reason: OnceLock<String>,
     listeners: Mutex<Vec<Listener>>,
     checkpoints: [Mutex<Checkpoint>; OffsetsKind::ALL.len()],
@@ -99,7 +99,6 @@ impl LogDir {
             id: OnceLock::new(),
             direct,
             lock,
-            offline: AtomicBool::new(false),
             full: AtomicBool::new(false),
             reason: OnceLock::new(),
             listeners: Mutex::default(),
@@ -150,12 +149,12 @@ impl LogDir {
         OpenHow { read: true, write: true, direct: self.direct, ..OpenHow::default() }
     }
 
-    /// Takes the directory offline for good. The first reason is the one that is told.
+    /// Takes the directory offline for good, for everybody before this returns. The first reason is the one that is
+    /// told.
     pub fn fail(&self, failure: &IoFailure) {
         if self.reason.set(failure.to_string()).is_err() {
             return;
         }
-        self.offline.store(true, Ordering::Release);
         tracing::error!("log directory {} goes offline: {failure}", self.path.display());
         for listener in locked(&self.listeners).iter() {
             listener();
@@ -176,7 +175,7 @@ impl LogDir {
     /// Whether a write or sync has failed here.
     #[must_use]
     pub fn is_offline(&self) -> bool {
-        self.offline.load(Ordering::Acquire)
+        self.reason.get().is_some()
     }
 
     /// Whether the last write of a segment here met a full disk.
@@ -197,11 +196,10 @@ impl LogDir {
     /// # Errors
     /// [`DiskError::Offline`] with the first failure.
     pub fn check(&self) -> Result<(), DiskError> {
-        if !self.is_offline() {
-            return Ok(());
+        match self.reason.get() {
+            None => Ok(()),
+            Some(reason) => Err(DiskError::Offline { dir: self.path.clone(), reason: reason.clone() }),
         }
-        let reason = self.reason.get().cloned().unwrap_or_default();
-        Err(DiskError::Offline { dir: self.path.clone(), reason })
     }
 
     /// Makes the names in the directory durable: partitions that were created, renamed or removed before the call.

@@ -193,6 +193,25 @@ fn a_clean_shutdown_is_believed_once() {
 }
 
 #[test]
+fn whoever_fails_finds_the_directory_offline_whoever_was_first() {
+    const THREADS: usize = 4;
+    let failure = IoFailure::new("write", Path::new("/d"), &io::Error::from_raw_os_error(libc::EIO));
+    for _ in 0..2_000 {
+        let dir = LogDir::assemble(Path::new("/d"), false, None);
+        let together = std::sync::Barrier::new(THREADS);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    together.wait();
+                    dir.fail(&failure);
+                    dir.check().expect_err("it has just gone offline");
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn an_offline_directory_stays_offline_and_tells_once() {
     let root = tempfile::tempdir().expect("a temporary directory");
     run_local(async move {
