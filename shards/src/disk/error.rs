@@ -92,6 +92,12 @@ pub enum DiskError {
         /// The log dir.
         dir: PathBuf,
     },
+    /// The disk is full: the records are in the log and in memory, and are written as soon as there is room.
+    #[error("no space left in {dir}: the records wait in memory and are written when there is room")]
+    Unwritten {
+        /// The log dir.
+        dir: PathBuf,
+    },
     /// The offset is not (or not any more) in the log.
     #[error("offset {offset} is outside {start}..{end}")]
     OutOfRange {
@@ -127,7 +133,7 @@ impl DiskError {
     pub fn may_be_retried(&self) -> bool {
         match self {
             DiskError::Io(failure) => failure.may_be_retried(),
-            DiskError::Full { .. } => true,
+            DiskError::Full { .. } | DiskError::Unwritten { .. } => true,
             DiskError::Offline { .. }
             | DiskError::OutOfRange { .. }
             | DiskError::Corrupt { .. }
@@ -142,6 +148,9 @@ impl DiskError {
             DiskError::Io(_) | DiskError::Offline { .. } | DiskError::Full { .. } => {
                 ErrorCode::KafkaStorageError
             }
+            // As of an acknowledgement that did not come in time: a producer that hears KAFKA_STORAGE_ERROR takes its
+            // records for gone and may send them again as new ones.
+            DiskError::Unwritten { .. } => ErrorCode::RequestTimedOut,
             DiskError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             DiskError::Corrupt { .. } => ErrorCode::CorruptMessage,
             DiskError::Closed => ErrorCode::NotLeaderOrFollower,
@@ -192,6 +201,9 @@ mod tests {
     fn clients_hear_kafkas_codes() {
         let full = DiskError::Full { dir: PathBuf::from("/d") };
         assert_eq!(full.code(), ErrorCode::KafkaStorageError);
+        let unwritten = DiskError::Unwritten { dir: PathBuf::from("/d") };
+        assert_eq!(unwritten.code(), ErrorCode::RequestTimedOut);
+        assert!(unwritten.to_string().contains("/d"));
         let range = DiskError::OutOfRange { offset: Offset(5), start: Offset(6), end: Offset(9) };
         assert_eq!(range.code(), ErrorCode::OffsetOutOfRange);
         assert_eq!(range.to_string(), "offset 5 is outside 6..9");

@@ -15,9 +15,10 @@
 //! - A failed write or sync takes the log dir offline; nothing of it is acknowledged, ever again.
 //! - One exception, which loses nothing: a *write* (not a sync) that a full disk refuses. Direct and buffered writes
 //!   alike report that before the bytes count as written, memory still has all of them, and the file beyond the
-//!   durable end is not believed by anyone. Those who wait are told KAFKA_STORAGE_ERROR, appends are refused, and the
-//!   same bytes are written again later from the start; their sync covers them all. After a crash in between, recovery
-//!   finds a torn tail of records that were never acknowledged.
+//!   durable end is not believed by anyone. Those who wait are told REQUEST_TIMED_OUT, because their records may still
+//!   become durable; appends are refused with KAFKA_STORAGE_ERROR, because theirs will not; and the same bytes are
+//!   written again later from the start; their sync covers them all. After a crash in between, recovery finds a torn
+//!   tail of records that were never acknowledged.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -420,7 +421,7 @@ impl Partition {
             state.tail_of(begun.base).expect("its flush was in flight").tail.flush_done(host::now());
             (state.in_flight, state.flush) = (None, FlushState::Idle);
         }
-        self.durable.fail(&DiskError::Full { dir: self.dir.path().to_owned() });
+        self.durable.fail(&self.no_room());
         self.progress.notify_all();
         self.disk.schedule_flush(self);
     }
@@ -489,12 +490,12 @@ impl Partition {
 
     /// Nothing was lost and nothing is acknowledged: see the module's text.
     fn disk_is_full(self: &Rc<Self>, is_commit: bool) {
-        let error = DiskError::Full { dir: self.dir.path().to_owned() };
         self.dir.set_full(true);
         {
             let mut state = self.state.borrow_mut();
             if !state.full {
-                tracing::error!("{}: {error}; its producers get errors until there is room", self.name);
+                let full = self.no_room();
+                tracing::error!("{}: {full}; its producers get errors until there is room", self.name);
             }
             state.full = true;
             state.abandon_flush();
@@ -502,8 +503,9 @@ impl Partition {
             state.give_back(share);
             // A commit still runs, as far as the queue is concerned: the retry below takes it up again.
         }
-        self.durable.fail(&error);
-        self.high_watermark.fail(&error);
+        let unwritten = DiskError::Unwritten { dir: self.dir.path().to_owned() };
+        self.durable.fail(&unwritten);
+        self.high_watermark.fail(&unwritten);
         let partition = Rc::clone(self);
         drop(host::spawn_in(Queue::Background, async move {
             host::sleep(partition.disk.settings.full_retry).await;

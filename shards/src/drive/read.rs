@@ -65,7 +65,7 @@ fn tell(partition: &Partition, error: &DiskError) {
         DiskError::OutOfRange { .. } | DiskError::Closed => return,
         DiskError::Io(failure) => &failure.path,
         DiskError::Corrupt { path, .. } => path,
-        DiskError::Offline { dir, .. } | DiskError::Full { dir } => dir,
+        DiskError::Offline { dir, .. } | DiskError::Full { dir } | DiskError::Unwritten { dir } => dir,
     };
     if told::is_due(place) {
         tracing::error!(partition = %partition.name(), %error, "a read failed");

@@ -135,7 +135,7 @@ impl Partition {
                 return Ok(());
             }
             if is_full {
-                return Err(DiskError::Full { dir: self.dir.path().to_owned() });
+                return Err(self.no_room());
             }
             self.request_write_back();
             self.progress.notified().await;

@@ -15,7 +15,7 @@ use ottla::errors::ErrorCode;
 use ottla::ids::{LeaderEpoch, Offset, TimestampMs};
 use ottla::limits::{BATCH_HEADER_BYTES, BLOCK_BYTES};
 use ottla::log::append::Prepared;
-use ottla::log::{AppendError, NewBatch};
+use ottla::log::{AppendError, DuplicateBatch, NewBatch};
 use ottla::metrics::Counter;
 use ottla::protocol::records::edit;
 use thiserror::Error;
@@ -65,7 +65,8 @@ impl Partition {
     /// calls, appends keep that order.
     ///
     /// # Errors
-    /// The log's refusal, or the disk's state. The batch is not in the log then.
+    /// The log's refusal, or the disk's state. The batch is not in the log then. While the disk is full every batch is
+    /// refused for that, but those that are in the log already.
     pub async fn append(
         self: &Rc<Self>,
         batch: &[u8],
@@ -107,10 +108,23 @@ impl Partition {
     ) -> Result<AppendedBatch, AppendFailure> {
         let turn = self.turn.acquire(1).await;
         let turn = Some(turn).filter(|_| !canary::is(Canary::AppendedOutOfTurn));
-        let room = self.reserve(batch.len()).await?;
-        let appended = self.append_now(batch, new, room);
+        let appended = match self.reserve(batch.len()).await {
+            Ok(room) => self.append_now(batch, new, room),
+            // A full disk refuses what is new; what is in the log already takes no room.
+            Err(full @ DiskError::Full { .. }) => self.known(new).ok_or(full.into()),
+            Err(error) => Err(error.into()),
+        };
         drop(turn);
         appended
+    }
+
+    /// The place of a batch that the log knows already.
+    fn known(&self, new: &NewBatch) -> Option<AppendedBatch> {
+        let state = self.state.borrow();
+        match state.log.prepare(new, host::now()) {
+            Ok(Prepared::Duplicate(duplicate)) => Some(state.place_of(&duplicate)),
+            Ok(Prepared::Append(_)) | Err(_) => None,
+        }
     }
 
     /// Waits until the batch can be taken: budget, and the begun block in memory.
@@ -136,7 +150,7 @@ impl Partition {
             }
             self.check()?;
             if self.dir.is_full() {
-                return Err(DiskError::Full { dir: self.dir.path().to_owned() });
+                return Err(self.no_room());
             }
         }
     }
@@ -174,22 +188,16 @@ impl Partition {
         room: Permit,
     ) -> Result<AppendedBatch, AppendFailure> {
         let now = host::now();
+        if self.state.borrow().full {
+            // Before the sequence is looked at: what comes behind a refused batch is refused for the same reason.
+            return self.known(new).ok_or_else(|| self.no_room().into());
+        }
         let mut state = self.state.borrow_mut();
         let log_start = state.log.log_start_offset();
         let prepared = match state.log.prepare(new, now)? {
             Prepared::Append(prepared) => prepared,
-            Prepared::Duplicate(duplicate) => {
-                return Ok(AppendedBatch {
-                    base_offset: duplicate.base_offset,
-                    end: duplicate.last_offset.plus(1),
-                    log_start,
-                    duplicate: Some(duplicate.timestamp),
-                });
-            }
+            Prepared::Duplicate(duplicate) => return Ok(state.place_of(&duplicate)),
         };
-        if state.full {
-            return Err(DiskError::Full { dir: self.dir.path().to_owned() }.into());
-        }
         let appended = state.log.apply(prepared, now, host::wall_ms());
         match &mut state.pending {
             Some(pending) => pending.merge(room),
@@ -218,6 +226,16 @@ impl Partition {
 }
 
 impl State {
+    /// What is answered for a batch that was in the log before.
+    fn place_of(&self, duplicate: &DuplicateBatch) -> AppendedBatch {
+        AppendedBatch {
+            base_offset: duplicate.base_offset,
+            end: duplicate.last_offset.plus(1),
+            log_start: self.log.log_start_offset(),
+            duplicate: Some(duplicate.timestamp),
+        }
+    }
+
     /// Copies the batch behind the tail, its offset and epoch written into the copy.
     fn store(&mut self, batch: &[u8], base_offset: Offset, epoch: LeaderEpoch) {
         let (header, records) =

@@ -136,7 +136,7 @@ impl Partition {
             let is_known = is_written && state.log.snapshots().contains(&first);
             let is_durable = state.log.offsets().durable_end >= first;
             if state.log.needs_checkpoint_to_retire() && !(is_known && is_durable) {
-                return Err(DiskError::Full { dir: self.dir.path().to_owned() });
+                return Err(self.no_room());
             }
             first
         };

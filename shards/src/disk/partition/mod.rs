@@ -351,7 +351,7 @@ impl Partition {
     /// Waits until everything before `offset` is on this broker's disk.
     ///
     /// # Errors
-    /// When it will not be: the write failed, the disk is full, the partition is gone.
+    /// When it will not be: the write failed, the partition is gone. On a full disk it may still be, later.
     pub fn wait_durable(&self, offset: Offset) -> Reach {
         self.durable.reach(offset)
     }
@@ -365,7 +365,7 @@ impl Partition {
         let waits = self.state.borrow().log.config().acknowledges_durable();
         if waits && !canary::is(Canary::AckedBeforeWritten) {
             if self.state.borrow().full && self.durable.get() < offset {
-                return Err(DiskError::Full { dir: self.dir.path().to_owned() });
+                return Err(DiskError::Unwritten { dir: self.dir.path().to_owned() });
             }
             self.durable.reach(offset).await?;
         }
@@ -404,6 +404,11 @@ impl Partition {
         } else {
             self.dir.fail(failure);
         }
+    }
+
+    /// What is told where the disk takes nothing more.
+    pub(super) fn no_room(&self) -> DiskError {
+        DiskError::Full { dir: self.dir.path().to_owned() }
     }
 
     /// Whether the partition can be used.

@@ -184,7 +184,7 @@ impl Partition {
                 return Ok(());
             }
             if self.dir.is_full() {
-                return Err(DiskError::Full { dir: self.dir.path().to_owned() });
+                return Err(self.no_room());
             }
             self.progress.notified().await;
         }

@@ -229,7 +229,8 @@ fn a_full_disk_is_an_error_until_there_is_room() {
             }
             assert!(acknowledged < 100);
         };
-        assert!(matches!(error, DiskError::Full { .. }));
+        assert!(matches!(error, DiskError::Unwritten { .. }));
+        assert_eq!(error.code(), ErrorCode::RequestTimedOut, "it is in the log and may become durable");
         assert!(!broker.dir.is_offline());
         let refused = append(&partition, &batch(99, 10)).await.expect_err("the disk is full");
         assert_eq!(refused.code(), ErrorCode::KafkaStorageError);
@@ -244,6 +245,50 @@ fn a_full_disk_is_an_error_until_there_is_room() {
         let next = produce(&partition, &batch(acknowledged + 1, 100_000)).await;
         assert_eq!(next.base_offset, Offset(acknowledged as i64 + 1));
         assert_eq!(consume(&partition, 0, 10_000).await.len() as u64, acknowledged + 2);
+        abandon(partition).await;
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_what_is_new_and_knows_what_it_has() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("not run: this process may not mount a tmpfs");
+        return;
+    };
+    let path = disk.0.path().to_owned();
+    run_local(async move {
+        let settings = DiskSettings { full_retry: Duration::from_millis(20), ..DiskSettings::default() };
+        let broker = Broker::start_with(&path, settings).await;
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        produce(&partition, &sequenced(1, 0, 1_000)).await;
+        let ballast = path.join("ballast");
+        std::fs::write(&ballast, vec![1; 1 << 20]).expect("a file");
+        let mut next = 1;
+        let waiting = loop {
+            let appended = append(&partition, &sequenced(1, next, 100_000)).await.expect("an append");
+            if partition.wait_acknowledged(appended.end).await.is_err() {
+                break appended;
+            }
+            next += 1;
+            assert!(next < 100);
+        };
+        let again = append(&partition, &sequenced(1, next, 100_000)).await.expect("it is in the log");
+        assert_eq!((again.base_offset, again.duplicate.is_some()), (waiting.base_offset, true));
+        let error = partition.wait_acknowledged(again.end).await.expect_err("it is not on disk");
+        assert_eq!(error.code(), ErrorCode::RequestTimedOut);
+        let known = append(&partition, &sequenced(1, next - 1, 100_000)).await.expect("it is in the log");
+        partition.wait_acknowledged(known.end).await.expect("it is on disk");
+        for sequence in [next + 1, next + 2] {
+            let refused = append(&partition, &sequenced(1, sequence, 10)).await.expect_err("no room");
+            assert_eq!(refused.code(), ErrorCode::KafkaStorageError, "whatever came before it");
+        }
+        std::fs::remove_file(&ballast).expect("a file");
+        partition.wait_durable(waiting.end).await.expect("room again");
+        let again = append(&partition, &sequenced(1, next, 100_000)).await.expect("it is in the log");
+        assert_eq!(again.end, waiting.end);
+        partition.wait_acknowledged(again.end).await.expect("it is on disk");
+        let following = produce(&partition, &sequenced(1, next + 1, 10)).await;
+        assert_eq!((following.base_offset, following.duplicate), (waiting.end, None));
         abandon(partition).await;
     });
 }
