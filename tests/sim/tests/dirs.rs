@@ -97,8 +97,13 @@ impl Machine {
 
     /// Makes the topic; one partition of two goes to each directory. Returns the partition that is in `dir`.
     fn create(&self, dir: &str) -> i32 {
+        self.create_with(dir, &[])
+    }
+
+    fn create_with(&self, dir: &str, configs: &[(&str, &str)]) -> i32 {
+        let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.client(async |connection| {
-            let topic = NewTopic { name: "t".to_owned(), partitions: 2, configs: Vec::new() };
+            let topic = NewTopic { name: "t".to_owned(), partitions: 2, configs };
             connection.create_topic(&topic).await.ok().expect("the topic is made");
         });
         let is_first = self.has(dir, "t-0");
@@ -114,9 +119,14 @@ impl Machine {
     }
 
     fn produce(&self, partition: i32, id: u32) -> Outcome<i64> {
+        self.produce_bytes(partition, id, 2_000)
+    }
+
+    fn produce_bytes(&self, partition: i32, id: u32, bytes: u32) -> Outcome<i64> {
         self.client(async move |connection| {
             let name = TopicName::Name("t".to_owned());
-            let sent = connection.produce(&name, Acks::All, &[(partition, batch(id))]).expect("it is open");
+            let sent =
+                connection.produce(&name, Acks::All, &[(partition, batch(id, bytes))]).expect("it is open");
             sent.base_offsets(&[partition]).await.remove(0)
         })
     }
@@ -139,8 +149,8 @@ fn start(world: &World, node: NodeId, address: SocketAddr, dirs: &[&str]) -> Pro
     world.start_broker(node, 2, settings)
 }
 
-fn batch(id: u32) -> Vec<u8> {
-    let records = vec![RecordSpec { key: None, value_bytes: Some(2000), timestamp: 1_735_689_600_000 }];
+fn batch(id: u32, bytes: u32) -> Vec<u8> {
+    let records = vec![RecordSpec { key: None, value_bytes: Some(bytes), timestamp: 1_735_689_600_000 }];
     BatchSpec { id: BatchId(id), producer: None, codec: Codec::None, records }.encode()
 }
 
@@ -193,6 +203,26 @@ fn a_partition_that_a_full_disk_has_kept_from_being_opened_is_opened_when_there_
     machine.world.run_for(Duration::from_secs(3));
     assert_eq!(machine.end(full), Outcome::Ok(20));
     assert_eq!(machine.produce(full, 20), Outcome::Ok(20));
+    machine.stop();
+}
+
+#[test]
+fn a_stop_ends_though_a_rolled_segment_cannot_be_finished() {
+    let mut machine = Machine::new(4);
+    let short = machine.create_with("/d0", &[("segment.bytes", "1048576")]);
+    // There is room for records and none for another file.
+    let index = format!("/d0/t-{short}/00000000000000000000.index");
+    let indexes = Which::of(Ops::One(Op::Open)).under(index);
+    machine.world.with_disk(machine.node, |disk| disk.fail_always(indexes, ENOSPC));
+    for id in 0..5 {
+        assert_eq!(machine.produce_bytes(short, id, 300_000), Outcome::Ok(i64::from(id)));
+    }
+    machine.world.run_for(Duration::from_secs(5));
+    assert_eq!(machine.produce(1 - short, 1), Outcome::Ok(0), "others are written meanwhile");
+    machine.stop();
+    machine.world.with_disk(machine.node, |disk| disk.heal());
+    machine.start(&DIRS);
+    assert_eq!(machine.end(short), Outcome::Ok(5), "nothing is lost by it");
     machine.stop();
 }
 

@@ -37,6 +37,7 @@ use super::journal::{Journal, Journaled};
 use super::prealloc::ZeroAhead;
 use super::shard_disk::ShardDisk;
 use super::tail::Tail;
+use super::told;
 use super::watch::{OffsetWatch, Reach, Subscription};
 use crate::host::sync::{Notify, Permit, Semaphore};
 
@@ -102,6 +103,8 @@ pub(super) struct Unfinished {
     pub snapshot: (Offset, Vec<u8>),
     /// A task is at it.
     pub running: bool,
+    /// A full disk has refused one of its files; it is tried again for ever.
+    pub refused: bool,
 }
 
 /// What the log has let go of and whose files are still there under their names.
@@ -400,7 +403,10 @@ impl Partition {
     /// again later, else the end of the log dir.
     pub(super) fn housekeeping_failed(&self, failure: &IoFailure) {
         if failure.may_be_retried() {
-            tracing::debug!("{}: {failure}; it is tried again", self.name);
+            // Every partition of a full disk meets this, again and again.
+            if told::is_due(self.dir.path()) {
+                tracing::warn!("{}: {failure}; it is tried again", self.name);
+            }
         } else {
             self.dir.fail(failure);
         }

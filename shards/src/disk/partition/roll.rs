@@ -34,6 +34,7 @@ impl State {
             bytes: closed.bytes,
             snapshot: (new_base, snapshot),
             running: false,
+            refused: false,
         };
         self.unfinished.insert(closed.base_offset, unfinished);
         self.tails.push_back(SegmentTail {
@@ -123,7 +124,13 @@ impl Partition {
             drop((turn, among_few));
             match result {
                 Ok(()) => break,
-                Err(failure) => self.housekeeping_failed(&failure),
+                Err(failure) => {
+                    self.housekeeping_failed(&failure);
+                    if let Some(unfinished) = self.state.borrow_mut().unfinished.get_mut(&base) {
+                        unfinished.refused = true;
+                    }
+                    self.progress.notify_all();
+                }
             }
             host::sleep(self.disk.settings.full_retry).await;
         }
@@ -180,10 +187,14 @@ impl Partition {
     pub(in crate::disk) async fn wait_finished(&self) -> Result<(), DiskError> {
         loop {
             self.check()?;
-            if self.state.borrow().unfinished.is_empty() {
-                return Ok(());
-            }
-            if self.dir.is_full() {
+            let refused = {
+                let unfinished = &self.state.borrow().unfinished;
+                if unfinished.is_empty() {
+                    return Ok(());
+                }
+                unfinished.values().any(|segment| segment.refused)
+            };
+            if refused || self.dir.is_full() {
                 return Err(self.no_room());
             }
             self.progress.notified().await;
