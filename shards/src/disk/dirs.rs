@@ -161,6 +161,15 @@ impl LogDir {
         }
     }
 
+    /// Takes the directory offline for what the system has refused, unless that was for want of room.
+    pub(super) fn fail_unless_full(&self, error: &DiskError) {
+        if let DiskError::Io(failure) = error
+            && !failure.may_be_retried()
+        {
+            self.fail(failure);
+        }
+    }
+
     /// Calls `listener` when the directory goes offline, on the thread that finds out; at once if it has.
     pub fn on_offline(&self, listener: impl Fn() + Send + Sync + 'static) {
         let mut listeners = locked(&self.listeners);

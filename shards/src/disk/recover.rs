@@ -126,12 +126,7 @@ impl ShardDisk {
         dir.check()?;
         let path = dir.path().join(name.to_string());
         let result = self.make_directory(&path, with.topic_id).await;
-        if let Err(DiskError::Io(failure)) = &result
-            && !failure.may_be_retried()
-        {
-            dir.fail(failure);
-        }
-        result?;
+        result.inspect_err(|error| dir.fail_unless_full(error))?;
         if !canary::is(Canary::PartitionNameUnsynced) {
             dir.sync_names().await?;
         }
@@ -277,6 +272,9 @@ impl ShardDisk {
     ) -> Result<LoadedPartition, DiskError> {
         let _turn = self.loads.acquire(1).await;
         dir.check()?;
+        for unplayed in &found.unplayed {
+            unplayed.play().await.inspect_err(|error| dir.fail_unless_full(error))?;
+        }
         let place = self.place(dir, &found.partition, with.topic_id);
         let (found, changes) = match found.clean {
             Some(_) => match left::restore(found, &with) {
@@ -296,12 +294,7 @@ impl ShardDisk {
         let result = Loading { place: &place, scanned: Vec::new(), synced, changes: &changes }
             .run(&found, &with)
             .await;
-        if let Err(DiskError::Io(failure)) = &result
-            && !failure.may_be_retried()
-        {
-            dir.fail(failure);
-        }
-        let (loaded, created) = result?;
+        let (loaded, created) = result.inspect_err(|error| dir.fail_unless_full(error))?;
         let kept = loaded.index_entries_kept;
         let files = IndexFiles { offsets: kept.offsets, times: kept.times, aborted: kept.aborted };
         let cut = loaded.cuts.iter().any(|cut| cut.end != ottla::log::recovery::PrefixEnd::Zeros);

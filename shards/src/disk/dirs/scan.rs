@@ -1,10 +1,12 @@
 //! A log dir at start: what the process before has left in it.
 //!
 //! Runs on shard 0, before any partition is loaded. What must hold: the clean marker is gone, durably, before anything
-//! of the directory is appended to; what was in journals is in the segments; names that are relied on are durable.
+//! of the directory is appended to; what was in journals is in the segments, or told with the partitions that it is
+//! for; names that are relied on are durable.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ottla::canary::{self, Canary};
 use ottla::ids::{Offset, TopicId, TopicPartition, Uuid};
@@ -13,6 +15,7 @@ use ottla::log::files::{DirStage, PARTITION_METADATA, PartitionDir, SegmentFile,
 use super::{FILE_BYTES_MAX, LogDir, OffsetsKind};
 use crate::disk::clean::{self, CLEAN_FILE, CleanPartition, MARKER_FILE};
 use crate::disk::error::{Context as _, DiskError};
+use crate::disk::journal::Unplayed;
 use crate::disk::left::{self, FileSizes};
 use crate::disk::offsets_file::{self, Offsets};
 use crate::disk::patient;
@@ -27,6 +30,8 @@ pub struct Found {
     pub clean: Option<CleanPartition>,
     /// The sizes now of the files that the note relies on; `None` where they cannot be had.
     pub sizes: Option<FileSizes>,
+    /// What has to be brought from journals into its segments before it is loaded; nothing unless the disk is full.
+    pub unplayed: Vec<Arc<Unplayed>>,
     /// Whether the last shutdown was a clean one: the files are whole.
     pub was_clean: bool,
     /// Where recovery begins; zero when nothing is known.
@@ -39,8 +44,8 @@ pub struct Found {
 
 impl LogDir {
     /// Reads what the directory holds, at start: its partitions, and what the checkpoints and the clean archive say
-    /// of them. Afterwards the marker is gone, and what was in journals is in the segments. Directories that were
-    /// waiting for removal are removed meanwhile.
+    /// of them. Afterwards the marker is gone, and what was in journals is in the segments where there was room.
+    /// Directories that were waiting for removal are removed meanwhile.
     ///
     /// # Errors
     /// When the directory or a checkpoint in it cannot be read, or the marker cannot be removed. A checkpoint that is
@@ -53,7 +58,7 @@ impl LogDir {
             patient::sync_dir(&self.path).await?;
         }
         let entries = patient::read_dir(&self.path).await?;
-        self.play_journals(&entries, was_clean).await?;
+        let mut unplayed = self.play_journals(&entries, was_clean).await?;
         let mut live = Vec::new();
         for entry in entries.iter().filter(|entry| entry.is_dir) {
             let name = entry.name.to_string_lossy();
@@ -80,6 +85,7 @@ impl LogDir {
         let found = live.into_iter().map(|partition| Found {
             sizes: sizes.remove(&partition),
             clean: clean.remove(&partition),
+            unplayed: unplayed.remove(&partition).unwrap_or_default(),
             was_clean,
             recovery_point: self.offset(OffsetsKind::RecoveryPoint, &partition).unwrap_or(Offset::ZERO),
             log_start: self.offset(OffsetsKind::LogStart, &partition).unwrap_or(Offset::ZERO),

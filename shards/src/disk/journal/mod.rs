@@ -37,6 +37,8 @@ use super::settings::{DiskSettings, JournalUse};
 use crate::host::sync::Notify;
 use crate::host::{self, File};
 
+pub use self::replay::Unplayed;
+
 mod commit;
 mod create;
 mod replay;

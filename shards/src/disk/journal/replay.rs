@@ -4,14 +4,19 @@
 //! shards there were. A crash in the middle is harmless: the journals go last, and playing them again finds what is
 //! there already.
 //!
+//! On a full disk a journal stays as it is, as long as some partition lacks what it has. Those partitions are loaded,
+//! and so served, only when they have it; until then no shard writes to a file of that name.
+//!
 //! After a clean stop, ours or Kafka's, everything is in the segments: a journal that is still there is old.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ottla::canary::{self, Canary};
-use ottla::ids::{FilePosition, Offset, TopicIdPartition};
+use ottla::ids::{FilePosition, Offset, TopicIdPartition, TopicPartition};
 use ottla::limits::{BLOCK_BYTES, JOURNAL_BYTES_MAX};
 use ottla::log::files::{
     DirStage, FileStage, PARTITION_METADATA, PartitionDir, SegmentFile, SegmentFileKind,
@@ -32,6 +37,7 @@ use crate::host::{self, AlignedBuf, DirEntry, Durability, File, OpenHow, WriteSl
 const TOGETHER: usize = 16;
 
 /// An entry that outlives the file's bytes.
+#[derive(Debug)]
 struct Owned {
     segment_base: Offset,
     position: FilePosition,
@@ -46,6 +52,7 @@ impl Owned {
 }
 
 /// What is played into one partition.
+#[derive(Debug)]
 struct Play {
     id: TopicIdPartition,
     topic: String,
@@ -54,38 +61,90 @@ struct Play {
     entries: Vec<Owned>,
 }
 
-/// What was done, for the log.
-#[derive(Clone, Copy, Debug, Default)]
+/// What was done, for the log, and what there was no room for.
+#[derive(Default)]
 struct Played {
     partitions: usize,
     bytes: u64,
+    refused: Vec<Play>,
+}
+
+/// A journal that is kept for partitions that lack what it has.
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    /// Partitions that lack something of it.
+    left: AtomicUsize,
+}
+
+/// What a partition lacks and a full disk did not take at the start.
+#[derive(Debug)]
+pub struct Unplayed {
+    play: Play,
+    journal: Arc<Kept>,
+    is_played: AtomicBool,
+}
+
+/// That of all partitions; of one from several journals where there were several.
+pub(in crate::disk) type AllUnplayed = BTreeMap<TopicPartition, Vec<Arc<Unplayed>>>;
+
+impl Unplayed {
+    /// Brings it into the segments. The last partition that lacked something of the journal has the file removed.
+    ///
+    /// # Errors
+    /// When the disk does not take it, now either.
+    pub(in crate::disk) async fn play(&self) -> Result<(), DiskError> {
+        if self.is_played.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.play.run().await?;
+        self.is_played.store(true, Ordering::Release);
+        if self.journal.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let path = &self.journal.path;
+            match host::remove_file(path).await {
+                Ok(()) => tracing::info!("{}: all of it was played, and it is gone", path.display()),
+                // The next start plays it again, and finds everything there.
+                Err(error) => tracing::warn!("cannot remove {}: {error}", path.display()),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl LogDir {
-    /// Plays the journals among the directory's entries into their segments, and removes them.
+    /// Plays the journals among the directory's entries into their segments, and removes them. Returns what a full disk
+    /// has not taken: those partitions may not be loaded before it has.
     ///
     /// # Errors
-    /// When a file cannot be read, written or removed: the records in the journal are acknowledged, so that nothing
-    /// may be served without them.
+    /// When a file cannot be read, written or removed, and that is not for want of room: the records in the journal are
+    /// acknowledged, so that nothing may be served without them.
     pub(in crate::disk) async fn play_journals(
         &self,
         entries: &[DirEntry],
         was_clean: bool,
-    ) -> Result<(), DiskError> {
+    ) -> Result<AllUnplayed, DiskError> {
+        let mut unplayed = AllUnplayed::new();
         let is_ours = |entry: &&DirEntry| !entry.is_dir && is_journal_file(&entry.name.to_string_lossy());
         let paths: Vec<PathBuf> =
             entries.iter().filter(is_ours).map(|entry| self.path().join(&entry.name)).collect();
         if paths.is_empty() {
-            return Ok(());
+            return Ok(unplayed);
         }
+        let mut over = Vec::with_capacity(paths.len());
         for path in &paths {
             if was_clean || canary::is(Canary::JournalNotPlayed) {
                 tracing::debug!("{} is older than the last clean stop", path.display());
+                over.push(path);
+                continue;
+            }
+            let refused = self.play_journal(path).await?;
+            if refused.is_empty() {
+                over.push(path);
             } else {
-                self.play_journal(path).await?;
+                keep(path, refused, &mut unplayed);
             }
         }
-        for path in &paths {
+        for path in over {
             match host::remove_file(path).await {
                 // A damaged one was put aside.
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -94,10 +153,12 @@ impl LogDir {
                 Ok(()) | Err(_) => {}
             }
         }
-        Ok(patient::sync_dir(self.path()).await?)
+        patient::sync_dir(self.path()).await?;
+        Ok(unplayed)
     }
 
-    async fn play_journal(&self, path: &Path) -> Result<(), DiskError> {
+    /// Returns what there was no room for.
+    async fn play_journal(&self, path: &Path) -> Result<Vec<Play>, DiskError> {
         let started = host::now();
         let open = patient::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;
         let bytes = open.len().await.at("examine", path)?;
@@ -106,7 +167,7 @@ impl LogDir {
         drop(open);
         let contents = match frame::read(&file) {
             Ok(contents) => contents,
-            Err(JournalError::Unfinished) => return Ok(()),
+            Err(JournalError::Unfinished) => return Ok(Vec::new()),
             Err(error @ JournalError::Damaged) => {
                 let mut kept = path.as_os_str().to_owned();
                 kept.push(".damaged");
@@ -116,7 +177,7 @@ impl LogDir {
                     PathBuf::from(&kept).display()
                 );
                 host::rename(path, PathBuf::from(kept)).await.at("rename", path)?;
-                return Ok(());
+                return Ok(Vec::new());
             }
         };
         let (frames, missing) = (contents.frames, contents.missing);
@@ -130,7 +191,7 @@ impl LogDir {
                 host::now().since(started)
             );
         }
-        Ok(())
+        Ok(played.refused)
     }
 
     async fn play(&self, contents: &Contents<'_>) -> Result<Played, DiskError> {
@@ -157,26 +218,43 @@ impl LogDir {
             tasks.push(host::spawn(async move {
                 let result = play.run().await;
                 drop(turn);
-                result
+                (play, result)
             }));
         }
         let (mut played, mut outcome) = (Played::default(), Ok(()));
         for task in tasks {
             match task.await {
-                Ok(bytes) => {
+                (_, Ok(bytes)) => {
                     played.partitions += usize::from(bytes > 0);
                     played.bytes += bytes;
                 }
-                Err(error) => outcome = outcome.and(Err(error)),
+                (play, Err(error)) if error.may_be_retried() => played.refused.push(play),
+                (_, Err(error)) => outcome = outcome.and(Err(error)),
             }
         }
         outcome.map(|()| played)
     }
 }
 
+/// Keeps a journal for the partitions that had no room for what it has.
+fn keep(path: &Path, refused: Vec<Play>, unplayed: &mut AllUnplayed) {
+    tracing::error!(
+        "{}: no space left for what {} partitions lack of it; they are offline until there is room, and it is kept",
+        path.display(),
+        refused.len()
+    );
+    let journal = Arc::new(Kept { path: path.to_owned(), left: AtomicUsize::new(refused.len()) });
+    for play in refused {
+        let name = TopicPartition { topic: play.topic.as_str().into(), partition: play.id.partition };
+        let (journal, is_played) = (Arc::clone(&journal), AtomicBool::new(false));
+        unplayed.entry(name).or_default().push(Arc::new(Unplayed { play, journal, is_played }));
+    }
+}
+
 impl Play {
-    /// Writes what the partition's segments lack, durably; returns how many bytes that was.
-    async fn run(self) -> Result<u64, DiskError> {
+    /// Writes what the partition's segments lack, durably; returns how many bytes that was. After a failure it may be
+    /// done again.
+    async fn run(&self) -> Result<u64, DiskError> {
         if !self.is_of_topic().await? {
             return Ok(0);
         }

@@ -10,6 +10,7 @@ use ottla::ids::{Offset, Uuid};
 use ottla::log::LogConfig;
 use ottla::log::journal::{frame, is_journal_file};
 
+use super::limits::SmallDisk;
 use super::support::*;
 use crate::disk::{DiskSettings, JournalUse, OpenWith, Partition};
 use crate::host::{self, File, OpenHow, run_local};
@@ -181,6 +182,49 @@ fn a_segment_cut_anywhere_is_filled_up_from_the_journal() {
         std::fs::write(path(root.path()), &torn).expect("a segment");
         assert_eq!(recovered(root.path(), &LogConfig::default())[0], all, "torn {cut}");
     }
+}
+
+#[test]
+fn a_journal_for_which_a_full_disk_has_no_room_is_kept_and_played_later() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("not run: this process may not mount a tmpfs");
+        return;
+    };
+    let root = disk.0.path().to_owned();
+    // The segments of all three are in the journal alone, but for the first's.
+    let source = directory(false);
+    let all = crashed(source.path(), 20, &LogConfig::default());
+    std::fs::write(source.path().join("topic-0/00000000000000000000.log"), all.concat()).expect("a segment");
+    copy_dir(source.path(), &root);
+    let ballast = root.join("ballast");
+    let _ = std::fs::write(&ballast, vec![1; 4 << 20]);
+    run_local({
+        let root = root.clone();
+        async move {
+            let broker = Broker::start(&root).await;
+            assert_eq!(journals(&root).len(), 1, "it is kept");
+            let first = broker.load(&name(0), LogConfig::default()).await;
+            assert_eq!(consume(&first, 0, 5_000).await, all, "that one lacks nothing");
+            let load = async |at: usize| {
+                let found = broker.found[at].clone();
+                let loaded = broker.disk.load(&broker.dir, found, with(LogConfig::default())).await;
+                loaded.map(|loaded| loaded.partition)
+            };
+            for at in [1, 2] {
+                let error = load(at).await.expect_err("nothing is served without its last records");
+                assert!(error.may_be_retried() && !broker.dir.is_offline(), "{error}");
+            }
+            std::fs::remove_file(&ballast).expect("a file");
+            for at in [1, 2] {
+                assert_eq!(journals(&root).len(), 1, "somebody still needs it");
+                let partition = load(at).await.expect("there is room");
+                assert_eq!(consume(&partition, 0, 5_000).await, all);
+                abandon(partition).await;
+            }
+            assert!(journals(&root).is_empty(), "all of it was played");
+            abandon(first).await;
+        }
+    });
 }
 
 #[test]
