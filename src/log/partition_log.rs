@@ -303,6 +303,11 @@ impl Log {
         self.active.indexes_mut().release(keep, written);
     }
 
+    /// Takes over the active segment's offset and time index, built anew from its batches.
+    pub fn renew_indexes(&mut self, rebuilt: &SegmentIndexes) {
+        self.active.indexes_mut().renew(rebuilt);
+    }
+
     /// Bytes of memory that grow with the log: the active segment's indexes and the tail.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -42,6 +42,15 @@ pub struct SegmentIndexes {
 }
 
 impl SegmentIndexes {
+    /// Puts the offset and time index, built anew from the segment's batches up to some moment, in the place of these,
+    /// which may have newer entries. Nothing of them counts as written.
+    pub fn renew(&mut self, rebuilt: &SegmentIndexes) {
+        let (mut offsets, mut times) = (rebuilt.offsets.clone(), rebuilt.times.clone());
+        offsets.go_on_with(&self.offsets);
+        times.go_on_with(&self.times);
+        (self.offsets, self.times) = (offsets, times);
+    }
+
     /// The indexes of an empty segment; `index_bytes_max` is `segment.index.bytes`.
     #[must_use]
     pub fn new(base_offset: Offset, index_bytes_max: usize) -> SegmentIndexes {

@@ -218,6 +218,13 @@ impl TimeIndex {
         bytes
     }
 
+    /// Takes over the entries in memory of `other`, of the same segment, that lie behind the last one here.
+    pub fn go_on_with(&mut self, other: &Self) {
+        let last = self.slots.last().copied();
+        let is_behind = |slot: &&Slot| last.is_none_or(|last| last.timestamp < slot.timestamp);
+        self.slots.extend(other.slots.iter().filter(is_behind));
+    }
+
     /// Bytes of memory that the entries take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

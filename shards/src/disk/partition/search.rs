@@ -1,7 +1,8 @@
 //! Searches: offsets by timestamp, the aborted transactions of a range, and the indexes that both need.
 //!
-//! A closed segment's indexes are in their files; they are read when somebody needs them and kept for a while. Where
-//! a file is missing or does not fit its segment it is built anew from the batches, as Kafka does at a start.
+//! A closed segment's indexes are in their files, and so are the older entries of the active one's; they are read when
+//! somebody needs them and kept for a while. Where a file is missing or does not fit its segment it is built anew from
+//! the batches, as Kafka does at a start: nothing that it says is lost with it.
 
 use std::rc::Rc;
 
@@ -17,7 +18,8 @@ use ottla::log::timestamp::{
 };
 use ottla::log::txn_index::ABORTED_ENTRY_BYTES;
 use ottla::log::{
-    AbortedTransaction, CorruptIndex, OffsetIndex, ReadSlice, SegmentIndexes, TimeIndex, TransactionIndex,
+    AbortedTransaction, ClosedSegment, CorruptIndex, OffsetIndex, ReadSlice, SegmentIndexes, TimeIndex,
+    TransactionIndex,
 };
 use ottla::protocol::records::Batch;
 
@@ -223,7 +225,10 @@ impl Partition {
         let (written, behind) = self.entries_in_memory(base);
         let indexes = match self.read_indexes(base, written, &behind).await {
             Ok(Ok(indexes)) => indexes,
-            Ok(Err(reason)) => self.rebuild_indexes(base, &reason.to_string()).await?,
+            Ok(Err((kind, reason))) => {
+                let reason = format!("{} is corrupt: {reason}", self.file_path(base, kind).display());
+                self.rebuild_indexes(base, &reason).await?
+            }
             Err(failure) if failure.is_missing() => self.rebuild_indexes(base, &failure.to_string()).await?,
             Err(failure) => return Err(failure.into()),
         };
@@ -263,7 +268,7 @@ impl Partition {
         base: Offset,
         written: Option<IndexFiles>,
         behind: &IndexBytes,
-    ) -> Result<Result<SegmentIndexes, CorruptIndex>, IoFailure> {
+    ) -> Result<Result<SegmentIndexes, (SegmentFileKind, CorruptIndex)>, IoFailure> {
         let counts = written.map(|files| {
             let IndexFiles { offsets, times, aborted } = files;
             [offsets * OFFSET_ENTRY_BYTES, times * TIME_ENTRY_BYTES, aborted * ABORTED_ENTRY_BYTES]
@@ -282,20 +287,24 @@ impl Partition {
             entries.extend_from_slice(more);
             bytes.push(entries);
         }
+        let of = |kind| move |reason| (kind, reason);
         let decoded = || {
+            let offsets = OffsetIndex::decode(base, usize::MAX, &bytes[0]).and_then(|offsets| {
+                let end = self.closed_bytes(&self.state.borrow().log, base);
+                if counts.is_none() && end.0 > 0 {
+                    offsets.check_within(end.0)?;
+                }
+                Ok(offsets)
+            });
+            let times = TimeIndex::decode(base, usize::MAX, &bytes[1]);
+            let aborted = TransactionIndex::decode(base, &bytes[2]);
             Ok(SegmentIndexes {
-                offsets: OffsetIndex::decode(base, usize::MAX, &bytes[0])?,
-                times: TimeIndex::decode(base, usize::MAX, &bytes[1])?,
-                aborted: TransactionIndex::decode(base, &bytes[2])?,
+                offsets: offsets.map_err(of(SegmentFileKind::OffsetIndex))?,
+                times: times.map_err(of(SegmentFileKind::TimeIndex))?,
+                aborted: aborted.map_err(of(SegmentFileKind::TransactionIndex))?,
             })
         };
-        Ok(decoded().and_then(|indexes: SegmentIndexes| {
-            let end = self.closed_bytes(&self.state.borrow().log, base);
-            if counts.is_none() && end.0 > 0 {
-                indexes.offsets.check_within(end.0)?;
-            }
-            Ok(indexes)
-        }))
+        Ok(decoded())
     }
 
     async fn read_index_file(
@@ -321,30 +330,61 @@ impl Partition {
         }
     }
 
-    /// Builds the offset and time index of a closed segment anew from its batches, and writes them.
+    /// Builds the offset and time index of a segment anew from its batches, and writes them.
     async fn rebuild_indexes(
         self: &Rc<Self>,
         base: Offset,
         reason: &str,
     ) -> Result<SegmentIndexes, DiskError> {
         let turn = self.housekeeping_turn().await?;
-        let (config, end) = {
-            let state = self.state.borrow();
-            (state.log.config().clone(), self.closed_bytes(&state.log, base))
-        };
-        if end.0 == 0 {
-            return Err(DiskError::corrupt(&self.segment_path(base), reason));
+        let (written, behind) = self.entries_in_memory(base);
+        if let Ok(Ok(indexes)) = self.read_indexes(base, written, &behind).await {
+            // Another reader has met it too, and was first.
+            return Ok(indexes);
         }
         tracing::warn!("{}: the indexes of segment {base} are built anew: {reason}", self.name);
-        let aborted = self.read_index_file(base, SegmentFileKind::TransactionIndex, None).await?;
+        let aborted_bytes = written.map(|files| files.aborted * ABORTED_ENTRY_BYTES);
+        let mut aborted =
+            self.read_index_file(base, SegmentFileKind::TransactionIndex, aborted_bytes).await?;
+        aborted.extend_from_slice(&behind.aborted);
         let path = self.file_path(base, SegmentFileKind::TransactionIndex);
         let aborted =
             TransactionIndex::decode(base, &aborted).map_err(|error| DiskError::corrupt(&path, error))?;
+        let (closed, mut indexes) = self.scan_for_indexes(base).await?;
+        indexes.aborted = aborted;
+        self.disk.indexes.forget((self.number, base));
+        if self.renew_in_memory(base, &mut indexes) {
+            // A segment that was closed meanwhile is finished with all of them.
+            let written = self.write_active_indexes(IndexWrite::Synced).await;
+            if let Err(DiskError::Io(failure)) = written {
+                self.housekeeping_failed(&failure);
+            }
+        } else {
+            self.state.borrow_mut().log.set_largest_timestamp(base, closed.largest_timestamp);
+            let entries = IndexBytes::behind(IndexFiles::default(), &indexes);
+            self.write_indexes(base, &entries, IndexWrite::Synced).await?;
+        }
+        drop(turn);
+        Ok(indexes)
+    }
+
+    /// Reads all batches of a segment, as far as it goes now.
+    async fn scan_for_indexes(
+        self: &Rc<Self>,
+        base: Offset,
+    ) -> Result<(ClosedSegment, SegmentIndexes), DiskError> {
+        let (config, end) = {
+            let mut state = self.state.borrow_mut();
+            let active = state.active();
+            let active_end = (active.base == base).then(|| active.tail.end());
+            let end = active_end.unwrap_or_else(|| self.closed_bytes(&state.log, base));
+            (state.log.config().clone(), end)
+        };
         let bounds = ScanBounds { file_bytes: end.0, modified: host::wall_ms(), limit: None };
         let mut scan = SegmentScan::new(base, bounds, &config);
         let mut at = ottla::ids::FilePosition(0);
         while at < end {
-            let window = self.window(base, at, SCAN_BYTES).await?;
+            let window = self.window(base, at, SCAN_BYTES.min(end.0 - at.0)).await?;
             if window.is_empty() || !scan.feed(&window, &mut IgnoreBatches) {
                 break;
             }
@@ -354,12 +394,30 @@ impl Partition {
             let reason = format!("{} at byte {} of {end}", scan.end(), scan.valid_end());
             return Err(DiskError::corrupt(&self.segment_path(base), reason));
         }
-        let (closed, mut indexes) = scan.into_closed();
-        indexes.aborted = aborted;
-        self.state.borrow_mut().log.set_largest_timestamp(base, closed.largest_timestamp);
-        let entries = IndexBytes::behind(IndexFiles::default(), &indexes);
-        self.write_indexes(base, &entries, IndexWrite::Synced).await?;
-        drop(turn);
-        Ok(indexes)
+        Ok(scan.into_closed())
+    }
+
+    /// Puts indexes that were built anew in the place of those in memory, and completes them with what was appended
+    /// since; false where the segment has none in memory. Their files are to be written from the beginning.
+    fn renew_in_memory(&self, base: Offset, rebuilt: &mut SegmentIndexes) -> bool {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let files = if state.log.active_segment().base_offset() == base {
+            state.log.renew_indexes(rebuilt);
+            let now = state.log.active_segment().indexes();
+            (rebuilt.offsets, rebuilt.times) = (now.offsets.clone(), now.times.clone());
+            self.untouched.set(false);
+            &mut state.index_files
+        } else if let Some(unfinished) = state.unfinished.get_mut(&base) {
+            let mut indexes = (*unfinished.indexes).clone();
+            indexes.renew(rebuilt);
+            (rebuilt.offsets, rebuilt.times) = (indexes.offsets.clone(), indexes.times.clone());
+            unfinished.indexes = Rc::new(indexes);
+            &mut unfinished.written
+        } else {
+            return false;
+        };
+        (files.offsets, files.times) = (0, 0);
+        true
     }
 }

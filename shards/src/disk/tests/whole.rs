@@ -585,6 +585,50 @@ fn index_files_that_are_lost_or_broken_are_built_anew() {
 }
 
 #[test]
+fn a_damaged_index_of_the_active_segment_is_built_anew_and_takes_no_record_along() {
+    for kind in [".index", ".timeindex"] {
+        let root = directory(false);
+        let config = LogConfig { index_interval_bytes: 50, ..LogConfig::default() };
+        let (base, settings) = (root.path().to_owned(), config.clone());
+        run_local(async move {
+            let broker = Broker::start(&base).await;
+            let partition = broker.create(&name(0), settings).await;
+            for at in 0..6_000 {
+                append(&partition, &batch(at, 20)).await.expect("an append");
+            }
+            partition.wait_durable(Offset(6_000)).await.expect("a flush");
+            partition.close().await.expect("a close");
+            broker.dir.finish_clean().await.expect("a clean shutdown");
+            abandon(partition).await;
+        });
+        let file = files(&root.path().join("topic-0"), kind).remove(0);
+        let whole = std::fs::read(&file).expect("an index");
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 24 / 2 * 24] ^= 0x80;
+        std::fs::write(&file, &damaged).expect("an index");
+        let (base, settings) = (root.path().to_owned(), config.clone());
+        run_local(async move {
+            let broker = Broker::start(&base).await;
+            let partition = broker.load(&name(0), settings).await;
+            check_spread(&partition).await;
+            assert_eq!(std::fs::read(&file).expect("an index"), whole, "it is mended");
+            assert_eq!(produce(&partition, &batch(1, 20)).await.base_offset, Offset(6_000));
+            check_spread(&partition).await;
+            partition.close().await.expect("a close");
+            broker.dir.finish_clean().await.expect("a clean shutdown");
+            abandon(partition).await;
+        });
+        run_local(async move {
+            let broker = Broker::start(root.path()).await;
+            let found = broker.found[0].clone();
+            let loaded = broker.disk.load(&broker.dir, found, with(config)).await.expect("a load");
+            assert_eq!((loaded.changes.as_slice(), loaded.scanned_bytes), (&[][..], 0), "as it was left");
+            check_spread(&loaded.partition).await;
+        });
+    }
+}
+
+#[test]
 fn an_idle_shard_has_nothing_to_do() {
     let root = directory(false);
     run_local(async move {
