@@ -26,6 +26,7 @@ use super::patient;
 use crate::host::{self, DiskSpace, OpenHow, SharedFd};
 
 pub use self::checkpoints::OffsetsKind;
+pub use self::finish::NotClean;
 pub use self::open::{LogDirs, OpenError};
 pub use self::scan::Found;
 pub(in crate::disk) use self::scan::remove_whole;

@@ -9,12 +9,33 @@ use std::sync::atomic::Ordering;
 
 use ottla::canary::{self, Canary};
 use ottla::ids::{Offset, TopicPartition};
+use thiserror::Error;
 
 use super::{LogDir, OffsetsKind, locked};
 use crate::disk::clean::{self, CLEAN_FILE, CleanLog, CleanPartition, MARKER_FILE};
-use crate::disk::error::DiskError;
+use crate::disk::error::{DiskError, IoFailure};
 use crate::disk::patient;
 use crate::host;
+
+/// Why a log dir has no clean end; the next start recovers its partitions.
+#[derive(Debug, Error)]
+pub enum NotClean {
+    /// Something cannot be written, or the directory is offline.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Partitions were open whose end has failed, as on a full disk.
+    #[error("{0} of its partitions could not be closed")]
+    Open(usize),
+    /// Partitions were never loaded.
+    #[error("{0} of its partitions could not be loaded")]
+    Unloaded(usize),
+}
+
+impl From<IoFailure> for NotClean {
+    fn from(failure: IoFailure) -> Self {
+        NotClean::Disk(failure.into())
+    }
+}
 
 impl LogDir {
     /// Counts a partition that is open on some shard.
@@ -70,20 +91,18 @@ impl LogDir {
     ///
     /// # Errors
     /// When the directory is offline or a partition of it was not loaded or not closed; the next start recovers then.
-    pub async fn finish_clean(&self) -> Result<(), DiskError> {
+    pub async fn finish_clean(&self) -> Result<(), NotClean> {
         let (open, unloaded) = (self.open.load(Ordering::Relaxed), locked(&self.unloaded).len());
         if (open > 0 || self.is_offline()) && canary::is(Canary::CleanDespiteFailure) {
             return self.mark_clean().await;
         }
+        self.check()?;
         if open > 0 {
-            let reason = format!("{open} partitions were not closed");
-            return Err(DiskError::Offline { dir: self.path.clone(), reason });
+            return Err(NotClean::Open(open));
         }
         if unloaded > 0 && !canary::is(Canary::CleanThoughUnloaded) {
-            let reason = format!("{unloaded} partitions were not loaded");
-            return Err(DiskError::Offline { dir: self.path.clone(), reason });
+            return Err(NotClean::Unloaded(unloaded));
         }
-        self.check()?;
         if self.sync_at_finish.load(Ordering::Relaxed) {
             self.sync_closed().await?;
         }
@@ -101,7 +120,7 @@ impl LogDir {
         self.mark_clean().await
     }
 
-    async fn mark_clean(&self) -> Result<(), DiskError> {
+    async fn mark_clean(&self) -> Result<(), NotClean> {
         let archive = clean::encode(&CleanLog { partitions: std::mem::take(&mut *locked(&self.closed)) });
         let (marker_path, clean_path) = (self.path.join(MARKER_FILE), self.path.join(CLEAN_FILE));
         patient::write_whole_durably(&clean_path, &archive).await?;

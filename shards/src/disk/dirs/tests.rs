@@ -179,9 +179,19 @@ fn a_clean_shutdown_is_believed_once() {
         {
             let dir = LogDir::open(root.path()).await.expect("a log dir");
             assert!(dir.scan().await.expect("a scan")[0].clean.is_none(), "that was a crash");
-            assert!(dir.finish_clean().await.is_err(), "what the crash has left of it nobody has looked at");
+            let error =
+                dir.finish_clean().await.expect_err("what the crash has left of it nobody has looked at");
+            assert_eq!(error.to_string(), "1 of its partitions could not be loaded");
             assert!(!root.path().join(MARKER_FILE).exists());
             dir.note_loaded(&tp);
+            dir.add_open();
+            let error = dir.finish_clean().await.expect_err("it is open");
+            assert_eq!(
+                error.to_string(),
+                "1 of its partitions could not be closed",
+                "the directory is online"
+            );
+            dir.remove_open();
             dir.add_closed(clean_of(&tp));
             dir.finish_clean().await.expect("a clean shutdown");
         }
