@@ -1,7 +1,8 @@
 //! `metrics.listener`: the page of all shards over HTTP/1.1, for Prometheus, `ottla top` and people.
 //!
 //! Runs on shard 0, in the background queue: a tenth of the core's share where clients want all of it. hyper speaks
-//! HTTP; the socket is the host's. `/metrics` is the page, `/healthz` says that the broker serves; GET and HEAD alone.
+//! HTTP; the socket is the host's. `/metrics` is the page, `/healthz` says whether the broker serves; GET and HEAD
+//! alone.
 //!
 //! What is bounded: connections (the oldest gives way to a new one), the bytes and lines of a head, the time for a
 //! head, for a reply and between two requests, pages in the making: one at a time, and those who waited for it share
@@ -43,6 +44,8 @@ const HEAD_LINES_MAX: usize = 64;
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long to wait when descriptors have run out.
 const SHORTAGE_WAIT: Duration = Duration::from_millis(100);
+/// What is answered at the end.
+const STOPS: &str = "the broker stops\n";
 /// Bytes of text that are written before others get their turn.
 const STEP_BYTES: usize = 16 << 10;
 
@@ -193,9 +196,13 @@ async fn answer(server: Weak<Server>, request: &Request<Incoming>) -> Response<W
                 response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 response
             }
-            None => plain(StatusCode::SERVICE_UNAVAILABLE, "the broker stops\n"),
+            None => plain(StatusCode::SERVICE_UNAVAILABLE, STOPS),
         },
-        ("/healthz", true) => plain(StatusCode::OK, "ok\n"),
+        ("/healthz", true) => match server.upgrade().map(|server| server.shard.disk.dirs().check()) {
+            Some(Ok(())) => plain(StatusCode::OK, "ok\n"),
+            Some(Err(error)) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+            None => plain(StatusCode::SERVICE_UNAVAILABLE, STOPS),
+        },
         ("/metrics" | "/healthz", false) => {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -205,8 +212,8 @@ async fn answer(server: Weak<Server>, request: &Request<Incoming>) -> Response<W
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Whole> {
-    response(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Whole> {
+    response(status, "text/plain; charset=utf-8", text.into())
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Whole> {

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::LogDir;
 use crate::disk::compact::CleanerShare;
-use crate::disk::error::{Context as _, IoFailure};
+use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::patient;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, SharedFd, WriteSlice};
 
@@ -161,6 +161,16 @@ impl LogDirs {
         }
         dir.fail(&failure);
         Ok(())
+    }
+
+    /// Whether a broker can do its work with those that are online.
+    ///
+    /// # Errors
+    /// Why the metadata's is offline, or the first of those for topics where all of them are.
+    pub fn check(&self) -> Result<(), DiskError> {
+        self.metadata().check()?;
+        let online = self.for_topics().iter().any(|dir| !dir.is_offline());
+        if online { Ok(()) } else { self.for_topics()[0].check() }
     }
 
     /// The directories.

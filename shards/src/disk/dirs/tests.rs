@@ -222,6 +222,26 @@ fn whoever_fails_finds_the_directory_offline_whoever_was_first() {
 }
 
 #[test]
+fn a_broker_cannot_work_without_its_metadata_or_any_directory_for_topics() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    run_local(async move {
+        let paths = [root.path().join("a"), root.path().join("b")];
+        let metadata = root.path().join("m");
+        let failure = IoFailure::new("write", root.path(), &io::Error::from_raw_os_error(libc::EIO));
+        let dirs = LogDirs::open_with_metadata(&paths, &metadata).await.expect("log dirs");
+        assert_eq!(dirs.check(), Ok(()));
+        dirs.all()[1].fail(&failure);
+        assert_eq!(dirs.check(), Ok(()), "another one takes records");
+        dirs.all()[0].fail(&failure);
+        assert!(dirs.check().expect_err("none takes records").to_string().contains("/a is offline"));
+        drop(dirs);
+        let dirs = LogDirs::open_with_metadata(&paths, &metadata).await.expect("log dirs");
+        dirs.metadata().fail(&failure);
+        assert!(dirs.check().expect_err("no metadata").to_string().contains("/m is offline"));
+    });
+}
+
+#[test]
 fn an_offline_directory_stays_offline_and_tells_once() {
     let root = tempfile::tempdir().expect("a temporary directory");
     run_local(async move {
