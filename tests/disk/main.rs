@@ -3,6 +3,8 @@
 //! A file system in a file, mounted by a loop device, is told by an ioctl to fail everything from now on, as a disk
 //! that is pulled does; another is just small. Where this process may not mount, the tests say so and end.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -117,6 +119,42 @@ fn a_disk_that_fails_takes_its_own_partitions_and_nothing_else() {
     assert!(disk.path().join("newest-0").exists());
     assert_eq!(sender.send("newest", 0), ErrorCode::None);
     assert_eq!(broker.stop(), 0);
+}
+
+/// What is at `/healthz`, with its head.
+fn health(broker: &Broker) -> String {
+    let output = broker.output();
+    let url = output.lines().find_map(|line| line.trim().strip_prefix("metrics")).expect("a line says where");
+    let place = url.trim().strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics"));
+    let mut stream = TcpStream::connect(place.expect("a URL")).expect("the broker listens");
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("it answers");
+    reply
+}
+
+#[test]
+fn a_broker_whose_only_disk_has_failed_is_not_healthy() {
+    let Some(disk) = Mounted::ext4(64) else { return };
+    let options = Options::new(&disk.path())
+        .set("metrics.listener", "127.0.0.1:0")
+        .set("log.retention.check.interval.ms", 5);
+    let broker = Broker::start(&options);
+    create_topic(broker.address(), "one", 1, &[]);
+    let mut sender = Sender::new(broker.address(), 100);
+    assert_eq!(sender.send("one", 0), ErrorCode::None);
+    assert!(health(&broker).starts_with("HTTP/1.1 200 "));
+    if !disk.fail() {
+        return;
+    }
+    wait_until("a write finds out", || sender.send("one", 1) != ErrorCode::None);
+    let reply = health(&broker);
+    assert!(reply.starts_with("HTTP/1.1 503 ") && reply.contains(" is offline: "), "{reply}");
+    // Retention has come by some times meanwhile.
+    std::thread::sleep(Duration::from_millis(100));
+    let output = broker.output();
+    assert!(!output.contains("retention could not be enforced"), "{output}");
+    broker.kill();
 }
 
 #[test]

@@ -384,8 +384,12 @@ pub fn run_background(shard: &Rc<Shard>) {
             for hosted in hosted {
                 let delay =
                     Duration::from_millis(u64::try_from(hosted.config().file_delete_delay_ms).unwrap_or(0));
-                if let Err(error) = hosted.partition.enforce_retention(delay).await {
-                    tracing::warn!(partition = %hosted.partition.name(), %error, "retention could not be enforced");
+                match hosted.partition.enforce_retention(delay).await {
+                    // Deleted or closed meanwhile; and that a directory is offline was said when it went.
+                    Ok(_) | Err(DiskError::Closed | DiskError::Offline { .. }) => {}
+                    Err(error) => {
+                        tracing::warn!(partition = %hosted.partition.name(), %error, "retention could not be enforced");
+                    }
                 }
             }
         }
