@@ -369,11 +369,16 @@ async fn stop(starting: &Rc<Starting>, acceptor: &Acceptor, dirs: &LogDirs, sign
     for call in everyone(|| Query::Close) {
         call.await;
     }
-    if let Err(error) = starting.shard().controller().close().await {
+    let shard = starting.shard();
+    let closed = lifecycle::telling(lifecycle::STILL, shard.controller().close(), || {
+        tracing::info!("still to be closed: the metadata log")
+    });
+    if let Err(error) = closed.await {
         tracing::error!(%error, "the metadata log is not closed cleanly");
     }
     for dir in dirs.all() {
-        if let Err(error) = dir.finish_clean().await {
+        let still = || tracing::info!(dir = %dir.path().display(), "still to be marked clean");
+        if let Err(error) = lifecycle::telling(lifecycle::STILL, dir.finish_clean(), still).await {
             tracing::error!(dir = %dir.path().display(), %error, "is not marked clean");
         }
     }

@@ -5,8 +5,8 @@
 //! topic is gone is deleted in the background; at the end nothing is closed while a request that needs it is in
 //! flight.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 const SYNCED_ONE_BY_ONE_MAX: usize = 100;
 /// How often a long start says how far it is.
 const PROGRESS: Duration = Duration::from_secs(2);
+/// How often a long stop says what it waits for.
+pub const STILL: Duration = Duration::from_secs(3);
 
 /// The configurations of topics, each made once for all its partitions on this shard.
 type TopicConfigs = BTreeMap<TopicId, Rc<TopicConfig>>;
@@ -448,14 +450,64 @@ pub async fn close(shard: &Rc<Shard>) {
     let hosted: Vec<_> = std::mem::take(&mut *shard.hosted.borrow_mut()).into_values().collect();
     let are_many =
         hosted.iter().filter(|hosted| !hosted.partition.is_as_left()).count() > SYNCED_ONE_BY_ONE_MAX;
-    for_each_of(hosted, shard.disk.together_max(), move |hosted| async move {
-        let closed: Result<(), DiskError> = match are_many {
-            true => hosted.partition.close_with_others().await,
-            false => hosted.partition.close().await,
-        };
-        if let Err(error) = closed {
-            tracing::error!(partition = %hosted.partition.name(), %error, "is not closed cleanly");
+    let names = hosted.iter().map(|hosted| hosted.partition.name().clone());
+    let open: Rc<RefCell<BTreeSet<TopicPartition>>> = Rc::new(RefCell::new(names.collect()));
+    let (total, ended) = (hosted.len(), Rc::clone(&open));
+    let closing = for_each_of(hosted, shard.disk.together_max(), move |hosted| {
+        let open = Rc::clone(&ended);
+        async move {
+            let closed: Result<(), DiskError> = match are_many {
+                true => hosted.partition.close_with_others().await,
+                false => hosted.partition.close().await,
+            };
+            if let Err(error) = closed {
+                tracing::error!(partition = %hosted.partition.name(), %error, "is not closed cleanly");
+            }
+            open.borrow_mut().remove(hosted.partition.name());
+        }
+    });
+    telling(STILL, closing, || {
+        let open = open.borrow();
+        if let Some(one) = open.first() {
+            tracing::info!("still to be closed: {} of {total} partitions, {one} among them", open.len());
         }
     })
     .await;
+}
+
+/// Does `work`, and calls `tell` whenever it takes `every` longer.
+pub async fn telling<F: Future>(every: Duration, work: F, tell: impl Fn()) -> F::Output {
+    let mut work = pin!(work);
+    loop {
+        match timeout(every, work.as_mut()).await {
+            Ok(result) => return result,
+            Err(_) => tell(),
+        }
+    }
+}
+
+#[cfg(all(test, not(feature = "sim")))]
+mod tests {
+    use super::*;
+    use crate::host::run_local;
+    use crate::host::sync::Notify;
+
+    #[test]
+    fn what_takes_long_is_told_again_and_again() {
+        run_local(async {
+            let (told, enough) = (Cell::new(0), Notify::new());
+            let tell = || {
+                told.set(told.get() + 1);
+                if told.get() == 3 {
+                    enough.notify_all();
+                }
+            };
+            let work = async {
+                enough.notified().await;
+                7
+            };
+            assert_eq!(telling(Duration::from_millis(1), work, tell).await, 7);
+            assert_eq!(told.get(), 3);
+        });
+    }
 }
