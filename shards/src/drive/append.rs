@@ -198,13 +198,22 @@ fn count(metrics: &ShardMetrics, appended: &Result<AppendedBatch, AppendFailure>
     }
 }
 
-/// Appends a batch of the broker's own and waits until it is durable.
-pub async fn append_own(partition: Rc<Partition>, batch: Vec<u8>) -> Result<Offset, ErrorCode> {
+/// Appends a batch of the broker's own and waits until it is durable, for room on a full disk as long as `is_patient`:
+/// what is in the log by then becomes durable some time, whatever was told of it.
+pub async fn append_own(
+    partition: Rc<Partition>,
+    batch: Vec<u8>,
+    is_patient: impl Fn() -> bool,
+) -> Result<Offset, ErrorCode> {
     let header = BatchHeader::parse(&batch).expect("the broker builds whole batches");
     let appended = partition.append(&batch, NewBatch::of_coordinator(header)).await;
     let batch = appended.map_err(|failure| failure.code())?;
-    if !is_answered_early(&partition) {
-        partition.wait_durable(batch.end).await.map_err(|error: DiskError| error.code())?;
+    while !is_answered_early(&partition) {
+        match partition.wait_durable(batch.end).await {
+            Ok(()) => break,
+            Err(DiskError::Unwritten { .. }) if is_patient() => {}
+            Err(error) => return Err(error.code()),
+        }
     }
     Ok(Offset(batch.end.0 - 1))
 }

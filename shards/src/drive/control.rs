@@ -109,11 +109,11 @@ impl Controller {
         image.epoch = log.with_log(|log| log.leader_epoch());
         let controller = Self { log, turn: Semaphore::new(1) };
         if !records.is_empty() {
-            image.offset = controller.persist(&records).await.map_err(LoadError::Append)?;
+            image.offset = controller.persist(&records, || false).await.map_err(LoadError::Append)?;
         }
         let records = activate(&image, &register(&image), controller.log_end_offset());
         if !records.is_empty() {
-            let last = controller.persist(&records).await.map_err(LoadError::Append)?;
+            let last = controller.persist(&records, || false).await.map_err(LoadError::Append)?;
             image = replayed(&image, &records, last).0;
         }
         Ok((controller, image))
@@ -125,14 +125,18 @@ impl Controller {
     }
 
     /// Appends the records of one decision as one batch and waits until they are durable. Returns the last offset.
-    async fn persist(&self, records: &[MetadataRecord<'static>]) -> Result<Offset, ErrorCode> {
+    async fn persist(
+        &self,
+        records: &[MetadataRecord<'static>],
+        is_patient: impl Fn() -> bool,
+    ) -> Result<Offset, ErrorCode> {
         let mut batch = BatchBuilder::new();
         let timestamp = wall_ms();
         for record in records {
             let value = record.encode(record_version(record));
             batch.append(&NewRecord { timestamp, key: None, value: Some(&value), headers: &[] });
         }
-        append_own(Rc::clone(&self.log), batch.build()).await
+        append_own(Rc::clone(&self.log), batch.build(), is_patient).await
     }
 
     /// Closes the log's files. Nothing may be decided afterwards.
@@ -184,7 +188,8 @@ async fn commit(shard: &Rc<Shard>, records: &[MetadataRecord<'static>]) -> Resul
     if records.is_empty() {
         return Ok(());
     }
-    let last = shard.controller().persist(records).await?;
+    // On a full disk they are in the log all the same: the next decision has to know of them. A stop waits for no room.
+    let last = shard.controller().persist(records, || !shard.stopping.get()).await?;
     let (image, delta) = replayed(&shard.image(), records, last);
     let (image, delta) = (Arc::new(image), Arc::new(delta));
     let publish = |to| {

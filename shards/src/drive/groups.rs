@@ -138,7 +138,7 @@ impl Groups {
                     let log = self.logs.borrow().get(&partition).cloned();
                     let appended = async move {
                         let log = log.ok_or(ErrorCode::NotCoordinator)?;
-                        append_own(log, batch.build()).await
+                        append_own(log, batch.build(), || false).await
                     };
                     let shard = Rc::clone(shard);
                     spawn_detached(async move {

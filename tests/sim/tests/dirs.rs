@@ -13,7 +13,7 @@ use ottla::errors::ErrorCode;
 use ottla::protocol::compression::Codec;
 use ottla_shards::host::sim::disk::{Op, Ops, Which};
 use ottla_shards::host::sim::{NodeId, ProcessId, ProcessState, World};
-use ottla_shards::host::sleep;
+use ottla_shards::host::{sleep, timeout};
 use ottla_sim::client::{Acks, Connection, NewTopic, OffsetQuery, Outcome, TopicName, Unknown};
 use ottla_sim::records::{BatchId, BatchSpec, RecordSpec};
 
@@ -259,6 +259,42 @@ fn a_directory_that_missed_the_deletion_of_a_topic_comes_back_without_it() {
             !machine.has("/d0", "t-0") && !machine.has("/d0", "t-1"),
             "what is of the old topic is removed"
         );
+        machine.stop();
+    }
+}
+
+/// Asks for a topic; `None` where nothing is answered for long.
+fn try_create(machine: &Machine, name: String) -> Option<Outcome<()>> {
+    machine.client(async move |connection| {
+        let topic = NewTopic { name, partitions: 2, configs: Vec::new() };
+        let asked = std::pin::pin!(connection.create_topic(&topic));
+        timeout(Duration::from_secs(5), asked).await.ok().map(|made| made.map(|_| ()))
+    })
+}
+
+#[test]
+fn a_change_of_the_metadata_for_which_there_is_no_room_is_made_once() {
+    for is_stopped in [false, true] {
+        let mut machine = Machine::new(5);
+        machine.client(async |connection| connection.topics().await.ok().expect("it is up"));
+        machine.fill("/meta", 0);
+        let name = |number: u32| format!("t{number}");
+        let made = |number: &u32| try_create(&machine, name(*number)) == Some(Outcome::Ok(()));
+        let last = (0..200).find(|number| !made(number)).expect("the disk is full some time");
+        if is_stopped {
+            machine.stop();
+        }
+        machine.fill("/meta", u64::MAX);
+        machine.world.run_for(Duration::from_secs(5));
+        if !is_stopped {
+            let again = try_create(&machine, name(last));
+            assert_eq!(again, Some(Outcome::Refused(ErrorCode::TopicAlreadyExists)));
+            machine.world.kill(machine.broker);
+        }
+        machine.start(&DIRS);
+        let topics =
+            machine.client(async |connection| connection.topics().await.ok().expect("it is up").len());
+        assert!(topics >= last as usize, "{topics}");
         machine.stop();
     }
 }
