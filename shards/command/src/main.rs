@@ -2,12 +2,12 @@
 //!
 //! Owns nothing: it parses the command line and hands over.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ottla_bench::{BenchArgs, BenchError, Interrupt};
 use ottla_shards::boot::{self, StartArgs};
+use ottla_shards::host::say_why;
 use ottla_shards::last_words::unless_taken_a_signal_ends;
 use ottla_tools::log_dump::{self, LogArgs};
 use ottla_tools::storage::{self, StorageArgs};
@@ -79,8 +79,7 @@ fn usage_code(code: i32) -> i32 {
 fn exit<E: std::fmt::Display>(outcome: Result<u8, E>) -> ExitCode {
     outcome.map_or_else(
         |error| {
-            // The exit code says it too where nobody is there to be told.
-            let _ = writeln!(std::io::stderr(), "ottla: {error}");
+            say_why(&error);
             ExitCode::from(1)
         },
         ExitCode::from,

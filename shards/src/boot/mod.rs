@@ -9,7 +9,6 @@
 //! error that names the setting and what to do, and exit code 1.
 
 use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -47,8 +46,7 @@ pub fn start(args: &StartArgs) -> ExitCode {
 
 /// Says why there is no broker.
 fn refuse(line: &dyn Display) -> ExitCode {
-    // The exit code says it too where nobody is there to be told.
-    let _ = writeln!(std::io::stderr(), "ottla: {line}");
+    host::say_why(line);
     ExitCode::from(1)
 }
 

@@ -13,10 +13,14 @@ pub fn say(text: &str) {
     let _ = output.flush();
 }
 
+/// Says in one line on standard error why the process ends. Its exit code says it too where nobody is there to be told.
+pub fn say_why(line: &dyn Display) {
+    let _ = writeln!(std::io::stderr(), "ottla: {line}");
+}
+
 /// Says in one line on standard error why the process cannot go on with its start, and ends it with exit code 1.
 pub fn exit_start(line: &dyn Display) -> ! {
-    // The exit code says it too where nobody is there to be told.
-    let _ = writeln!(std::io::stderr(), "ottla: {line}");
+    say_why(line);
     std::process::exit(1);
 }
 

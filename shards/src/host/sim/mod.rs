@@ -58,7 +58,7 @@ pub use self::{
     network::{ConnectionInfo, NetworkFaults},
     process::{
         NodeId, ProbeError, ProcessId, ProcessState, available_cpus, catch_signals, exit_start, host_name,
-        probe, process_usage, raise_descriptor_limit, say, stop_signal,
+        probe, process_usage, raise_descriptor_limit, say, say_why, stop_signal,
     },
     socket::{Ready, Stream, StreamSeed},
     timer::{Sleep, Timeout, now, random_bytes, random_u64, sleep, sleep_until, timeout, wall_ms},

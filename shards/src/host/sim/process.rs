@@ -327,6 +327,11 @@ pub fn say(text: &str) {
     this_process().output.borrow_mut().push_str(text);
 }
 
+/// Adds why the process ends to what it has printed.
+pub fn say_why(line: &dyn Display) {
+    say(&format!("ottla: {line}\n"));
+}
+
 /// Ends the process because it cannot go on with its start, with one line that says why.
 pub fn exit_start(line: &dyn Display) -> ! {
     resume_unwind(Box::new(GaveUp(line.to_string())))
