@@ -3,8 +3,8 @@
 //! Owned by the shard that adopted it. Idle, it is one task with a poll in the ring: no buffers.
 //!
 //! Invariants: requests start in the order of their frames, each when the [pipeline](Pipeline) lets it; replies leave
-//! in that order; `sending` is touched by one
-//! party at a time, the writer task while `writing`, else whoever flushes; nothing is read while the budget is used up.
+//! in that order; `sending` is touched by one party at a time, the writer task while `writing`, else whoever flushes;
+//! nothing is read while the budget is used up.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -182,16 +182,21 @@ impl Connection {
     }
 
     /// Whether requests may be read, and the next one, if it is known, may start.
-    fn may_go_on(&self, next: Option<&Bytes>) -> bool {
+    fn may_go_on(&self, next: Option<Class>) -> bool {
         let unsent_max = self.shard.replies.total() / UNSENT_PART;
         let pipeline = self.pipeline.borrow();
-        let its_turn = next.map_or(pipeline.has_room(), |frame| pipeline.may_start(Class::of(frame)));
+        let its_turn = next.map_or(pipeline.has_room(), |class| pipeline.may_start(class));
         its_turn && self.unsent.get() <= unsent_max && !self.closing.get()
     }
 
     /// Hands one frame to the handler, polls its future once, and lets it go on as a task if it is not ready.
-    fn start(self: &Rc<Self>, frame: Bytes, ready: Monotonic, permits: (Permit, Option<Permit>)) {
-        let ticket = self.pipeline.borrow_mut().start(Class::of(&frame));
+    fn start(
+        self: &Rc<Self>,
+        (class, frame): (Class, Bytes),
+        ready: Monotonic,
+        permits: (Permit, Option<Permit>),
+    ) {
+        let ticket = self.pipeline.borrow_mut().start(class);
         let journey = Journey::new(&frame, ready);
         self.context.set_ready(ready);
         let mut future = self.shard.handler.handle(frame, &self.context);
@@ -369,12 +374,17 @@ impl Connection {
     }
 }
 
+/// A frame with its class, which is looked at before the request starts and when it does.
+fn classed(frame: Bytes) -> (Class, Bytes) {
+    (Class::of(&frame), frame)
+}
+
 /// The reading half of a connection's task.
 struct Reader {
     connection: Rc<Connection>,
     frames: Frames,
     /// A request whose turn has not come.
-    next: Option<Bytes>,
+    next: Option<(Class, Bytes)>,
     /// Bytes received behind it.
     leftover: Bytes,
     /// Counts the unfinished frame, the next request and the leftover.
@@ -468,9 +478,10 @@ impl Reader {
                 let mut sleep = host::sleep_until(muted_until);
                 self.wait(For::Broker, |cx| Pin::new(&mut sleep).poll(cx)).await?;
             }
-            if !self.connection.may_go_on(self.next.as_ref()) {
-                let (connection, next) = (Rc::clone(&self.connection), self.next.clone());
-                let may_go_on = || connection.may_go_on(next.as_ref());
+            let class = self.next_class();
+            if !self.connection.may_go_on(class) {
+                let connection = Rc::clone(&self.connection);
+                let may_go_on = || connection.may_go_on(class);
                 self.wait(For::Broker, |_| if may_go_on() { Poll::Ready(()) } else { Poll::Pending }).await?;
             }
             if !self.may_be_answered() {
@@ -487,15 +498,18 @@ impl Reader {
         }
     }
 
+    fn next_class(&self) -> Option<Class> {
+        self.next.as_ref().map(|(class, _)| *class)
+    }
+
     /// Whether there is memory for the reply to the next request, if that may be large.
     fn may_be_answered(&self) -> bool {
-        let is_read = self.next.as_ref().is_some_and(|frame| Class::of(frame) == Class::Read);
-        !is_read || self.connection.shard.replies.free() > 0
+        self.next_class() != Some(Class::Read) || self.connection.shard.replies.free() > 0
     }
 
     /// Bytes of requests that have not started.
     fn kept(&self) -> usize {
-        self.frames.memory() + self.next.as_ref().map_or(0, Bytes::len) + self.leftover.len()
+        self.frames.memory() + self.next.as_ref().map_or(0, |(_, frame)| frame.len()) + self.leftover.len()
     }
 
     /// Waits for the memory that one receive may take.
@@ -564,7 +578,7 @@ impl Reader {
         // Replies that are ready at once leave together, after the last of these requests has started.
         self.connection.listed.set(true);
         assert!(self.next.is_none(), "nothing is received before what was received before has started");
-        self.next = self.frames.take_finished();
+        self.next = self.frames.take_finished().map(classed);
         let started = self.start_frames(rest);
         self.connection.listed.set(false);
         started
@@ -575,21 +589,21 @@ impl Reader {
         let mut input = input;
         loop {
             if self.next.is_none() {
-                self.next = self.frames.take(&mut input).map_err(End::BadFrame)?;
+                self.next = self.frames.take(&mut input).map_err(End::BadFrame)?.map(classed);
             }
-            let may_start = self.connection.may_go_on(self.next.as_ref()) && self.may_be_answered();
-            let Some(frame) = self.next.take_if(|_| may_start) else {
+            let may_start = self.connection.may_go_on(self.next_class()) && self.may_be_answered();
+            let Some(request) = self.next.take_if(|_| may_start) else {
                 self.leftover = Bytes::copy_from_slice(input);
                 return Ok(());
             };
-            self.start(frame);
+            self.start(request);
         }
     }
 
-    fn start(&mut self, frame: Bytes) {
-        let mut memory = self.held.split(frame.len());
+    fn start(&mut self, request: (Class, Bytes)) {
+        let mut memory = self.held.split(request.1.len());
         memory.merge(self.connection.shard.memory.force(REQUEST_OVERHEAD_BYTES));
-        self.connection.start(frame, self.ready, (memory, self.finisher.take()));
+        self.connection.start(request, self.ready, (memory, self.finisher.take()));
     }
 
     /// Gives back what reading has taken; nothing more is read.
