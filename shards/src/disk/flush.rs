@@ -30,7 +30,7 @@ use ottla::log::LogConfig;
 use ottla::metrics::{Counter, Timing};
 use ottla::time::Monotonic;
 
-use super::error::{Context as _, DiskError, IoFailure};
+use super::error::{Context as _, IoFailure};
 use super::journal::{Journaled, Turn};
 use super::partition::{CommitSpan, FlushState, Partition, State};
 use super::prealloc::ZeroAhead;
@@ -503,7 +503,7 @@ impl Partition {
             state.give_back(share);
             // A commit still runs, as far as the queue is concerned: the retry below takes it up again.
         }
-        let unwritten = DiskError::Unwritten { dir: self.dir.path().to_owned() };
+        let unwritten = self.unwritten();
         self.durable.fail(&unwritten);
         self.high_watermark.fail(&unwritten);
         let partition = Rc::clone(self);

@@ -99,6 +99,7 @@ async fn try_read(
     let Read { slices, bytes, slice, withheld, offsets } = read;
     let limited = withheld || slice.is_some_and(|slice| slice.limited);
     let available = if limited { bytes.max(request.max_bytes) } else { bytes };
+    let next = slice.and_then(|slice| partition.with_log(|log| log.next_segment(slice.segment_base)));
     Ok(FetchOutcome {
         high_watermark: shown.unwrap_or(offsets.high_watermark),
         last_stable_offset: offsets.last_stable,
@@ -107,7 +108,7 @@ async fn try_read(
         records: slices.into_iter().map(piece).collect(),
         bytes: u32::try_from(bytes).expect("a read is bounded, and a batch is below 2 GiB"),
         available: u32::try_from(available).expect("no more than a part may want, or a batch"),
-        is_behind: slice.is_some_and(|slice| partition.goes_on_behind(slice.segment_base, up_to)),
+        is_behind: next.is_some_and(|next| next < up_to),
         ..FetchOutcome::refused(ErrorCode::None)
     })
 }

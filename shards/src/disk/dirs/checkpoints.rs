@@ -115,18 +115,9 @@ impl LogDir {
             let turn = WriterTurn { dir: self, kind };
             let result = patient::write_whole_durably(&path, &bytes).await;
             drop(turn);
-            match result {
-                Ok(()) => {
-                    let mut checkpoint = self.checkpoint(kind);
-                    checkpoint.written = checkpoint.written.max(version);
-                }
-                Err(failure) => {
-                    if !failure.may_be_retried() {
-                        self.fail(&failure);
-                    }
-                    return Err(failure.into());
-                }
-            }
+            result.map_err(DiskError::from).inspect_err(|error| self.fail_unless_full(error))?;
+            let mut checkpoint = self.checkpoint(kind);
+            checkpoint.written = checkpoint.written.max(version);
         }
     }
 

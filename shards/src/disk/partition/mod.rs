@@ -368,7 +368,7 @@ impl Partition {
         let waits = self.state.borrow().log.config().acknowledges_durable();
         if waits && !canary::is(Canary::AckedBeforeWritten) {
             if self.state.borrow().full && self.durable.get() < offset {
-                return Err(DiskError::Unwritten { dir: self.dir.path().to_owned() });
+                return Err(self.unwritten());
             }
             self.durable.reach(offset).await?;
         }
@@ -415,6 +415,11 @@ impl Partition {
     /// What is told where the disk takes nothing more.
     pub(super) fn no_room(&self) -> DiskError {
         DiskError::Full { dir: self.dir.path().to_owned() }
+    }
+
+    /// What those are told whose records it holds and has no room to write.
+    pub(super) fn unwritten(&self) -> DiskError {
+        DiskError::Unwritten { dir: self.dir.path().to_owned() }
     }
 
     /// Whether the partition can be used.

@@ -167,11 +167,6 @@ impl Partition {
         }
     }
 
-    /// Whether a segment newer than that of `segment_base` has something before `up_to`.
-    pub fn goes_on_behind(&self, segment_base: Offset, up_to: Offset) -> bool {
-        self.state.borrow().log.next_segment(segment_base).is_some_and(|next| next < up_to)
-    }
-
     pub(super) fn has_segment(&self, base: Offset) -> bool {
         let state = self.state.borrow();
         let active = state.log.active_segment().base_offset();
