@@ -29,10 +29,8 @@ fn start(data: &Path) -> (Broker, String) {
 /// The same over data that has the topic.
 fn start_again(data: &Path) -> (Broker, String) {
     let broker = Broker::start(&Options::new(data).set("metrics.listener", "127.0.0.1:0"));
-    let output = broker.output();
-    let url = output.lines().find_map(|line| line.trim().strip_prefix("metrics")).expect("a line says where");
-    let place = url.trim().strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics"));
-    (broker, place.expect("a URL").to_owned())
+    let place = broker.metrics_place();
+    (broker, place)
 }
 
 /// A page that has passed the check.

@@ -123,10 +123,7 @@ fn a_disk_that_fails_takes_its_own_partitions_and_nothing_else() {
 
 /// What is at `/healthz`, with its head.
 fn health(broker: &Broker) -> String {
-    let output = broker.output();
-    let url = output.lines().find_map(|line| line.trim().strip_prefix("metrics")).expect("a line says where");
-    let place = url.trim().strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics"));
-    let mut stream = TcpStream::connect(place.expect("a URL")).expect("the broker listens");
+    let mut stream = TcpStream::connect(broker.metrics_place()).expect("the broker listens");
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
     let mut reply = String::new();
     stream.read_to_string(&mut reply).expect("it answers");

@@ -143,6 +143,19 @@ impl Broker {
         self.output.lock().expect("gathering does not panic").clone()
     }
 
+    /// Where it serves metrics, as `HOST:PORT`.
+    ///
+    /// # Panics
+    /// When it was started without `metrics.listener`.
+    #[must_use]
+    pub fn metrics_place(&self) -> String {
+        let output = self.output();
+        let url = output.lines().find_map(|line| line.trim().strip_prefix("metrics"));
+        let url = url.expect("a line says where").trim();
+        let place = url.strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics"));
+        place.expect("a URL").to_owned()
+    }
+
     /// Resident memory in bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {

@@ -186,10 +186,7 @@ fn a_segment_cut_anywhere_is_filled_up_from_the_journal() {
 
 #[test]
 fn a_journal_for_which_a_full_disk_has_no_room_is_kept_and_played_later() {
-    let Some(disk) = SmallDisk::mount() else {
-        eprintln!("not run: this process may not mount a tmpfs");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount() else { return };
     let root = disk.0.path().to_owned();
     // The segments of all three are in the journal alone, but for the first's.
     let source = directory(false);

@@ -27,9 +27,7 @@ fn stopped(root: &Path) -> Vec<Vec<u8>> {
         for at in 0..COUNT {
             produce(&partition, &sequenced(7, at as i32, 40)).await;
         }
-        partition.close().await.expect("a close");
-        broker.dir.finish_clean().await.expect("a clean shutdown");
-        abandon(partition).await;
+        broker.end_cleanly(partition).await;
         (0..COUNT as i64).map(|at| stored(&sequenced(7, at as i32, 40), at, 0)).collect()
     })
 }
@@ -65,9 +63,7 @@ fn start(root: &Path) -> (Vec<Change>, usize, Vec<Vec<u8>>, i64) {
         let end = offsets.log_end.0;
         let next = produce(&partition, &sequenced(7, end as i32, 40)).await;
         assert_eq!(next.base_offset, Offset(end));
-        partition.close().await.expect("a close");
-        broker.dir.finish_clean().await.expect("a clean shutdown");
-        abandon(partition).await;
+        broker.end_cleanly(partition).await;
         (
             (changes.as_slice().to_vec(), damage.len(), batches, end),
             stored(&sequenced(7, end as i32, 40), end, 0),
@@ -228,9 +224,7 @@ fn what_an_earlier_run_has_left_below_the_log_start_goes_at_a_start() {
         partition.delete_records(Offset(30)).await.expect("a deletion");
         let gone = partition.enforce_retention(Duration::from_secs(3_600)).await.expect("a retention");
         assert!(gone > 2);
-        partition.close().await.expect("a close");
-        broker.dir.finish_clean().await.expect("a clean shutdown");
-        abandon(partition).await;
+        broker.end_cleanly(partition).await;
         files(&first.join("topic-0"), ".log")
     });
     let path = base.join("topic-0");

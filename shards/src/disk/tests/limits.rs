@@ -184,7 +184,7 @@ fn a_failed_write_takes_the_directory_offline_for_good() {
     });
 }
 
-/// A tmpfs of two mebibytes; `None` where this process may not mount.
+/// A tmpfs of two mebibytes; `None`, which is said, where this process may not mount.
 pub(super) struct SmallDisk(pub tempfile::TempDir);
 
 impl SmallDisk {
@@ -192,7 +192,11 @@ impl SmallDisk {
         let dir = directory(false);
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(dir.path()).status();
-        mount.is_ok_and(|status| status.success()).then_some(SmallDisk(dir))
+        if !mount.is_ok_and(|status| status.success()) {
+            eprintln!("not run: this process may not mount a tmpfs");
+            return None;
+        }
+        Some(SmallDisk(dir))
     }
 }
 
@@ -204,10 +208,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_is_an_error_until_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else {
-        eprintln!("not run: this process may not mount a tmpfs");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount() else { return };
     let path = disk.0.path().to_owned();
     run_local(async move {
         let settings = DiskSettings {
@@ -251,10 +252,7 @@ fn a_full_disk_is_an_error_until_there_is_room() {
 
 #[test]
 fn a_full_disk_refuses_what_is_new_and_knows_what_it_has() {
-    let Some(disk) = SmallDisk::mount() else {
-        eprintln!("not run: this process may not mount a tmpfs");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount() else { return };
     let path = disk.0.path().to_owned();
     run_local(async move {
         let settings = DiskSettings { full_retry: Duration::from_millis(20), ..DiskSettings::default() };

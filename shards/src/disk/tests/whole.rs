@@ -286,9 +286,7 @@ async fn life_with(root: &std::path::Path, begin: Begin, timestamps: &[i64]) -> 
     for &timestamp in timestamps {
         produce(&partition, &batch_at(1, 10, timestamp)).await;
     }
-    partition.close().await.expect("a close");
-    broker.dir.finish_clean().await.expect("a clean shutdown");
-    abandon(partition).await;
+    broker.end_cleanly(partition).await;
     let bytes = std::fs::read(&files(&root.join("topic-0"), ".timeindex")[0]).expect("a time index");
     let index = ottla::log::TimeIndex::decode(Offset(0), usize::MAX, &bytes).expect("entries that rise");
     assert_eq!(index.len() * 12, bytes.len());
@@ -524,9 +522,7 @@ fn entries_that_left_memory_are_found_in_their_file() {
         let released = partition.with_log(|log| log.active_segment().indexes().offsets.released());
         assert!(released > 5_000);
         check_spread(&partition).await;
-        partition.close().await.expect("a close");
-        broker.dir.finish_clean().await.expect("a clean shutdown");
-        abandon(partition).await;
+        broker.end_cleanly(partition).await;
     });
     run_local(async move {
         let broker = Broker::start(root.path()).await;
@@ -560,9 +556,7 @@ fn index_files_that_are_lost_or_broken_are_built_anew() {
             append(&partition, &batch(at, 60)).await.expect("an append");
         }
         partition.wait_durable(Offset(600)).await.expect("a flush");
-        partition.close().await.expect("a close");
-        broker.dir.finish_clean().await.expect("a clean shutdown");
-        abandon(partition).await;
+        broker.end_cleanly(partition).await;
     });
     let path = root.path().join("topic-0");
     let indexes = files(&path, ".index");
@@ -597,9 +591,7 @@ fn a_damaged_index_of_the_active_segment_is_built_anew_and_takes_no_record_along
                 append(&partition, &batch(at, 20)).await.expect("an append");
             }
             partition.wait_durable(Offset(6_000)).await.expect("a flush");
-            partition.close().await.expect("a close");
-            broker.dir.finish_clean().await.expect("a clean shutdown");
-            abandon(partition).await;
+            broker.end_cleanly(partition).await;
         });
         let file = files(&root.path().join("topic-0"), kind).remove(0);
         let whole = std::fs::read(&file).expect("an index");
@@ -614,9 +606,7 @@ fn a_damaged_index_of_the_active_segment_is_built_anew_and_takes_no_record_along
             assert_eq!(std::fs::read(&file).expect("an index"), whole, "it is mended");
             assert_eq!(produce(&partition, &batch(1, 20)).await.base_offset, Offset(6_000));
             check_spread(&partition).await;
-            partition.close().await.expect("a close");
-            broker.dir.finish_clean().await.expect("a clean shutdown");
-            abandon(partition).await;
+            broker.end_cleanly(partition).await;
         });
         run_local(async move {
             let broker = Broker::start(root.path()).await;
