@@ -234,10 +234,7 @@ impl Churn {
         let now = self.shard.shared.now();
         match outcome {
             Ok(()) => {
-                let mut meter = self.shard.meter();
-                let counts = meter.in_phase(self.shard.shared.phase(Some(due), now), Kind::Connect);
-                counts.records += 1;
-                counts.took(now.saturating_sub(due));
+                self.shard.took(Kind::Connect, due, now);
             }
             Err(error) => self.shard.meter().failed(reason(&error), 1),
         }

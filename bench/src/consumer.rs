@@ -413,8 +413,7 @@ impl Consumer {
             return Ok(());
         }
         self.shard.meter().failed(code_name(code), 1);
-        self.readings.iter_mut().for_each(|reading| reading.is_incomplete = true);
-        self.done.append(&mut self.readings);
+        self.leave_all();
         Ok(())
     }
 
@@ -451,14 +450,19 @@ impl Consumer {
         }
     }
 
+    /// Reads no partition any further.
+    fn leave_all(&mut self) {
+        self.readings.iter_mut().for_each(|reading| reading.is_incomplete = true);
+        self.done.append(&mut self.readings);
+    }
+
     /// Without a connection nobody knows what is missing: what was found so far is all.
     fn cut_off(&mut self, error: &ClientError) {
         let reason = reason(error);
         self.shard.meter().failed(reason.clone(), 1);
         let address = &self.job.places.node_names[self.job.node];
         self.shard.shared.note_cut(Role::Consumer, address, Why::Lost(reason));
-        self.readings.iter_mut().for_each(|reading| reading.is_incomplete = true);
-        self.done.append(&mut self.readings);
+        self.leave_all();
         for reading in &mut self.done {
             self.shard.shared.note_findings(reading.verifier.take_findings(), 0);
             self.shard.shared.note_read(reading.is_incomplete);

@@ -19,7 +19,7 @@ use crate::backlog::Progress;
 use crate::cut::{Cut, Cuts, Role, Why};
 use crate::error::BenchError;
 use crate::stamp::LaneId;
-use crate::tally::{Meter, Phase, Tally, nanos};
+use crate::tally::{Kind, Meter, Phase, Tally, nanos};
 use crate::verify::{Fault, Finding, Sent};
 
 /// Findings that are kept word for word.
@@ -339,6 +339,14 @@ impl Shard {
     /// The shard's tally, to count into.
     pub(crate) fn meter(&self) -> MutexGuard<'_, Tally> {
         self.shared.meters[self.index].lock()
+    }
+
+    /// Counts one of `kind` that was due at a moment and is done now.
+    pub(crate) fn took(&self, kind: Kind, due: u64, now: u64) {
+        let mut meter = self.meter();
+        let counts = meter.in_phase(self.shared.phase(Some(due), now), kind);
+        counts.records += 1;
+        counts.took(now.saturating_sub(due));
     }
 
     /// Says that a job is connected, and waits until all are: then the load begins.

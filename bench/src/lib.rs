@@ -63,7 +63,7 @@ pub use args::{BenchArgs, BenchCommand};
 pub use error::BenchError;
 pub use interrupt::Interrupt;
 
-use args::plan::{Mode, TrafficPlan};
+use args::plan::Mode;
 
 /// Runs a load, prints its report to `out`, and gives the exit code: 0, or 1 where some of the load failed, or that of
 /// the signal that ended it before its time.
@@ -74,7 +74,7 @@ use args::plan::{Mode, TrafficPlan};
 /// [`BenchError`] where the load could not begin: a bad flag, no broker, no topic.
 pub fn run(args: &BenchArgs, interrupt: &Interrupt, out: &mut dyn Write) -> Result<u8, BenchError> {
     let interrupt = interrupt.clone();
-    let traffic = match &args.command {
+    let mut traffic = match &args.command {
         BenchCommand::Produce(args) => args.plan(Mode::Produce)?,
         BenchCommand::Consume(args) => args.plan()?,
         BenchCommand::EndToEnd(args) => args.plan(Mode::EndToEnd)?,
@@ -102,6 +102,6 @@ pub fn run(args: &BenchArgs, interrupt: &Interrupt, out: &mut dyn Write) -> Resu
             return Ok(0);
         }
     };
-    let run = args::plan::RunPlan { interrupt, ..traffic.run };
-    traffic::run(&TrafficPlan { run, ..traffic }, out)
+    traffic.run.interrupt = interrupt;
+    traffic::run(&traffic, out)
 }

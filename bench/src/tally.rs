@@ -172,7 +172,7 @@ impl Tally {
     /// Takes the warm-up for what is measured: a load that did not outlast it has nothing else.
     pub(crate) fn measure_warm_up(&mut self) {
         for (kind, counts) in std::mem::take(&mut self.warm_up) {
-            self.kinds.entry(kind).or_insert_with(Counts::new).add(&counts);
+            self.in_phase(Phase::Measured, kind).add(&counts);
         }
     }
 

@@ -259,9 +259,7 @@ impl RunArgs {
             interrupt: Interrupt::default(),
         })
     }
-}
 
-impl RunArgs {
     /// Refuses a file that cannot be written and one that another would be written over, before the load.
     fn check_outputs(&self) -> Result<(), BenchError> {
         let mut outputs = Vec::new();

@@ -122,11 +122,7 @@ impl Member {
     }
 
     fn count_join(&self, began: u64) {
-        let now = self.shard.shared.now();
-        let mut meter = self.shard.meter();
-        let counts = meter.in_phase(self.shard.shared.phase(Some(began), now), Kind::Join);
-        counts.records += 1;
-        counts.took(now.saturating_sub(began));
+        self.shard.took(Kind::Join, began, self.shard.shared.now());
     }
 
     async fn join(&self, link: &mut Link) -> Result<Joined, ClientError> {

@@ -86,11 +86,7 @@ impl Rebalances {
             self.shard.meter().failed("partitions without a member or with two", 1);
         }
         if let Some(begun) = self.begun.take() {
-            let mut meter = self.shard.meter();
-            let phase = self.shard.shared.phase(Some(begun), now);
-            let counts = meter.in_phase(phase, Kind::Rebalance);
-            counts.records += 1;
-            counts.took(now.saturating_sub(begun));
+            self.shard.took(Kind::Rebalance, begun, now);
         }
         self.shard.shared.answered(now);
     }
