@@ -5,51 +5,13 @@
 //! to the segment's base and the position at which that batch begins, both 32 bits.
 //!
 //! Invariants: offsets and positions rise strictly from entry to entry; an entry's position is the first byte of a
-//! batch. The oldest entries may have been *released*: they are in the file and count, but only the file has them.
+//! batch.
 
-use thiserror::Error;
-
+use super::sparse_index::{CorruptIndex, Slot, SparseIndex};
 use crate::ids::{FilePosition, Offset};
 
 /// Bytes of one entry on disk.
 pub const OFFSET_ENTRY_BYTES: usize = 8;
-
-/// Why the bytes of an index file are not an index: the index is rebuilt from the segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum CorruptIndex {
-    /// The length is no whole number of entries.
-    #[error("{bytes} bytes are no whole number of index entries")]
-    Length {
-        /// Bytes of the file.
-        bytes: usize,
-    },
-    /// An entry does not rise above the one before it, as in a block that was never written.
-    #[error("index entry {slot} does not rise above the entry before it")]
-    NotRising {
-        /// The entry's place in the file, 0-based.
-        slot: usize,
-    },
-    /// An entry's offset is below the segment's base.
-    #[error("index entry {slot} lies before the segment's base offset")]
-    BeforeBase {
-        /// The entry's place in the file, 0-based.
-        slot: usize,
-    },
-    /// The last entry points behind the segment's end.
-    #[error("the last index entry points at byte {position} of a segment of {segment_bytes} bytes")]
-    BehindSegment {
-        /// Where the entry points.
-        position: u64,
-        /// Bytes of the segment.
-        segment_bytes: u64,
-    },
-    /// The file has more entries than a segment may have.
-    #[error("{entries} index entries are more than a segment has")]
-    TooMany {
-        /// Entries of the file.
-        entries: usize,
-    },
-}
 
 /// A batch that the index knows: its last offset and where it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,136 +22,65 @@ pub struct OffsetPosition {
     pub position: FilePosition,
 }
 
+/// An entry of the offset index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Slot {
+pub struct OffsetSlot {
     relative_offset: u32,
     position: u32,
 }
 
-/// The index of one segment, whole or without its oldest entries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OffsetIndex {
-    base_offset: Offset,
-    entries_max: usize,
-    released: usize,
-    slots: Vec<Slot>,
+impl Slot for OffsetSlot {
+    type Entry = OffsetPosition;
+    type Bytes = [u8; OFFSET_ENTRY_BYTES];
+    const RESERVED: usize = 0;
+
+    fn decode([o0, o1, o2, o3, p0, p1, p2, p3]: Self::Bytes) -> OffsetSlot {
+        OffsetSlot {
+            relative_offset: u32::from_be_bytes([o0, o1, o2, o3]),
+            position: u32::from_be_bytes([p0, p1, p2, p3]),
+        }
+    }
+
+    fn encode(self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.relative_offset.to_be_bytes());
+        into.extend_from_slice(&self.position.to_be_bytes());
+    }
+
+    fn rises(self, last: Option<OffsetSlot>, at: usize) -> bool {
+        let is_higher = match last {
+            Some(last) => last.relative_offset < self.relative_offset && last.position < self.position,
+            None => at == 0 || self.position > 0,
+        };
+        is_higher && self.position <= i32::MAX as u32
+    }
+
+    fn relative_offset(self) -> u32 {
+        self.relative_offset
+    }
+
+    fn resolve(self, base_offset: Offset) -> OffsetPosition {
+        OffsetPosition {
+            offset: Offset(base_offset.0 + i64::from(self.relative_offset)),
+            position: FilePosition(u64::from(self.position)),
+        }
+    }
 }
 
+/// The offset index of one segment, whole or without its oldest entries.
+pub type OffsetIndex = SparseIndex<OffsetSlot>;
+
 impl OffsetIndex {
-    /// An empty index of the segment that begins at `base_offset`; `index_bytes_max` is `segment.index.bytes`.
-    #[must_use]
-    pub fn new(base_offset: Offset, index_bytes_max: usize) -> OffsetIndex {
-        assert!(base_offset.0 >= 0, "a segment begins at offset 0 or later");
-        OffsetIndex {
-            base_offset,
-            entries_max: index_bytes_max / OFFSET_ENTRY_BYTES,
-            released: 0,
-            slots: Vec::new(),
-        }
-    }
-
-    /// Reads a whole index file.
-    ///
-    /// # Errors
-    /// [`CorruptIndex`] where any entry breaks the order; Kafka checks the last one alone.
-    pub fn decode(
-        base_offset: Offset,
-        index_bytes_max: usize,
-        bytes: &[u8],
-    ) -> Result<OffsetIndex, CorruptIndex> {
-        OffsetIndex::decode_tail(base_offset, index_bytes_max, 0, bytes)
-    }
-
-    /// Reads the end of an index file whose first `released` entries are not in `bytes` and stay in the file.
-    ///
-    /// # Errors
-    /// [`CorruptIndex`] where any entry that was read breaks the order.
-    pub fn decode_tail(
-        base_offset: Offset,
-        index_bytes_max: usize,
-        released: usize,
-        bytes: &[u8],
-    ) -> Result<OffsetIndex, CorruptIndex> {
-        let (entries, rest) = bytes.as_chunks::<OFFSET_ENTRY_BYTES>();
-        if !rest.is_empty() {
-            return Err(CorruptIndex::Length { bytes: bytes.len() });
-        }
-        let mut index = OffsetIndex::new(base_offset, index_bytes_max);
-        assert!(released == 0 || !bytes.is_empty(), "the last entry is always among those that were read");
-        index.released = released;
-        index.slots.reserve_exact(entries.len());
-        for entry in entries {
-            let slot = Slot {
-                relative_offset: u32::from_be_bytes([entry[0], entry[1], entry[2], entry[3]]),
-                position: u32::from_be_bytes([entry[4], entry[5], entry[6], entry[7]]),
-            };
-            index.accept(slot)?;
-        }
-        Ok(index)
-    }
-
-    fn accept(&mut self, slot: Slot) -> Result<(), CorruptIndex> {
-        let at = self.len();
-        if slot.relative_offset > i32::MAX as u32 {
-            return Err(CorruptIndex::BeforeBase { slot: at });
-        }
-        let rises = match self.slots.last() {
-            Some(last) => last.relative_offset < slot.relative_offset && last.position < slot.position,
-            None => at == 0 || slot.position > 0,
-        };
-        if !rises || slot.position > i32::MAX as u32 {
-            return Err(CorruptIndex::NotRising { slot: at });
-        }
-        self.slots.push(slot);
-        Ok(())
-    }
-
     /// Whether the last entry points into a segment of that many bytes.
     ///
     /// # Errors
     /// [`CorruptIndex::BehindSegment`] where it does not.
     pub fn check_within(&self, segment_bytes: u64) -> Result<(), CorruptIndex> {
-        match self.slots.last() {
-            Some(last) if u64::from(last.position) >= segment_bytes => {
-                Err(CorruptIndex::BehindSegment { position: u64::from(last.position), segment_bytes })
+        match self.last_entry() {
+            Some(last) if last.position.0 >= segment_bytes => {
+                Err(CorruptIndex::BehindSegment { position: last.position.0, segment_bytes })
             }
             Some(_) | None => Ok(()),
         }
-    }
-
-    /// Sets anew how large the file may become; an index that is larger counts as full.
-    pub fn set_bytes_max(&mut self, index_bytes_max: usize) {
-        self.entries_max = index_bytes_max / OFFSET_ENTRY_BYTES;
-    }
-
-    /// Entries of the index, the released ones included.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.released + self.slots.len()
-    }
-
-    /// Whether no entry was ever appended.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Entries that only the file has.
-    #[must_use]
-    pub fn released(&self) -> usize {
-        self.released
-    }
-
-    /// Whether `segment.index.bytes` is used up: the segment is rolled before its next batch.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.len() >= self.entries_max
-    }
-
-    /// The newest entry; `None` where there is none or only the file has it.
-    #[must_use]
-    pub fn last_entry(&self) -> Option<OffsetPosition> {
-        self.slots.last().map(|&slot| self.resolve(slot))
     }
 
     /// Whether the offset can be stored relative to this segment's base (KAFKA-6264: else the segment is rolled).
@@ -202,7 +93,7 @@ impl OffsetIndex {
     pub fn append(&mut self, last_offset: Offset, position: FilePosition) {
         assert!(!self.is_full(), "a segment with a full index is rolled before its next batch");
         assert!(self.can_hold(last_offset), "a segment is rolled before its offsets pass 32 bits");
-        let slot = Slot {
+        let slot = OffsetSlot {
             relative_offset: u32::try_from(last_offset.0 - self.base_offset.0)
                 .expect("the offset was just found to be near the base"),
             position: u32::try_from(position.0).expect("segment.bytes is below 2^31"),
@@ -214,89 +105,26 @@ impl OffsetIndex {
     /// offset. `(base offset, 0)` where every entry is later; `None` where only the file can tell.
     #[must_use]
     pub fn lookup(&self, target: Offset) -> Option<OffsetPosition> {
-        let below = self.slots.partition_point(|&slot| self.resolve(slot).offset <= target);
-        self.entry_before(below)
+        let base = self.base_offset;
+        self.last_where(|slot| slot.resolve(base).offset <= target, self.first())
     }
 
     /// The start of the last indexed batch that begins at or before `position`: a place where a reply may be cut
     /// without parting a batch. `None` where only the file can tell.
     #[must_use]
     pub fn batch_start_at_or_before(&self, position: FilePosition) -> Option<FilePosition> {
-        let below = self.slots.partition_point(|slot| u64::from(slot.position) <= position.0);
-        self.entry_before(below).map(|entry| entry.position)
+        let entry = self.last_where(|slot| u64::from(slot.position) <= position.0, self.first());
+        entry.map(|entry| entry.position)
     }
 
     /// The first entry in memory whose batch begins at or behind `position`; `None` where none does.
     #[must_use]
     pub fn entry_at_or_behind(&self, position: FilePosition) -> Option<OffsetPosition> {
-        let below = self.slots.partition_point(|slot| u64::from(slot.position) < position.0);
-        self.slots.get(below).map(|&slot| self.resolve(slot))
+        self.first_behind(|slot| u64::from(slot.position) < position.0)
     }
 
-    fn entry_before(&self, slot: usize) -> Option<OffsetPosition> {
-        match slot.checked_sub(1) {
-            Some(before) => Some(self.resolve(self.slots[before])),
-            None if self.released > 0 => None,
-            None => Some(OffsetPosition { offset: self.base_offset, position: FilePosition(0) }),
-        }
-    }
-
-    fn resolve(&self, slot: Slot) -> OffsetPosition {
-        OffsetPosition {
-            offset: Offset(self.base_offset.0 + i64::from(slot.relative_offset)),
-            position: FilePosition(u64::from(slot.position)),
-        }
-    }
-
-    /// Removes every entry of `offset` or later. False where the cut lies among the released entries: then nothing
-    /// changed, and the index has to be read from its file first.
-    #[must_use]
-    pub fn truncate_to(&mut self, offset: Offset) -> bool {
-        let keep = self.slots.partition_point(|&slot| self.resolve(slot).offset < offset);
-        if keep == 0 && self.released > 0 {
-            return false;
-        }
-        self.slots.truncate(keep);
-        true
-    }
-
-    /// Forgets all but the newest `keep` entries; the caller has written the others to the file. The last one stays
-    /// in any case: the next has to rise above it.
-    pub fn release(&mut self, keep: usize) {
-        let surplus = self.slots.len().saturating_sub(keep.max(1));
-        self.slots.drain(..surplus);
-        self.slots.shrink_to_fit();
-        self.released += surplus;
-    }
-
-    /// The entries from number `first` on as the file has them; with 0 the whole file.
-    #[must_use]
-    pub fn encode_from(&self, first: usize) -> Vec<u8> {
-        let skip = first.checked_sub(self.released).expect("a released entry was written before");
-        assert!(skip <= self.slots.len(), "no more entries are written than there are");
-        let mut bytes = Vec::with_capacity((self.slots.len() - skip) * OFFSET_ENTRY_BYTES);
-        for slot in &self.slots[skip..] {
-            bytes.extend_from_slice(&slot.relative_offset.to_be_bytes());
-            bytes.extend_from_slice(&slot.position.to_be_bytes());
-        }
-        bytes
-    }
-
-    /// Takes over the entries in memory of `other`, of the same segment, that lie behind the last one here.
-    pub fn go_on_with(&mut self, other: &Self) {
-        let last = self.slots.last().copied();
-        let is_behind = |slot: &&Slot| {
-            last.is_none_or(|last| {
-                last.relative_offset < slot.relative_offset && last.position < slot.position
-            })
-        };
-        self.slots.extend(other.slots.iter().filter(is_behind));
-    }
-
-    /// Bytes of memory that the entries take.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
+    fn first(&self) -> OffsetPosition {
+        OffsetPosition { offset: self.base_offset, position: FilePosition(0) }
     }
 }
 

@@ -5,10 +5,9 @@
 //! segment so far (64 bits) and the last offset of the batch that has it, relative to the segment's base (32 bits).
 //!
 //! Invariants: timestamps rise strictly, so out-of-order records never move the index back; offsets never fall.
-//! Every record with an offset up to an entry's own has at most the entry's timestamp. The oldest entries may have
-//! been *released*, as in the offset index.
+//! Every record with an offset up to an entry's own has at most the entry's timestamp.
 
-use super::offset_index::CorruptIndex;
+use super::sparse_index::{Slot, SparseIndex};
 use crate::ids::{Offset, TimestampMs};
 
 /// Bytes of one entry on disk.
@@ -23,131 +22,57 @@ pub struct TimestampOffset {
     pub offset: Offset,
 }
 
-/// One entry in the 12 bytes that it takes on disk too: a busy segment has a quarter of a million.
+/// An entry of the time index in the 12 bytes that it takes on disk too: a busy segment has a quarter of a million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(Rust, packed(4))]
-struct Slot {
+pub struct TimeSlot {
     timestamp: i64,
     relative_offset: u32,
 }
 
-/// The time index of one segment, whole or without its oldest entries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimeIndex {
-    base_offset: Offset,
-    entries_max: usize,
-    released: usize,
-    slots: Vec<Slot>,
+impl Slot for TimeSlot {
+    type Entry = TimestampOffset;
+    type Bytes = [u8; TIME_ENTRY_BYTES];
+    const RESERVED: usize = 1;
+
+    fn decode([t0, t1, t2, t3, t4, t5, t6, t7, o0, o1, o2, o3]: Self::Bytes) -> TimeSlot {
+        TimeSlot {
+            timestamp: i64::from_be_bytes([t0, t1, t2, t3, t4, t5, t6, t7]),
+            relative_offset: u32::from_be_bytes([o0, o1, o2, o3]),
+        }
+    }
+
+    fn encode(self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&{ self.timestamp }.to_be_bytes());
+        into.extend_from_slice(&{ self.relative_offset }.to_be_bytes());
+    }
+
+    fn rises(self, last: Option<TimeSlot>, _at: usize) -> bool {
+        match last {
+            Some(last) => last.timestamp < self.timestamp && { last.relative_offset } <= self.relative_offset,
+            None => self.timestamp > TimestampMs::NONE.0,
+        }
+    }
+
+    fn relative_offset(self) -> u32 {
+        self.relative_offset
+    }
+
+    fn resolve(self, base_offset: Offset) -> TimestampOffset {
+        TimestampOffset {
+            timestamp: TimestampMs(self.timestamp),
+            offset: Offset(base_offset.0 + i64::from(self.relative_offset)),
+        }
+    }
 }
 
+/// The time index of one segment, whole or without its oldest entries.
+pub type TimeIndex = SparseIndex<TimeSlot>;
+
 impl TimeIndex {
-    /// An empty index of the segment that begins at `base_offset`; `index_bytes_max` is `segment.index.bytes`.
-    #[must_use]
-    pub fn new(base_offset: Offset, index_bytes_max: usize) -> TimeIndex {
-        assert!(base_offset.0 >= 0, "a segment begins at offset 0 or later");
-        TimeIndex {
-            base_offset,
-            entries_max: index_bytes_max / TIME_ENTRY_BYTES,
-            released: 0,
-            slots: Vec::new(),
-        }
-    }
-
-    /// Reads a whole index file.
-    ///
-    /// # Errors
-    /// [`CorruptIndex`] where any entry breaks the order.
-    pub fn decode(
-        base_offset: Offset,
-        index_bytes_max: usize,
-        bytes: &[u8],
-    ) -> Result<TimeIndex, CorruptIndex> {
-        TimeIndex::decode_tail(base_offset, index_bytes_max, 0, bytes)
-    }
-
-    /// Reads the end of an index file whose first `released` entries are not in `bytes` and stay in the file.
-    ///
-    /// # Errors
-    /// [`CorruptIndex`] where any entry that was read breaks the order.
-    pub fn decode_tail(
-        base_offset: Offset,
-        index_bytes_max: usize,
-        released: usize,
-        bytes: &[u8],
-    ) -> Result<TimeIndex, CorruptIndex> {
-        let (entries, rest) = bytes.as_chunks::<TIME_ENTRY_BYTES>();
-        if !rest.is_empty() {
-            return Err(CorruptIndex::Length { bytes: bytes.len() });
-        }
-        let mut index = TimeIndex::new(base_offset, index_bytes_max);
-        assert!(released == 0 || !bytes.is_empty(), "the last entry is always among those that were read");
-        index.released = released;
-        index.slots.reserve_exact(entries.len());
-        for entry in entries {
-            let [t0, t1, t2, t3, t4, t5, t6, t7, o0, o1, o2, o3] = *entry;
-            let slot = Slot {
-                timestamp: i64::from_be_bytes([t0, t1, t2, t3, t4, t5, t6, t7]),
-                relative_offset: u32::from_be_bytes([o0, o1, o2, o3]),
-            };
-            index.accept(slot)?;
-        }
-        Ok(index)
-    }
-
-    fn accept(&mut self, slot: Slot) -> Result<(), CorruptIndex> {
-        let at = self.len();
-        if slot.relative_offset > i32::MAX as u32 {
-            return Err(CorruptIndex::BeforeBase { slot: at });
-        }
-        let rises = match self.slots.last() {
-            Some(last) => last.timestamp < slot.timestamp && { last.relative_offset } <= slot.relative_offset,
-            None => slot.timestamp > TimestampMs::NONE.0,
-        };
-        if !rises {
-            return Err(CorruptIndex::NotRising { slot: at });
-        }
-        self.slots.push(slot);
-        Ok(())
-    }
-
-    /// Sets anew how large the file may become; an index that is larger counts as full.
-    pub fn set_bytes_max(&mut self, index_bytes_max: usize) {
-        self.entries_max = index_bytes_max / TIME_ENTRY_BYTES;
-    }
-
-    /// Entries of the index, the released ones included.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.released + self.slots.len()
-    }
-
-    /// Whether no entry was ever appended.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Entries that only the file has.
-    #[must_use]
-    pub fn released(&self) -> usize {
-        self.released
-    }
-
-    /// Whether `segment.index.bytes` is used up but for the entry that a roll appends.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.len() + 1 >= self.entries_max
-    }
-
-    /// The newest entry, which has the largest timestamp; `None` where there is none or only the file has it.
-    #[must_use]
-    pub fn last_entry(&self) -> Option<TimestampOffset> {
-        self.slots.last().map(|&slot| self.resolve(slot))
-    }
-
     /// Appends the segment's largest timestamp so far, unless the last entry has it already.
     ///
-    /// Returns whether an entry was added. A roll may use the slot that [`is_full`](TimeIndex::is_full) reserves.
+    /// Returns whether an entry was added. A roll may use the slot that [`is_full`](SparseIndex::is_full) reserves.
     pub fn append(&mut self, largest: TimestampOffset) -> bool {
         let last = self.last_entry();
         assert!(
@@ -160,7 +85,7 @@ impl TimeIndex {
         assert!(largest.offset >= self.base_offset, "an offset of this segment");
         let relative_offset = u32::try_from(largest.offset.0 - self.base_offset.0)
             .expect("a segment is rolled before its offsets pass 32 bits");
-        let slot = Slot { timestamp: largest.timestamp.0, relative_offset };
+        let slot = TimeSlot { timestamp: largest.timestamp.0, relative_offset };
         self.accept(slot).expect("a later timestamp belongs to a later batch");
         true
     }
@@ -169,72 +94,15 @@ impl TimeIndex {
     /// `(-1, base offset)` where every entry is later; `None` where only the file can tell.
     #[must_use]
     pub fn lookup(&self, target: TimestampMs) -> Option<TimestampOffset> {
-        let below = self.slots.partition_point(|slot| { slot.timestamp } <= target.0);
-        match below.checked_sub(1) {
-            Some(before) => Some(self.resolve(self.slots[before])),
-            None if self.released > 0 => None,
-            None => Some(TimestampOffset { timestamp: TimestampMs::NONE, offset: self.base_offset }),
-        }
-    }
-
-    fn resolve(&self, slot: Slot) -> TimestampOffset {
-        TimestampOffset {
-            timestamp: TimestampMs(slot.timestamp),
-            offset: Offset(self.base_offset.0 + i64::from(slot.relative_offset)),
-        }
-    }
-
-    /// Removes every entry of `offset` or later. False where the cut lies among the released entries: then nothing
-    /// changed, and the index has to be read from its file first.
-    #[must_use]
-    pub fn truncate_to(&mut self, offset: Offset) -> bool {
-        let keep = self.slots.partition_point(|&slot| self.resolve(slot).offset < offset);
-        if keep == 0 && self.released > 0 {
-            return false;
-        }
-        self.slots.truncate(keep);
-        true
-    }
-
-    /// Forgets all but the newest `keep` entries; the caller has written the others to the file. The last one stays
-    /// in any case: the next has to rise above it.
-    pub fn release(&mut self, keep: usize) {
-        let surplus = self.slots.len().saturating_sub(keep.max(1));
-        self.slots.drain(..surplus);
-        self.slots.shrink_to_fit();
-        self.released += surplus;
-    }
-
-    /// The entries from number `first` on as the file has them; with 0 the whole file.
-    #[must_use]
-    pub fn encode_from(&self, first: usize) -> Vec<u8> {
-        let skip = first.checked_sub(self.released).expect("a released entry was written before");
-        assert!(skip <= self.slots.len(), "no more entries are written than there are");
-        let mut bytes = Vec::with_capacity((self.slots.len() - skip) * TIME_ENTRY_BYTES);
-        for slot in &self.slots[skip..] {
-            bytes.extend_from_slice(&{ slot.timestamp }.to_be_bytes());
-            bytes.extend_from_slice(&{ slot.relative_offset }.to_be_bytes());
-        }
-        bytes
-    }
-
-    /// Takes over the entries in memory of `other`, of the same segment, that lie behind the last one here.
-    pub fn go_on_with(&mut self, other: &Self) {
-        let last = self.slots.last().copied();
-        let is_behind = |slot: &&Slot| last.is_none_or(|last| last.timestamp < slot.timestamp);
-        self.slots.extend(other.slots.iter().filter(is_behind));
-    }
-
-    /// Bytes of memory that the entries take.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
+        let first = TimestampOffset { timestamp: TimestampMs::NONE, offset: self.base_offset };
+        self.last_where(|slot| { slot.timestamp } <= target.0, first)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::CorruptIndex;
     use proptest::prelude::*;
 
     const BASE: Offset = Offset(500);
@@ -253,7 +121,7 @@ mod tests {
 
     #[test]
     fn an_entry_takes_12_bytes_in_memory_too() {
-        assert_eq!(size_of::<Slot>(), TIME_ENTRY_BYTES);
+        assert_eq!(size_of::<TimeSlot>(), TIME_ENTRY_BYTES);
         let index = filled(&[(1, 500), (2, 501)]);
         assert!(index.memory_bytes() >= 24);
     }

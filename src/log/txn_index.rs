@@ -8,7 +8,7 @@
 //! Invariants: the offsets of the markers rise strictly. The oldest entries may have been *released*, as in the
 //! offset index.
 
-use super::offset_index::CorruptIndex;
+use super::sparse_index::CorruptIndex;
 use crate::ids::{Offset, ProducerId};
 
 /// Bytes of one entry on disk.

@@ -15,12 +15,13 @@ use crate::limits::{
 };
 use crate::log::damage::{Damage, DamageSearch, LaterBatch};
 use crate::log::leader_epochs::LeaderEpochs;
-use crate::log::offset_index::{CorruptIndex, OffsetIndex};
+use crate::log::offset_index::OffsetIndex;
 use crate::log::partition_log::Log;
 use crate::log::producer_snapshot::decode_snapshot;
 use crate::log::producers::{ProducerBatch, Producers};
 use crate::log::recovery::{BatchSink, PrefixEnd, ScanBounds, ScannedBatch, SegmentScan};
 use crate::log::segment::{ActiveSegment, ClosedSegment, ResumedSegment, SegmentIndexes};
+use crate::log::sparse_index::CorruptIndex;
 use crate::log::time_index::{TimeIndex, TimestampOffset};
 use crate::log::txn_index::{AbortedTransaction, TransactionIndex};
 use crate::protocol::records::BatchHeader;
