@@ -1,9 +1,10 @@
 //! A reader of whole partitions, from the log start to the high watermark, that checks what it reads.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use ottla::protocol::compression::{Codec, decompress};
-use ottla::protocol::records::record::RecordIter;
+use ottla::protocol::records::record::{Record, RecordIter};
 use ottla::protocol::records::{BatchHeader, crc_is_valid};
 use ottla_tools::client::Client;
 use ottla_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
@@ -59,48 +60,71 @@ pub fn largest_timestamp(client: &mut Client, topic: &str, partition: i32) -> (i
 /// When an offset is missing, a CRC is wrong or the broker refuses.
 #[must_use]
 pub fn read_partition(address: SocketAddr, topic: &str, partition: i32) -> Vec<(i64, Vec<u8>)> {
-    let mut client = Client::connect(address, "reader").expect("the broker listens");
-    let end = offset_of(&mut client, topic, partition, -1);
-    let mut next = offset_of(&mut client, topic, partition, -2);
     let mut values = Vec::new();
-    while next < end {
-        let asked = FetchPartition {
-            partition,
-            fetch_offset: next,
-            partition_max_bytes: 4 << 20,
-            ..Default::default()
-        };
-        let topics = vec![FetchTopic { topic: topic.into(), partitions: vec![asked], ..Default::default() }];
-        let request = FetchRequest {
-            max_wait_ms: 1000,
-            min_bytes: 1,
-            max_bytes: 8 << 20,
-            session_epoch: -1,
-            topics,
-            ..Default::default()
-        };
-        let reply: FetchResponse<'_> =
-            client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("the broker answers");
-        let data = &reply.responses[0].partitions[0];
-        assert_eq!(data.error_code, 0, "Fetch of {topic}-{partition} at {next}");
-        let Some(Records::Inline(bytes)) = &data.records else { panic!("records are inline") };
-        assert!(!bytes.is_empty(), "{topic}-{partition}: nothing at {next} below the end {end}");
-        next = take_batches(bytes, next, &mut values);
-    }
+    let offsets = for_each_record(address, (topic, partition), |offset, record| {
+        values.push((offset, record.value.unwrap_or_default().to_vec()));
+    });
+    assert!(values.iter().map(|(offset, _)| *offset).eq(offsets), "offsets have no gap");
     values
 }
 
-/// Takes the records of whole batches at or after `next` and returns the offset after the last.
-fn take_batches(mut bytes: &[u8], mut next: i64, values: &mut Vec<(i64, Vec<u8>)>) -> i64 {
-    while let Ok(header) = BatchHeader::parse(bytes) {
-        if header.batch_bytes > bytes.len() {
-            break;
-        }
+/// Hands over every record of a partition from the log start to the high watermark with its offset, in order, whatever
+/// gaps there are. Returns the offsets from the one to the other.
+///
+/// # Panics
+/// When a CRC is wrong, nothing comes below the high watermark or the broker refuses.
+pub(crate) fn for_each_record(
+    address: SocketAddr,
+    (topic, partition): (&str, i32),
+    mut take: impl FnMut(i64, &Record<'_>),
+) -> Range<i64> {
+    let mut client = Client::connect(address, "reader").expect("the broker listens");
+    let end = offset_of(&mut client, topic, partition, -1);
+    let start = offset_of(&mut client, topic, partition, -2);
+    let mut next = start;
+    while next < end {
+        let bytes = fetch(&mut client, (topic, partition), next);
+        let before = next;
+        next = take_batches(&bytes, next, &mut take);
+        assert!(next > before, "{topic}-{partition}: nothing at {next} below the end {end}");
+    }
+    start..end
+}
+
+/// What one Fetch has of a partition from `offset` on.
+fn fetch(client: &mut Client, (topic, partition): (&str, i32), offset: i64) -> Vec<u8> {
+    let asked = FetchPartition {
+        partition,
+        fetch_offset: offset,
+        partition_max_bytes: 4 << 20,
+        ..Default::default()
+    };
+    let topics = vec![FetchTopic { topic: topic.into(), partitions: vec![asked], ..Default::default() }];
+    let request = FetchRequest {
+        max_wait_ms: 1_000,
+        min_bytes: 1,
+        max_bytes: 8 << 20,
+        session_epoch: -1,
+        topics,
+        ..Default::default()
+    };
+    let reply: FetchResponse<'_> =
+        client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("the broker answers");
+    let data = &reply.responses[0].partitions[0];
+    assert_eq!(data.error_code, 0, "Fetch of {topic}-{partition} at {offset}");
+    let Some(Records::Inline(bytes)) = &data.records else { panic!("records are inline") };
+    bytes.to_vec()
+}
+
+/// Takes the records of whole batches at or after `next` and returns the offset after the last batch.
+fn take_batches(mut bytes: &[u8], mut next: i64, take: &mut impl FnMut(i64, &Record<'_>)) -> i64 {
+    while let Ok(header) = BatchHeader::parse(bytes)
+        && header.batch_bytes <= bytes.len()
+    {
         let (batch, rest) = bytes.split_at(header.batch_bytes);
         assert!(crc_is_valid(batch), "the CRC of the batch at {}", header.base_offset);
         let payload = &batch[ottla::limits::BATCH_HEADER_BYTES..];
-        let codec = header.attributes.compression().expect("a known codec");
-        let payload = match codec {
+        let payload = match header.attributes.compression().expect("a known codec") {
             Codec::None => payload.to_vec(),
             codec => decompress(codec, payload, 256 << 20).expect("the batch decompresses"),
         };
@@ -108,11 +132,10 @@ fn take_batches(mut bytes: &[u8], mut next: i64, values: &mut Vec<(i64, Vec<u8>)
             let record = record.expect("the record is whole");
             let offset = header.base_offset.0 + i64::from(record.offset_delta);
             if offset >= next {
-                assert_eq!(offset, next, "offsets have no gap");
-                values.push((offset, record.value.unwrap_or_default().to_vec()));
-                next = offset + 1;
+                take(offset, &record);
             }
         }
+        next = next.max(header.next_offset().0);
         bytes = rest;
     }
     next

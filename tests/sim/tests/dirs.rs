@@ -1,20 +1,18 @@
 //! Log directories that are full, gone or broken while a broker starts and serves: what is on the others is served, and
 //! what is on them comes back.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::rc::Rc;
 use std::time::Duration;
 
 use ottla::errors::ErrorCode;
 use ottla::protocol::compression::Codec;
 use ottla_shards::host::sim::disk::{Op, Ops, Which};
 use ottla_shards::host::sim::{NodeId, ProcessId, ProcessState, World};
-use ottla_shards::host::{sleep, timeout};
-use ottla_sim::client::{Acks, Connection, NewTopic, OffsetQuery, Outcome, TopicName, Unknown};
+use ottla_shards::host::timeout;
+use ottla_sim::client::{Acks, Connection, NewTopic, OffsetQuery, Outcome, TopicName, Unknown, run_alone};
 use ottla_sim::records::{BatchId, BatchSpec, RecordSpec};
 
 /// The longest that anything here may take, in virtual time.
@@ -79,20 +77,7 @@ impl Machine {
         &self,
         main: impl FnOnce(Connection) -> F + 'static,
     ) -> T {
-        let (address, result) = (self.address, Rc::new(RefCell::new(None::<T>)));
-        let place = Rc::clone(&result);
-        let client = self.world.start_client(self.node, async move {
-            let connection = loop {
-                match Connection::open(address, "dirs", LIMIT).await {
-                    Ok(connection) => break connection,
-                    Err(_) => sleep(Duration::from_millis(1)).await,
-                }
-            };
-            *place.borrow_mut() = Some(main(connection).await);
-        });
-        let done = self.world.run_until(|| self.world.state(client) != ProcessState::Running, LIMIT);
-        assert!(done, "{:?}", self.world.state(self.broker));
-        result.take().expect("it has come to its end")
+        run_alone(&self.world, (self.node, self.address), main)
     }
 
     /// Makes the topic; one partition of two goes to each directory. Returns the partition that is in `dir`.

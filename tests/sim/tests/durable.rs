@@ -1,17 +1,15 @@
 //! What must be durable when it is acknowledged, each with the crash that once undid it: names that a killed process
 //! has made and not synced, and a log start offset that retention is about to write as well.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::rc::Rc;
 use std::time::Duration;
 
 use ottla::protocol::compression::Codec;
-use ottla_shards::host::sim::{CrashModel, NodeId, ProcessId, ProcessState, World};
+use ottla_shards::host::sim::{CrashModel, NodeId, ProcessId, World};
 use ottla_shards::host::sleep;
-use ottla_sim::client::{Acks, Connection, FetchAsk, NewTopic, OffsetQuery, TopicName};
+use ottla_sim::client::{Acks, Connection, FetchAsk, NewTopic, OffsetQuery, TopicName, run_alone};
 use ottla_sim::records::{BatchId, BatchSpec, RecordSpec};
 
 /// The longest that anything here may take, in virtual time.
@@ -44,21 +42,7 @@ impl Machine {
         &self,
         main: impl FnOnce(Connection) -> F + 'static,
     ) -> T {
-        let (address, result) = (self.address, Rc::new(RefCell::new(None::<T>)));
-        let place = Rc::clone(&result);
-        let client = self.world.start_client(self.node, async move {
-            let connection = loop {
-                match Connection::open(address, "names", LIMIT).await {
-                    Ok(connection) => break connection,
-                    Err(_) => sleep(Duration::from_millis(1)).await,
-                }
-            };
-            *place.borrow_mut() = Some(main(connection).await);
-        });
-        let done = self.world.run_until(|| self.world.state(client) != ProcessState::Running, LIMIT);
-        assert!(done, "{:?}", self.world.state(self.broker));
-        let ended = self.world.state(client);
-        result.take().unwrap_or_else(|| panic!("it has come to its end: {ended:?}"))
+        run_alone(&self.world, (self.node, self.address), main)
     }
 
     /// Whether `path` is there for processes, and whether it would be after a loss of power.

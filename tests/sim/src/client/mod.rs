@@ -6,6 +6,7 @@
 //! does not decode is [`Outcome::Garbled`], a fault of the broker and never of the world.
 
 mod admin;
+mod alone;
 mod groups;
 mod outcome;
 mod records;
@@ -23,6 +24,7 @@ use ottla_wire::frame::{decode_response_header, encode_request};
 use ottla_wire::{ApiKey, Message, Reader};
 
 pub use admin::{NewTopic, SeenPartition, SeenTopic};
+pub use alone::run_alone;
 pub use groups::CommittedOffset;
 pub use outcome::{CallError, Outcome, Unknown};
 pub use records::{Acks, FetchAsk, Fetched, FoundOffset, OffsetQuery, TopicName};
