@@ -273,7 +273,7 @@ impl ShardDisk {
         let _turn = self.loads.acquire(1).await;
         dir.check()?;
         for unplayed in &found.unplayed {
-            unplayed.play().await.inspect_err(|error| dir.fail_unless_full(error))?;
+            unplayed.play(with.topic_id).await.inspect_err(|error| dir.fail_unless_full(error))?;
         }
         let place = self.place(dir, &found.partition, with.topic_id);
         let (found, changes) = match found.clean {

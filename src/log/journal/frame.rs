@@ -63,10 +63,10 @@ pub struct JournalHeader {
 /// Why nothing of a journal is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum JournalError {
-    /// The file was never finished: no frame was ever written to it.
+    /// The file was never finished: behind where its headers would be there are zeros, or nothing.
     #[error("it was never finished")]
     Unfinished,
-    /// Neither header can be read, though frames were written.
+    /// Neither header can be read, though something was written behind them.
     #[error("both of its headers are damaged")]
     Damaged,
 }
@@ -297,9 +297,9 @@ pub struct Contents<'a> {
 pub fn read(file: &[u8]) -> Result<Contents<'_>, JournalError> {
     let headers = file.chunks(BLOCK_BYTES).take(2);
     let Some(header) = headers.filter_map(JournalHeader::decode).next() else {
-        let blocks = file.chunks(BLOCK_BYTES);
-        let any_frame = blocks.into_iter().any(|block| block.starts_with(FRAME_MAGIC));
-        return Err(if any_frame { JournalError::Damaged } else { JournalError::Unfinished });
+        let ring = file.get(RING_START as usize..).unwrap_or_default();
+        let is_blank = ring.iter().all(|&byte| byte == 0);
+        return Err(if is_blank { JournalError::Unfinished } else { JournalError::Damaged });
     };
     let mut frames = Vec::new();
     let mut at = usize::try_from(RING_START).expect("two blocks");

@@ -5,7 +5,8 @@
 //! there already.
 //!
 //! On a full disk a journal stays as it is, as long as some partition lacks what it has. Those partitions are loaded,
-//! and so served, only when they have it; until then no shard writes to a file of that name.
+//! and so served, only when they have it; until then no shard writes to a file of that name. The same holds for a
+//! directory that does not say its topic: its load knows whether the records are of it.
 //!
 //! After a clean stop, ours or Kafka's, everything is in the segments: a journal that is still there is old.
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ottla::canary::{self, Canary};
-use ottla::ids::{FilePosition, Offset, TopicIdPartition, TopicPartition};
+use ottla::ids::{FilePosition, Offset, TopicId, TopicIdPartition, TopicPartition};
 use ottla::limits::{BLOCK_BYTES, JOURNAL_BYTES_MAX};
 use ottla::log::files::{
     DirStage, FileStage, PARTITION_METADATA, PartitionDir, SegmentFile, SegmentFileKind,
@@ -61,12 +62,25 @@ struct Play {
     entries: Vec<Owned>,
 }
 
-/// What was done, for the log, and what there was no room for.
+/// What was done, for the log, and what was not.
 #[derive(Default)]
 struct Played {
     partitions: usize,
     bytes: u64,
+    /// There was no room for it.
     refused: Vec<Play>,
+    /// The directory does not say its topic.
+    unsure: Vec<Play>,
+}
+
+/// Whose a directory is.
+enum Whose {
+    /// The topic's that the entries name.
+    Its,
+    /// Another topic's, or it is not there.
+    Others,
+    /// It does not say.
+    Unsaid,
 }
 
 /// A journal that is kept for partitions that lack what it has.
@@ -77,7 +91,7 @@ struct Kept {
     left: AtomicUsize,
 }
 
-/// What a partition lacks and a full disk did not take at the start.
+/// What a partition lacks and was not given at the start: for want of room, or because it did not say its topic.
 #[derive(Debug)]
 pub struct Unplayed {
     play: Play,
@@ -89,15 +103,16 @@ pub struct Unplayed {
 pub(in crate::disk) type AllUnplayed = BTreeMap<TopicPartition, Vec<Arc<Unplayed>>>;
 
 impl Unplayed {
-    /// Brings it into the segments. The last partition that lacked something of the journal has the file removed.
+    /// Brings it into the segments of the partition, which is of this topic. The last partition that lacked something of
+    /// the journal has the file removed.
     ///
     /// # Errors
     /// When the disk does not take it, now either.
-    pub(in crate::disk) async fn play(&self) -> Result<(), DiskError> {
+    pub(in crate::disk) async fn play(&self, topic_id: TopicId) -> Result<(), DiskError> {
         if self.is_played.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.play.run().await?;
+        self.play.run(Some(topic_id)).await?;
         self.is_played.store(true, Ordering::Release);
         if self.journal.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             let path = &self.journal.path;
@@ -112,8 +127,8 @@ impl Unplayed {
 }
 
 impl LogDir {
-    /// Plays the journals among the directory's entries into their segments, and removes them. Returns what a full disk
-    /// has not taken: those partitions may not be loaded before it has.
+    /// Plays the journals among the directory's entries into their segments, and removes them. Returns what has to be
+    /// brought into partitions before they are loaded: a full disk has not taken it, or they do not say their topic.
     ///
     /// # Errors
     /// When a file cannot be read, written or removed, and that is not for want of room: the records in the journal are
@@ -137,11 +152,11 @@ impl LogDir {
                 over.push(path);
                 continue;
             }
-            let refused = self.play_journal(path).await?;
-            if refused.is_empty() {
+            let played = self.play_journal(path).await?;
+            if played.refused.is_empty() && played.unsure.is_empty() {
                 over.push(path);
             } else {
-                keep(path, refused, &mut unplayed);
+                keep(path, played, &mut unplayed);
             }
         }
         for path in over {
@@ -157,8 +172,7 @@ impl LogDir {
         Ok(unplayed)
     }
 
-    /// Returns what there was no room for.
-    async fn play_journal(&self, path: &Path) -> Result<Vec<Play>, DiskError> {
+    async fn play_journal(&self, path: &Path) -> Result<Played, DiskError> {
         let started = host::now();
         let open = patient::open(path, OpenHow { read: true, ..OpenHow::default() }).await?;
         let bytes = open.len().await.at("examine", path)?;
@@ -167,7 +181,7 @@ impl LogDir {
         drop(open);
         let contents = match frame::read(&file) {
             Ok(contents) => contents,
-            Err(JournalError::Unfinished) => return Ok(Vec::new()),
+            Err(JournalError::Unfinished) => return Ok(Played::default()),
             Err(error @ JournalError::Damaged) => {
                 let mut kept = path.as_os_str().to_owned();
                 kept.push(".damaged");
@@ -177,7 +191,7 @@ impl LogDir {
                     PathBuf::from(&kept).display()
                 );
                 host::rename(path, PathBuf::from(kept)).await.at("rename", path)?;
-                return Ok(Vec::new());
+                return Ok(Played::default());
             }
         };
         let (frames, missing) = (contents.frames, contents.missing);
@@ -191,7 +205,7 @@ impl LogDir {
                 host::now().since(started)
             );
         }
-        Ok(played.refused)
+        Ok(played)
     }
 
     async fn play(&self, contents: &Contents<'_>) -> Result<Played, DiskError> {
@@ -216,7 +230,7 @@ impl LogDir {
                 entries: entries.into_iter().map(Owned::of).collect(),
             };
             tasks.push(host::spawn(async move {
-                let result = play.run().await;
+                let result = play.run(None).await;
                 drop(turn);
                 (play, result)
             }));
@@ -224,7 +238,8 @@ impl LogDir {
         let (mut played, mut outcome) = (Played::default(), Ok(()));
         for task in tasks {
             match task.await {
-                (_, Ok(bytes)) => {
+                (play, Ok(None)) => played.unsure.push(play),
+                (_, Ok(Some(bytes))) => {
                     played.partitions += usize::from(bytes > 0);
                     played.bytes += bytes;
                 }
@@ -236,15 +251,26 @@ impl LogDir {
     }
 }
 
-/// Keeps a journal for the partitions that had no room for what it has.
-fn keep(path: &Path, refused: Vec<Play>, unplayed: &mut AllUnplayed) {
-    tracing::error!(
-        "{}: no space left for what {} partitions lack of it; they are offline until there is room, and it is kept",
-        path.display(),
-        refused.len()
-    );
-    let journal = Arc::new(Kept { path: path.to_owned(), left: AtomicUsize::new(refused.len()) });
-    for play in refused {
+/// Keeps a journal for the partitions that lack what it has.
+fn keep(path: &Path, played: Played, unplayed: &mut AllUnplayed) {
+    let Played { refused, unsure, .. } = played;
+    if !refused.is_empty() {
+        tracing::error!(
+            "{}: no space left for what {} partitions lack of it; they are offline until there is room, and it is kept",
+            path.display(),
+            refused.len()
+        );
+    }
+    for play in &unsure {
+        tracing::warn!(
+            "{} does not say its topic, which {} has records for; they are played when it is known",
+            play.path.display(),
+            path.display()
+        );
+    }
+    let left = AtomicUsize::new(refused.len() + unsure.len());
+    let journal = Arc::new(Kept { path: path.to_owned(), left });
+    for play in refused.into_iter().chain(unsure) {
         let name = TopicPartition { topic: play.topic.as_str().into(), partition: play.id.partition };
         let (journal, is_played) = (Arc::clone(&journal), AtomicBool::new(false));
         unplayed.entry(name).or_default().push(Arc::new(Unplayed { play, journal, is_played }));
@@ -252,11 +278,14 @@ fn keep(path: &Path, refused: Vec<Play>, unplayed: &mut AllUnplayed) {
 }
 
 impl Play {
-    /// Writes what the partition's segments lack, durably; returns how many bytes that was. After a failure it may be
-    /// done again.
-    async fn run(&self) -> Result<u64, DiskError> {
-        if !self.is_of_topic().await? {
-            return Ok(0);
+    /// Writes what the partition's segments lack, durably; returns how many bytes that was, or `None` where the directory
+    /// does not say whose it is and `of_topic` does not, either. After a failure it may be done again.
+    async fn run(&self, of_topic: Option<TopicId>) -> Result<Option<u64>, DiskError> {
+        match (self.whose().await?, of_topic) {
+            (Whose::Unsaid, None) => return Ok(None),
+            (Whose::Unsaid, Some(topic_id)) if topic_id != self.id.topic_id => return Ok(Some(0)),
+            (Whose::Others, _) => return Ok(Some(0)),
+            (Whose::Its | Whose::Unsaid, _) => {}
         }
         let last = self.last_segment().await?;
         let mut written = 0;
@@ -288,15 +317,20 @@ impl Play {
             last.sync().await?;
         }
         patient::sync_dir(&self.path).await?;
-        Ok(written)
+        Ok(Some(written))
     }
 
-    /// Whether the directory is there and that of the topic. Who is in a journal has a durable metadata file.
-    async fn is_of_topic(&self) -> Result<bool, DiskError> {
+    /// Who is in a journal has a durable metadata file. Without one, or with another text, the file was damaged, or a
+    /// crash came while a later topic's directory of the same name was made.
+    async fn whose(&self) -> Result<Whose, DiskError> {
         let bytes = patient::read_if_there(&self.path.join(PARTITION_METADATA), BLOCK_BYTES).await?;
-        let topic_id = bytes.and_then(|bytes| decode_partition_metadata(&bytes).ok());
-        Ok(topic_id == Some(self.id.topic_id)
-            || (topic_id.is_some() && canary::is(Canary::JournalOfOtherTopic)))
+        match bytes.and_then(|bytes| decode_partition_metadata(&bytes).ok()) {
+            Some(topic_id) if topic_id == self.id.topic_id || canary::is(Canary::JournalOfOtherTopic) => {
+                Ok(Whose::Its)
+            }
+            None if host::exists(&self.path).await.at("examine", &self.path)? => Ok(Whose::Unsaid),
+            Some(_) | None => Ok(Whose::Others),
+        }
     }
 
     async fn last_segment(&self) -> Result<Option<Offset>, DiskError> {

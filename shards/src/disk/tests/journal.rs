@@ -8,6 +8,7 @@ use std::time::Duration;
 use ottla::errors::ErrorCode;
 use ottla::ids::{Offset, Uuid};
 use ottla::log::LogConfig;
+use ottla::log::files::PARTITION_METADATA;
 use ottla::log::journal::{frame, is_journal_file};
 
 use super::limits::SmallDisk;
@@ -250,6 +251,38 @@ fn entries_of_a_deleted_topic_reach_no_other_of_its_name() {
         abandon(loaded.partition).await;
         abandon(kept).await;
     });
+}
+
+#[test]
+fn a_partition_that_does_not_say_its_topic_gets_what_the_journal_has() {
+    for damage in [None, Some(""), Some("\0\0\0\0"), Some("version: 1\ntopic_id: x")] {
+        let root = directory(false);
+        let base = root.path().to_owned();
+        run_local(async move {
+            let broker = start(&base, forced()).await;
+            let partitions = create(&broker, 2, &LogConfig::default()).await;
+            round(&partitions, 0, 300).await;
+            for partition in partitions {
+                abandon(partition).await;
+            }
+        });
+        let metadata = root.path().join(name(0).to_string()).join(PARTITION_METADATA);
+        match damage {
+            Some(text) => std::fs::write(&metadata, text).expect("the directory is the test's own"),
+            None => std::fs::remove_file(&metadata).expect("it is there"),
+        }
+        run_local(async move {
+            let broker = Broker::start(root.path()).await;
+            assert_eq!(journals(root.path()).len(), 1, "it is needed until the partition is loaded");
+            for found in &broker.found {
+                let with = with(LogConfig::default());
+                let loaded = broker.disk.load(&broker.dir, found.clone(), with).await.expect("a load");
+                assert_eq!(consume(&loaded.partition, 0, 1_000).await, expected(1, 300), "{damage:?}");
+                abandon(loaded.partition).await;
+            }
+            assert_eq!(journals(root.path()), Vec::<PathBuf>::new(), "everything was played");
+        });
+    }
 }
 
 #[test]

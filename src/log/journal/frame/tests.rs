@@ -261,4 +261,5 @@ fn one_header_is_enough_and_none_says_why() {
     put(&mut file, &frame_of(&[plain(1, 10)], stamp_of(reserved, EPOCH)), reserved);
     assert_eq!(read(&file), Err(JournalError::Damaged));
     assert_eq!(read(&[]), Err(JournalError::Unfinished));
+    assert_eq!(read(&vec![7; file.len()]), Err(JournalError::Damaged), "somebody wrote that");
 }
