@@ -90,7 +90,7 @@ async fn create(disk: &Rc<ShardDisk>, count: usize) -> Vec<Rc<Partition>> {
         let partition = i32::try_from(partition).expect("few");
         let name = TopicPartition { topic: "orders".into(), partition };
         let config = LogConfig { retention_ms: None, ..LogConfig::default() };
-        let with = OpenWith { topic_id: Uuid([7; 16]), config, replicated: false };
+        let with = OpenWith { topic_id: Uuid([7; 16]), config, replicated: false, whole: false };
         partitions.push(disk.create(&dir, &name, with).await.expect("a partition"));
     }
     partitions

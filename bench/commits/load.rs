@@ -183,7 +183,7 @@ pub async fn create(disk: &Rc<ShardDisk>, load: &Load) -> Vec<Rc<Partition>> {
             TopicPartition { topic: "orders".into(), partition: i32::try_from(partition).expect("few") };
         let config =
             LogConfig { segment_bytes: load.segment_bytes, retention_ms: None, ..LogConfig::default() };
-        let with = OpenWith { topic_id: Uuid([7; 16]), config, replicated: false };
+        let with = OpenWith { topic_id: Uuid([7; 16]), config, replicated: false, whole: false };
         partitions.push(disk.create(&dir, &name, with).await.expect("a partition"));
     }
     partitions

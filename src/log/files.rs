@@ -11,8 +11,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::controller::names;
 use crate::ids::{Offset, TopicId};
-use crate::limits::TOPIC_NAME_BYTES_MAX;
 
 /// The file with the epochs of a log, see [`LeaderEpochs`](super::leader_epochs::LeaderEpochs).
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
@@ -215,8 +215,9 @@ impl PartitionDir {
             None => name,
         };
         let (topic, partition) = name.rsplit_once('-')?;
-        let is_index = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
-        if topic.is_empty() || topic.len() > TOPIC_NAME_BYTES_MAX || !is_index {
+        let digits = partition.bytes().all(|byte| byte.is_ascii_digit());
+        let is_index = digits && (partition == "0" || !partition.starts_with('0'));
+        if !names::is_valid(topic) || !is_index {
             return None;
         }
         Some(PartitionDir {
@@ -325,9 +326,18 @@ mod tests {
         assert_eq!(deleted, "orders-3.00000000000000000000000000000abc-delete");
         assert_eq!(parse(&deleted), Some(("orders".to_owned(), 3, DirStage::Delete)));
         assert_eq!(parse("t-1.x-stray"), Some(("t".to_owned(), 1, DirStage::Stray)));
-        for name in
-            ["", "orders", "-0", "orders-", "orders-x", "orders-+1", "orders-99999999999", "o-0-delete"]
-        {
+        for name in [
+            "",
+            "orders",
+            "-0",
+            "orders-",
+            "orders-x",
+            "orders-+1",
+            "orders-99999999999",
+            "o-0-delete",
+            "o-00",
+            "my o-1",
+        ] {
             assert_eq!(parse(name), None, "{name}");
         }
     }

@@ -4,6 +4,7 @@
 
 mod configs;
 mod defaults;
+mod foreign;
 mod kraft;
 mod listeners;
 mod refusals;

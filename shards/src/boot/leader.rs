@@ -23,7 +23,7 @@ use super::listeners::{self, Bound, MetricsListener};
 use super::shard::{Begin, Starting};
 use crate::disk::{DiskError, Found, LogDir, LogDirs, OpenWith, Partition};
 use crate::drive::messages::Query;
-use crate::drive::{Controller, lifecycle};
+use crate::drive::{Controller, LoadedMetadata, lifecycle};
 use crate::host::{self, Signal, exit_start as give_up, now, spawn_detached, stop_signal};
 use crate::net::{AcceptLimits, Accepted, Acceptor};
 
@@ -48,10 +48,10 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
     };
     let empty = Image::empty(&identity.cluster_id, config.node_id);
     let loaded = Controller::load(log, &empty, register).await;
-    let (controller, image) = loaded.unwrap_or_else(|error| give_up(&error));
+    let LoadedMetadata { controller, image, deleted } = loaded.unwrap_or_else(|error| give_up(&error));
 
     let image = Arc::new(image);
-    let found = without_strays(&dirs, &image.topics, on_disk).await;
+    let found = without_strays(&dirs, &image.topics, &deleted, on_disk).await;
     let names: Arc<[Arc<str>]> = bound.iter().map(|bound| Arc::clone(&bound.name)).collect();
     begin_all(starting, &dirs, &image, found, &names).await;
     starting.shard().set_controller(controller);
@@ -145,8 +145,8 @@ async fn topic_id(dir: &LogDir, found: &Found) -> Result<Option<TopicId>, DiskEr
     }
 }
 
-/// Tells partitions of the metadata from strays, which are of topics that were deleted; a topic that was made anew with
-/// the same name since has another id.
+/// Tells partitions of the metadata from strays, of which it does not know; a topic that was made anew with the same
+/// name has another id.
 struct Known<'a> {
     topics: &'a TopicsImage,
     /// What is on disk under its own id.
@@ -190,11 +190,12 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Removes the strays, or puts them aside where they may be something else; returns the others with their ids and the
-/// indexes of their directories.
+/// Takes the strays away; returns the others with their ids and the indexes of their directories. Strays of topics that
+/// were deleted are what a crash has left of the deletion, and go. Any other is put aside: it may be somebody's data.
 async fn without_strays(
     dirs: &LogDirs,
     topics: &TopicsImage,
+    deleted: &BTreeSet<TopicId>,
     on_disk: Vec<OnDisk>,
 ) -> Vec<(TopicIdPartition, usize, Found)> {
     let known = Known::new(dirs, topics, &on_disk);
@@ -204,14 +205,35 @@ async fn without_strays(
             Some(id) => left.push((id, on_disk.dir, on_disk.found)),
             None => {
                 let dir = &dirs.all()[on_disk.dir];
-                let name = &on_disk.found.partition;
-                let is_nameless = on_disk.topic_id.is_none() && topics.by_name(&name.topic).is_some();
-                let gone = if is_nameless { dir.put_aside(name).await } else { dir.remove_stray(name).await };
+                let gone = take_away(dir, topics, deleted, &on_disk).await;
                 gone.unwrap_or_else(|error| lose(dirs, dir, error));
             }
         }
     }
     left
+}
+
+async fn take_away(
+    dir: &LogDir,
+    topics: &TopicsImage,
+    deleted: &BTreeSet<TopicId>,
+    stray: &OnDisk,
+) -> Result<(), DiskError> {
+    let name = &stray.found.partition;
+    let topic_id = match stray.topic_id {
+        Some(topic_id) => Some(topic_id),
+        None => topic_id(dir, &stray.found).await?,
+    };
+    match topic_id {
+        Some(topic_id) if deleted.contains(&topic_id) => dir.remove_stray(name).await,
+        Some(_) => {
+            dir.put_aside(name, "the metadata log has no such topic and does not say it was deleted").await
+        }
+        None if topics.by_name(&name.topic).is_some() => {
+            dir.put_aside(name, "it names no topic, and the partition of its name is elsewhere").await
+        }
+        None => dir.put_aside(name, "it names no topic, and the metadata log has none of its name").await,
+    }
 }
 
 /// Opens the metadata log, or creates it on a first start.
@@ -230,7 +252,8 @@ async fn metadata_log(
         delete: false,
         ..LogConfig::default()
     };
-    let with = OpenWith { topic_id: CLUSTER_METADATA_TOPIC_ID, config: log_config, replicated: false };
+    let with =
+        OpenWith { topic_id: CLUSTER_METADATA_TOPIC_ID, config: log_config, replicated: false, whole: true };
     let place = on_disk.iter().position(|it| it.found.partition == name);
     let opened = match place.map(|place| on_disk.swap_remove(place)) {
         Some(OnDisk { dir, found, .. }) => {
@@ -242,7 +265,14 @@ async fn metadata_log(
             disk.create(dirs.metadata(), &name, with).await
         }
     };
-    let refuse = |error| -> ! { give_up(&format!("the metadata log cannot be opened: {error}")) };
+    let refuse = |error: DiskError| -> ! {
+        // Without what is lost, partitions would belong to nobody.
+        let advice = match error {
+            DiskError::Corrupt { .. } => "; put a copy of the log back, or move all data away to start anew",
+            _ => "",
+        };
+        give_up(&format!("the metadata log cannot be opened: {error}{advice}"))
+    };
     let log = opened.unwrap_or_else(|error| refuse(error));
     let epoch = log.with_log(|log| log.epochs().latest_epoch()).max(CLUSTER_METADATA_LEADER_EPOCH);
     log.become_leader(epoch).await.unwrap_or_else(|error| refuse(error));

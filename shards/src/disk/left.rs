@@ -14,7 +14,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -113,6 +113,11 @@ impl Changes {
         doubted.min()
     }
 
+    /// The first of them that took records along, in words.
+    pub(super) fn loss(&self, dir: &Path) -> Option<String> {
+        self.0.iter().find_map(|change| change.loss(dir))
+    }
+
     /// Each of them.
     #[must_use]
     pub fn as_slice(&self) -> &[Change] {
@@ -121,36 +126,49 @@ impl Changes {
 
     /// Says in the log what has happened to the partition in `dir`.
     pub(super) fn tell(&self, dir: &Path) {
-        let file = |base, kind| dir.join(SegmentFile::live(base, kind).to_string());
-        let log = |base| file(base, SegmentFileKind::Log);
         for change in &self.0 {
-            match *change {
-                Change::Missing { base, next, is_lost: true } => tracing::error!(
-                    "offsets {base} to {} ARE LOST: {} is gone since the last stop",
-                    next.0 - 1,
-                    log(base).display()
+            match (change.loss(dir), *change) {
+                (Some(loss), _) => tracing::error!("{loss}"),
+                (None, Change::Missing { base, .. }) => tracing::warn!(
+                    "{} is gone since the last stop; nothing of it is missed",
+                    segment_file(dir, base, SegmentFileKind::Log).display()
                 ),
-                Change::Missing { base, is_lost: false, .. } => {
-                    tracing::warn!(
-                        "{} is gone since the last stop; nothing of it is missed",
-                        log(base).display()
-                    );
-                }
-                Change::Resized { base, next, bytes, left } if bytes < left => tracing::error!(
-                    "{} was left with {left} bytes and has {bytes}: the last of the offsets {base} to {} ARE LOST",
-                    log(base).display(),
-                    next.0 - 1
-                ),
-                Change::Resized { base, bytes, left, .. } => tracing::warn!(
+                (None, Change::Resized { base, bytes, left, .. }) => tracing::warn!(
                     "{} was left with {left} bytes and has {bytes}; the log is read again from there",
-                    log(base).display()
+                    segment_file(dir, base, SegmentFileKind::Log).display()
                 ),
-                Change::Index { base, kind } => {
-                    tracing::warn!("{} is not as it was left; built anew", file(base, kind).display());
+                (None, Change::Index { base, kind }) => {
+                    tracing::warn!(
+                        "{} is not as it was left; built anew",
+                        segment_file(dir, base, kind).display()
+                    );
                 }
             }
         }
     }
+}
+
+impl Change {
+    /// Which records it took along, in words; `None` where it took none.
+    fn loss(self, dir: &Path) -> Option<String> {
+        match self {
+            Change::Missing { base, next, is_lost: true } => Some(format!(
+                "offsets {base} to {} ARE LOST: {} is gone since the last stop",
+                next.0 - 1,
+                segment_file(dir, base, SegmentFileKind::Log).display()
+            )),
+            Change::Resized { base, next, bytes, left } if bytes < left => Some(format!(
+                "{} was left with {left} bytes and has {bytes}: the last of the offsets {base} to {} ARE LOST",
+                segment_file(dir, base, SegmentFileKind::Log).display(),
+                next.0 - 1
+            )),
+            Change::Missing { .. } | Change::Resized { .. } | Change::Index { .. } => None,
+        }
+    }
+}
+
+fn segment_file(dir: &Path, base: Offset, kind: SegmentFileKind) -> PathBuf {
+    dir.join(SegmentFile::live(base, kind).to_string())
 }
 
 /// Asks for the sizes of the files that notes rely on, of very many partitions at a time; a partition whose files

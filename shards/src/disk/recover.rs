@@ -61,6 +61,8 @@ pub struct OpenWith {
     pub config: LogConfig,
     /// Whether followers decide its high watermark.
     pub replicated: bool,
+    /// Whether a log of which records are lost is refused, as it is, where others go on with what is left.
+    pub whole: bool,
 }
 
 /// When the files of a loaded partition become durable, which a crash may have left in caches.
@@ -290,6 +292,9 @@ impl ShardDisk {
             },
             None => (found, Changes::default()),
         };
+        if let Some(loss) = changes.loss(&place.path).filter(|_| with.whole) {
+            return Err(DiskError::corrupt(&place.path, loss));
+        }
         changes.tell(&place.path);
         let result = Loading { place: &place, scanned: Vec::new(), synced, changes: &changes }
             .run(&found, &with)
@@ -369,6 +374,7 @@ impl Loading<'_> {
                     self.read_segment(&mut loader, &files, segment_base, from).await?;
                 }
                 LoadStep::Split { segment_base, from, new_base } => {
+                    self.may_lose(with, segment_base, || format!("to what lies before {new_base}"))?;
                     let bytes = self.split(segment_base, from, new_base).await?;
                     files.segments.push(FoundSegment {
                         base_offset: new_base,
@@ -383,11 +389,28 @@ impl Loading<'_> {
             }
         }
         let loaded = loader.finish();
+        for damage in loaded.damage.iter().filter(|damage| damage.certain) {
+            self.may_lose(with, damage.segment_base, || format!("from {} on", damage.next_offset))?;
+        }
+        // A log that is never deleted and made anew has all that was durable once.
+        let end = loaded.log.log_end_offset();
+        if end < found.recovery_point {
+            self.may_lose(with, end, || format!("from {end} to {}", found.recovery_point.0 - 1))?;
+        }
         self.tidy(&loaded, &files, found).await?;
         let active = loaded.log.active_segment().base_offset();
         let is_there = files.segments.iter().any(|segment| segment.base_offset == active);
         let created = is_there && !loaded.remove_segments.contains(&active);
         Ok((loaded, created))
+    }
+
+    /// Refuses a log that has to be whole, before anything of it is changed.
+    fn may_lose(&self, with: &OpenWith, base: Offset, which: impl Fn() -> String) -> Result<(), DiskError> {
+        if !with.whole {
+            return Ok(());
+        }
+        let reason = format!("it is damaged, and records {} are lost", which());
+        Err(DiskError::corrupt(&self.path(base, SegmentFileKind::Log), reason))
     }
 
     /// The directory must be that of the topic that the metadata knows by its name. A file that a crash has kept from

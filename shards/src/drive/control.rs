@@ -1,12 +1,11 @@
 //! The controller, on shard 0: decides changes of the metadata, makes them durable, replays them, and hands every
-//! shard
-//! the new image.
+//! shard the new image.
 //!
-//! On disk: `__cluster_metadata-0`, one batch of records per decision. What must hold: one change at a time; a
-//! change is
-//! answered after its records are durable and every shard has the image that knows them; only the replay of durable
+//! On disk: `__cluster_metadata-0`, one batch of records per decision. What must hold: one change at a time; a change
+//! is answered after its records are durable and every shard has the image that knows them; only the replay of durable
 //! records makes an image, at start as well.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use ottla::controller::{
     topics,
 };
 use ottla::errors::ErrorCode;
-use ottla::ids::{Offset, ShardId};
+use ottla::ids::{Offset, ShardId, TopicId};
 use ottla::protocol::records::builder::{BatchBuilder, NewRecord};
 use ottla::request::RequestContext;
 use ottla_wire::abort_transaction_record::AbortTransactionRecord;
@@ -43,6 +42,16 @@ pub struct Controller {
     log: Rc<Partition>,
     /// Held by the one change that is under way.
     turn: Rc<Semaphore>,
+}
+
+/// What the metadata log says at a start.
+pub struct LoadedMetadata {
+    /// Decides from now on.
+    pub controller: Controller,
+    /// What holds.
+    pub image: Image,
+    /// Topics of which the log says that they were deleted.
+    pub deleted: BTreeSet<TopicId>,
 }
 
 /// Why the metadata log does not make an image.
@@ -80,8 +89,8 @@ impl Controller {
         log: Rc<Partition>,
         empty: &Image,
         register: impl FnOnce(&Image) -> Registration,
-    ) -> Result<(Self, Image), LoadError> {
-        let mut builder = ImageBuilder::new(empty);
+    ) -> Result<LoadedMetadata, LoadError> {
+        let (mut builder, mut deleted) = (ImageBuilder::new(empty), BTreeSet::new());
         let from = match log.offsets().log_start {
             Offset::ZERO => Offset::ZERO,
             start => metadata_snapshot::replay_newest(log.path(), start, &mut builder).await?,
@@ -95,7 +104,11 @@ impl Controller {
             if is_forgotten(value) {
                 return Ok(());
             }
-            apply(&mut builder, value.unwrap_or_default())
+            let record = apply(&mut builder, value.unwrap_or_default())?;
+            if let MetadataRecord::RemoveTopicRecord(removed) = record {
+                deleted.insert(removed.topic_id);
+            }
+            Ok(())
         })
         .await?;
         let mut records = Vec::new();
@@ -116,7 +129,9 @@ impl Controller {
             let last = controller.persist(&records, || false).await.map_err(LoadError::Append)?;
             image = replayed(&image, &records, last).0;
         }
-        Ok((controller, image))
+        // One that a transaction removed which was never ended is still there.
+        deleted.retain(|id| image.topics.by_id(*id).is_none());
+        Ok(LoadedMetadata { controller, image, deleted })
     }
 
     /// The log end offset, as DescribeQuorum reports it.
@@ -162,9 +177,14 @@ fn tell_without_effect(builder: &ImageBuilder) {
     }
 }
 
-pub(super) fn apply(builder: &mut ImageBuilder, value: &[u8]) -> Result<(), MetadataError> {
+/// Applies one record of the log or of a snapshot, and returns it.
+pub(super) fn apply<'a>(
+    builder: &mut ImageBuilder,
+    value: &'a [u8],
+) -> Result<MetadataRecord<'a>, MetadataError> {
     let record = MetadataRecord::decode(value)?;
-    Ok(builder.apply(&record)?)
+    builder.apply(&record)?;
+    Ok(record)
 }
 
 /// The image after records that were just made durable.

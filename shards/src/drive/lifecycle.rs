@@ -235,7 +235,7 @@ async fn create(shard: &Rc<Shard>, image: &Image, creation: Creation) {
 
 fn open_with(shard: &Shard, id: TopicIdPartition, config: &TopicConfig) -> OpenWith {
     let config = config.log_config(&shard.config().producers);
-    OpenWith { topic_id: id.topic_id, config, replicated: false }
+    OpenWith { topic_id: id.topic_id, config, replicated: false, whole: false }
 }
 
 /// Takes a partition in and leads it in the epoch that the image says.

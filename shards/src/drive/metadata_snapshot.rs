@@ -61,8 +61,9 @@ pub async fn replay_newest(
 }
 
 fn replay_whole(bytes: &[u8], builder: &mut ImageBuilder) -> Result<(), String> {
-    let mut replayer =
-        Replayer::new(|_, (_, value): super::replay::KeyValue<'_>| apply(builder, value.unwrap_or_default()));
+    let mut replayer = Replayer::new(|_, (_, value): super::replay::KeyValue<'_>| {
+        apply(builder, value.unwrap_or_default()).map(drop)
+    });
     let (mut is_first, mut is_ended) = (true, false);
     for batch in BatchIter::new(bytes) {
         let batch = batch.map_err(|error| error.to_string())?;

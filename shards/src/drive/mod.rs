@@ -63,7 +63,7 @@ mod replay;
 mod stages;
 mod watch;
 
-pub use control::Controller;
+pub use control::{Controller, LoadedMetadata};
 pub use groups::Groups;
 pub use hosted::Hosted;
 pub use owner::perform;

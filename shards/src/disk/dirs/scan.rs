@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ottla::canary::{self, Canary};
 use ottla::ids::{Offset, TopicId, TopicPartition, Uuid};
-use ottla::log::files::{DirStage, PARTITION_METADATA, PartitionDir, SegmentFile, decode_partition_metadata};
+use ottla::log::files::{DirStage, PARTITION_METADATA, PartitionDir, decode_partition_metadata};
 
 use super::{FILE_BYTES_MAX, LogDir, OffsetsKind};
 use crate::disk::clean::{self, CLEAN_FILE, CleanPartition, MARKER_FILE};
@@ -19,7 +19,7 @@ use crate::disk::journal::Unplayed;
 use crate::disk::left::{self, FileSizes};
 use crate::disk::offsets_file::{self, Offsets};
 use crate::disk::patient;
-use crate::host::{self, Queue};
+use crate::host::{self, DirEntry, Queue};
 
 /// A partition that a directory holds, with what its checkpoints say about it.
 #[derive(Clone, Debug)]
@@ -30,7 +30,8 @@ pub struct Found {
     pub clean: Option<CleanPartition>,
     /// The sizes now of the files that the note relies on; `None` where they cannot be had.
     pub sizes: Option<FileSizes>,
-    /// What has to be brought from journals into its segments before it is loaded; nothing unless the disk is full.
+    /// What has to be brought from journals into its segments before it is loaded; nothing unless the disk is full or its
+    /// directory does not say its topic.
     pub unplayed: Vec<Arc<Unplayed>>,
     /// Whether the last shutdown was a clean one: the files are whole.
     pub was_clean: bool,
@@ -95,49 +96,43 @@ impl LogDir {
         Ok(found.collect())
     }
 
-    /// Removes a partition that no topic has any more: it has another name when this returns, so that a topic of
-    /// its name may be made, and its bytes go in the background. What a crash leaves of it is found again by the
-    /// next scan.
+    /// Removes a partition whose topic was deleted: it has another name when this returns, so that a topic of its name
+    /// may be made, and its bytes go in the background. What a crash leaves of it is found again by the next scan.
     ///
     /// # Errors
     /// When it cannot be renamed.
     pub async fn remove_stray(&self, partition: &TopicPartition) -> Result<(), DiskError> {
-        tracing::info!("{}: {partition} belongs to no topic any more and is removed", self.path.display());
-        self.forget(partition);
-        let (from, to) = (self.path.join(partition.to_string()), self.staged(partition, DirStage::Delete));
-        host::rename(&from, &to).await.at("rename", &from)?;
-        self.remove_in_background(to);
+        tracing::info!("{}: the topic of {partition} was deleted; it is removed", self.path.display());
+        let gone = self.rename_away(partition, DirStage::Delete).await?;
+        self.remove_in_background(gone);
         Ok(())
     }
 
-    /// Puts a partition aside that names no topic, under the name by which Kafka does the same: it has the name of
-    /// a partition that is elsewhere, and whether its records are still wanted nobody can tell. One without a segment
-    /// never had records and is removed.
+    /// Puts a directory aside that nobody knows, under the name by which Kafka does the same (KAFKA-16157): whether it
+    /// is still wanted only the operator can tell. One that was made for a partition and never held anything else is
+    /// removed.
     ///
     /// # Errors
     /// When it cannot be read or renamed.
-    pub async fn put_aside(&self, partition: &TopicPartition) -> Result<(), DiskError> {
-        if !self.has_segments(partition).await? {
-            return self.remove_stray(partition).await;
+    pub async fn put_aside(&self, partition: &TopicPartition, why: &str) -> Result<(), DiskError> {
+        let entries = patient::read_dir(&self.path.join(partition.to_string())).await?;
+        let is_of_birth = |entry: &DirEntry| !entry.is_dir && entry.name == PARTITION_METADATA;
+        if entries.iter().all(is_of_birth) {
+            let gone = self.rename_away(partition, DirStage::Delete).await?;
+            self.remove_in_background(gone);
+            return Ok(());
         }
-        self.forget(partition);
-        let (from, to) = (self.path.join(partition.to_string()), self.staged(partition, DirStage::Stray));
-        host::rename(&from, &to).await.at("rename", &from)?;
-        tracing::warn!(
-            "{}: {partition} names no topic, and the partition of that name is elsewhere; kept as {}",
-            self.path.display(),
-            to.display()
-        );
+        let kept = self.rename_away(partition, DirStage::Stray).await?;
+        tracing::warn!("{}: {partition}: {why}; kept as {}", self.path.display(), kept.display());
         Ok(())
     }
 
-    /// Whether anything was ever written to a partition that is here.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn has_segments(&self, partition: &TopicPartition) -> Result<bool, DiskError> {
-        let files = patient::read_dir(&self.path.join(partition.to_string())).await?;
-        Ok(files.iter().any(|file| SegmentFile::parse(&file.name.to_string_lossy()).is_some()))
+    /// Gives the directory of a partition the name of another stage; returns its path.
+    async fn rename_away(&self, partition: &TopicPartition, stage: DirStage) -> Result<PathBuf, DiskError> {
+        self.forget(partition);
+        let (from, to) = (self.path.join(partition.to_string()), self.staged(partition, stage));
+        host::rename(&from, &to).await.at("rename", &from)?;
+        Ok(to)
     }
 
     /// A new path for a partition that comes to another stage.

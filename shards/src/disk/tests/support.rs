@@ -64,7 +64,7 @@ impl Broker {
 pub const TOPIC_ID: Uuid = Uuid(*b"the-topic-its-id");
 
 pub fn with(config: LogConfig) -> OpenWith {
-    OpenWith { topic_id: TOPIC_ID, config, replicated: false }
+    OpenWith { topic_id: TOPIC_ID, config, replicated: false, whole: false }
 }
 
 pub fn name(partition: i32) -> TopicPartition {

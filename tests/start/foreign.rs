@@ -1,0 +1,98 @@
+//! Directories that the metadata does not know, and metadata that is not whole: nothing of anybody's goes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ottla_tests::broker::Broker;
+use ottla_tests::topics::create_topic;
+
+use crate::support::{FREE, count, produce, refusal, start_with};
+
+/// The segment of a log that has only one.
+const SEGMENT: &str = "00000000000000000000.log";
+
+fn start(directory: &Path) -> Broker {
+    Broker::run(start_with(directory, &[FREE, "log.dirs=data"]))
+}
+
+fn refused(directory: &Path) -> String {
+    refusal(start_with(directory, &[FREE, "log.dirs=data"]))
+}
+
+/// A directory with a topic of two partitions, of which one has records, and its broker.
+fn filled() -> (tempfile::TempDir, PathBuf, Broker) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let broker = start(directory.path());
+    create_topic(broker.address(), "t", 2, &[]);
+    produce(broker.address(), "t", 0, "p", 20);
+    let data = directory.path().join("data");
+    (directory, data, broker)
+}
+
+/// What lies in a directory and is called `name`, `.`, some id and `-stray`.
+fn put_aside(data: &Path, name: &str) -> PathBuf {
+    let entries = fs::read_dir(data).expect("a directory").map(|entry| entry.expect("an entry"));
+    let mut strays = entries.filter(|entry| {
+        let entry = entry.file_name().to_string_lossy().into_owned();
+        entry.starts_with(&format!("{name}.")) && entry.ends_with("-stray")
+    });
+    strays.next().unwrap_or_else(|| panic!("{name} is kept")).path()
+}
+
+#[test]
+fn a_directory_that_nobody_knows_is_put_aside_whole() {
+    let (directory, data, broker) = filled();
+    assert_eq!(broker.stop(), 0);
+    fs::create_dir_all(data.join("backup-2026").join("sub")).expect("the directory is the test's own");
+    fs::write(data.join("backup-2026").join("sub").join("file"), "precious").expect("as before");
+    fs::create_dir(data.join("copy-0")).expect("as before");
+    for entry in fs::read_dir(data.join("t-0")).expect("it is there") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), data.join("copy-0").join(entry.file_name())).expect("it is copied");
+    }
+    for other in ["t-00", "my t-0"] {
+        fs::create_dir(data.join(other)).expect("as before");
+    }
+    let broker = start(directory.path());
+    assert_eq!(count(broker.address(), "t", 0), 20);
+    assert_eq!(broker.stop(), 0);
+    let backup = put_aside(&data, "backup-2026").join("sub").join("file");
+    assert_eq!(fs::read(backup).expect("it is there"), b"precious");
+    let bytes = |dir: &Path| fs::read(dir.join(SEGMENT)).expect("it is there");
+    assert_eq!(bytes(&put_aside(&data, "copy-0")), bytes(&data.join("t-0")));
+    assert!(data.join("t-00").is_dir() && data.join("my t-0").is_dir(), "no names of partitions");
+}
+
+#[test]
+fn a_metadata_log_that_is_not_whole_is_refused_and_costs_nobody_anything() {
+    let (directory, data, broker) = filled();
+    broker.kill();
+    let log = data.join("__cluster_metadata-0").join(SEGMENT);
+    let whole = fs::read(&log).expect("it is there");
+    let mut damaged = whole.clone();
+    // In the middle: what follows is valid.
+    damaged[400] ^= 1;
+    fs::write(&log, &damaged).expect("the directory is the test's own");
+    for _ in 0..2 {
+        let line = refused(directory.path());
+        assert!(line.starts_with("the metadata log cannot be opened: "), "{line}");
+        assert!(line.contains("records") && line.contains("are lost; put a copy of the log back"), "{line}");
+        assert_eq!(fs::read(&log).expect("it is there"), damaged, "it stays as it is");
+    }
+    fs::write(&log, &whole).expect("as before");
+    let broker = start(directory.path());
+    assert_eq!(count(broker.address(), "t", 0), 20);
+    assert_eq!(broker.stop(), 0);
+
+    let away = directory.path().join("away");
+    fs::rename(&log, &away).expect("it is there");
+    let line = refused(directory.path());
+    assert!(line.contains("ARE LOST") && line.contains("is gone since the last stop"), "{line}");
+    // The note of the stop is read once.
+    let line = refused(directory.path());
+    assert!(line.contains("records from 0 to "), "{line}");
+    fs::rename(&away, &log).expect("it was moved");
+    let broker = start(directory.path());
+    assert_eq!(count(broker.address(), "t", 0), 20);
+    assert_eq!(broker.stop(), 0);
+}
