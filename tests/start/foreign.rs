@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ottla_tests::broker::Broker;
 use ottla_tests::topics::create_topic;
 
-use crate::support::{FREE, count, produce, refusal, start_with};
+use crate::support::{FREE, count, produce, refusal, start_with, storage};
 
 /// The segment of a log that has only one.
 const SEGMENT: &str = "00000000000000000000.log";
@@ -92,6 +92,30 @@ fn a_metadata_log_that_is_not_whole_is_refused_and_costs_nobody_anything() {
     let line = refused(directory.path());
     assert!(line.contains("records from 0 to "), "{line}");
     fs::rename(&away, &log).expect("it was moved");
+    let broker = start(directory.path());
+    assert_eq!(count(broker.address(), "t", 0), 20);
+    assert_eq!(broker.stop(), 0);
+}
+
+#[test]
+fn data_without_its_meta_properties_is_refused_until_somebody_says_whose_it_is() {
+    let (directory, data, broker) = filled();
+    assert_eq!(broker.stop(), 0);
+    let meta = data.join("meta.properties");
+    let text = fs::read_to_string(&meta).expect("it is there");
+    fs::remove_file(&meta).expect("it is there");
+    let expected = "log.dirs: data has partitions and no meta.properties that names their cluster; put the file back, \
+                    or name the cluster with: ottla storage format --cluster-id ID";
+    assert_eq!(refused(directory.path()), expected);
+    fs::write(&meta, "").expect("the directory is the test's own");
+    assert_eq!(refused(directory.path()), expected);
+    fs::remove_file(&meta).expect("it is there");
+    let id = text.lines().find_map(|line| line.strip_prefix("cluster.id=")).expect("it has one");
+    let config = directory.path().join("server.properties");
+    fs::write(&config, format!("log.dirs={}\nnode.id=1\n", data.display())).expect("as before");
+    let config = config.to_string_lossy();
+    let (code, said, error) = storage(&["format", "--cluster-id", id, "--config", &config]);
+    assert_eq!(code, 0, "{said}{error}");
     let broker = start(directory.path());
     assert_eq!(count(broker.address(), "t", 0), 20);
     assert_eq!(broker.stop(), 0);

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use ottla::config::meta_properties::{self, FILE_NAME, MetaProperties, random_uuid};
 use ottla::ids::{NodeId, Uuid};
+use ottla::log::files::{DirStage, PartitionDir};
 
 use crate::disk::{IoFailure, LogDir, LogDirs};
-use crate::host::{self, random_bytes, read_whole, write_whole_durably};
+use crate::host::{self, DirEntry, random_bytes, read_whole, write_whole_durably};
 
 /// The most bytes of a `meta.properties`.
 const FILE_BYTES_MAX: usize = 64 << 10;
@@ -57,7 +58,13 @@ pub async fn establish(
     meta_properties::verify(&present, cluster_id, Some(node_id))
         .map_err(|error| IdentityError::Wrong(error.to_string()))?;
     let known = found.iter().flatten().find_map(|meta| meta.cluster_id.clone());
-    let cluster_id = known.or_else(|| cluster_id.map(str::to_owned)).unwrap_or_else(|| new_id().to_string());
+    let cluster_id = match known.or_else(|| cluster_id.map(str::to_owned)) {
+        Some(cluster_id) => cluster_id,
+        None => {
+            refuse_data_of_nobody(dirs).await?;
+            new_id().to_string()
+        }
+    };
 
     let is_new = found.iter().map(Option::is_none).collect();
     for (dir, meta) in dirs.all().iter().zip(found) {
@@ -71,6 +78,29 @@ pub async fn establish(
     }
     let log_dir_ids = dirs.for_topics().iter().filter_map(|dir| dir.id()).collect();
     Ok(Identity { cluster_id: Arc::from(cluster_id), log_dir_ids, is_new })
+}
+
+/// A first start writes the files before anything else: where there is data, they were lost, and a new cluster id would
+/// be told to clients that know another one.
+async fn refuse_data_of_nobody(dirs: &LogDirs) -> Result<(), IdentityError> {
+    for dir in dirs.all() {
+        if online(dirs, dir, has_data(dir)).await? == Some(true) {
+            return Err(IdentityError::Wrong(format!(
+                "log.dirs: {} has partitions and no {FILE_NAME} that names their cluster; put the file back, or name \
+                 the cluster with: ottla storage format --cluster-id ID",
+                dir.path().display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn has_data(dir: &LogDir) -> Result<bool, IdentityError> {
+    let failed = |error| IoFailure::new("read", dir.path(), &error);
+    let entries = host::read_dir(dir.path()).await.map_err(failed)?;
+    let parsed = |entry: &DirEntry| PartitionDir::parse(&entry.name.to_string_lossy());
+    let is_live = |dir: PartitionDir| dir.stage == DirStage::Live;
+    Ok(entries.iter().any(|entry| entry.is_dir && parsed(entry).is_some_and(is_live)))
 }
 
 /// What `work` makes of a directory; `None` where that is offline, or goes offline by it.
