@@ -10,7 +10,7 @@ use std::io;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::host::{mask, signals, wait_for};
+use crate::host::{is_ignored, mask, signals, wait_for};
 
 /// How long the end waits for what is to be done before it: a terminal that takes nothing must not keep the process.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -60,15 +60,6 @@ fn take_signals(wait: impl FnOnce(libc::sigset_t) + Send + 'static) -> io::Resul
     mask(libc::SIG_BLOCK, &set)?;
     std::thread::Builder::new().name("signals".into()).spawn(move || wait(set))?;
     Ok(())
-}
-
-/// Whether whoever started the process has switched the signal off, as `nohup` does.
-fn is_ignored(number: libc::c_int) -> bool {
-    // SAFETY: all zero bits are a value of the type.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: nothing is set, and the pointer leads to `action`.
-    let result = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
-    result == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Ends the process as the signal does where nobody takes it.

@@ -1,5 +1,7 @@
 //! Signals: the first ends in order and answers what waits, the second ends at once.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ottla_tests::broker::{Broker, Options};
@@ -13,7 +15,7 @@ use ottla_wire::find_coordinator_response::FindCoordinatorResponse;
 use ottla_wire::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_wire::join_group_response::JoinGroupResponse;
 
-use crate::support::{count, produce};
+use crate::support::{FREE, count, produce, start_with};
 
 /// Ends well before any timeout of the requests below.
 const STOP_SECONDS_MAX: u64 = 8;
@@ -113,6 +115,31 @@ fn an_interrupt_stops_in_order_too() {
     broker.signal("INT");
     assert_eq!(broker.wait(), 0);
     assert!(directory.path().join(".kafka_cleanshutdown").exists());
+}
+
+/// Runs the broker through another command, which takes its path and its arguments.
+fn run_through(data: &Path, command: &[&str]) -> Broker {
+    let (program, arguments) = command.split_first().expect("a command");
+    let plain = start_with(data, &[FREE, "log.dirs=data"]);
+    let mut through = Command::new(program);
+    through.args(arguments).arg(plain.get_program()).args(plain.get_args()).current_dir(data);
+    Broker::run(through)
+}
+
+#[test]
+fn a_closed_terminal_stops_in_order_unless_that_was_switched_off() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Whatever runs this test may itself be deaf to a hangup.
+    let broker = run_through(directory.path(), &["env", "--default-signal=HUP"]);
+    broker.signal("HUP");
+    assert_eq!(broker.wait(), 0);
+    assert!(directory.path().join("data").join(".kafka_cleanshutdown").exists());
+
+    let mut broker = run_through(directory.path(), &["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""]);
+    broker.signal("HUP");
+    create_topic(broker.address(), "t", 1, &[]);
+    assert!(broker.is_running() && !broker.output().contains("stopping"), "as with nohup");
+    assert_eq!(broker.stop(), 0);
 }
 
 #[test]

@@ -98,6 +98,8 @@ pub enum Signal {
     Terminate,
     /// SIGINT.
     Interrupt,
+    /// SIGHUP: the terminal of the process was closed.
+    Hangup,
 }
 
 /// Which directions [`Stream::shutdown`](super::Stream::shutdown) ends.

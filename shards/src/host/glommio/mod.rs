@@ -45,6 +45,6 @@ pub use listener::Listener;
 pub use probe::{ProbeError, has_deferred_completions, missing_operations, probe, raise_descriptor_limit};
 pub use process::{exit_start, host_name, process_usage, say, say_why};
 pub use signal::{catch_signals, stop_signal};
-pub(crate) use signal::{mask, signals, wait_for};
+pub(crate) use signal::{is_ignored, mask, signals, wait_for};
 pub use socket::{Ready, Stream, StreamSeed};
 pub use timer::{Sleep, Timeout, now, random_bytes, random_u64, sleep, sleep_until, timeout, wall_ms};

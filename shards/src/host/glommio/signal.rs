@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT: the first asks for a controlled stop, the second ends the process at once.
+//! SIGTERM, SIGINT and SIGHUP, as Kafka takes them: the first asks for a controlled stop, the second ends the process at
+//! once. A hangup that was switched off stays off.
 //!
 //! A thread of its own waits for them, so that the second one works however stuck the shards are.
 
@@ -18,13 +19,25 @@ fn from_number(number: libc::c_int) -> Option<Signal> {
     match number {
         libc::SIGTERM => Some(Signal::Terminate),
         libc::SIGINT => Some(Signal::Interrupt),
+        libc::SIGHUP => Some(Signal::Hangup),
         _ => None,
     }
 }
 
 /// The signals that ask a broker to stop.
 fn stop_signals() -> libc::sigset_t {
-    signals([libc::SIGTERM, libc::SIGINT].into_iter())
+    let hangup = (!is_ignored(libc::SIGHUP)).then_some(libc::SIGHUP);
+    signals([libc::SIGTERM, libc::SIGINT].into_iter().chain(hangup))
+}
+
+/// Whether whoever started the process has switched the signal off, as `nohup` does. Who waits for it would see it all
+/// the same: a signal that is blocked is never ignored.
+pub(crate) fn is_ignored(number: libc::c_int) -> bool {
+    // SAFETY: all zero bits are a value of the type; the call below fills it.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is set, and the pointer leads to `now`.
+    let result = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut now) };
+    result == 0 && now.sa_sigaction == libc::SIG_IGN
 }
 
 /// A set of signals.
@@ -58,7 +71,7 @@ pub(crate) fn wait_for(set: &libc::sigset_t) -> libc::c_int {
     }
 }
 
-/// Takes SIGTERM and SIGINT from now on. Call it once, on the process's first thread, before it starts others: they
+/// Takes the signals from now on. Call it once, on the process's first thread, before it starts others: they
 /// inherit that the signals are left to the thread that this starts.
 pub fn catch_signals() -> io::Result<()> {
     mask(libc::SIG_BLOCK, &stop_signals())?;
