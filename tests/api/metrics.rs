@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -51,6 +51,21 @@ fn sum(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> f64 {
 fn assert_sum(samples: &[Sample], name: &str, labels: &[(&str, &str)], expected: f64) {
     let found = sum(samples, name, labels);
     assert!((found - expected).abs() < 1e-9, "{name} {labels:?}: {found} instead of {expected}");
+}
+
+#[test]
+fn a_client_that_says_no_more_is_answered() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (broker, place) = start_again(directory.path());
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(&place).expect("the broker listens");
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it reads");
+        stream.shutdown(Shutdown::Write).expect("it is open");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("it answers");
+        assert!(reply.starts_with("HTTP/1.0 200 OK\r\n") && reply.ends_with('\n'), "{reply}");
+    }
+    assert_eq!(broker.stop(), 0);
 }
 
 /// What promtool and the format's text demand: HELP and TYPE once and before the samples of their family, which stand

@@ -135,6 +135,8 @@ impl Server {
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         http.max_buf_size(HEAD_BYTES_MAX).max_headers(HEAD_LINES_MAX);
+        // A client that has asked and says no more still wants its answer.
+        http.half_close(true);
         http.serve_connection(socket, service).await
     }
 
