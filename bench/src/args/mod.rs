@@ -159,7 +159,7 @@ pub struct ProducerArgs {
     )]
     pub clients: u64,
     /// Settings of a Kafka producer, as key=value key=value
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    #[arg(long, visible_alias = "command-property", value_name = "KEY=VALUE", num_args = 1..)]
     pub producer_props: Vec<String>,
     /// A file of such settings
     #[arg(long = "command-config", visible_alias = "producer.config", value_name = "FILE")]

@@ -219,6 +219,7 @@ mod tests {
         let settings = settings(&line).expect("allowed");
         assert_eq!((settings.acks, settings.limits.linger_nanos), (-1, 9_000_000));
         assert_eq!(settings.limits.batch_bytes, 1_000);
+        assert_eq!(super::tests::settings("--command-property acks=1").expect("Kafka's newer name").acks, 1);
     }
 
     #[test]

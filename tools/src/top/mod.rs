@@ -111,7 +111,11 @@ pub fn run(args: &TopArgs, out: &mut dyn Write) -> Result<u8, TopError> {
     let shown = if args.once || args.batch { None } else { Screen::take()? };
     match shown {
         Some(screen) => live(args, first, &screen)?,
-        None => print(args, first, out)?,
+        None => match print(args, first, out) {
+            // Whoever reads has seen enough.
+            Err(TopError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            printed => printed?,
+        },
     }
     Ok(0)
 }
