@@ -30,8 +30,8 @@ pub struct Found {
     pub clean: Option<CleanPartition>,
     /// The sizes now of the files that the note relies on; `None` where they cannot be had.
     pub sizes: Option<FileSizes>,
-    /// What has to be brought from journals into its segments before it is loaded; nothing unless the disk is full or its
-    /// directory does not say its topic.
+    /// What has to be brought from journals into its segments before it is loaded; nothing unless the disk is full or
+    /// its directory does not say its topic.
     pub unplayed: Vec<Arc<Unplayed>>,
     /// Whether the last shutdown was a clean one: the files are whole.
     pub was_clean: bool,

@@ -103,8 +103,8 @@ pub struct Unplayed {
 pub(in crate::disk) type AllUnplayed = BTreeMap<TopicPartition, Vec<Arc<Unplayed>>>;
 
 impl Unplayed {
-    /// Brings it into the segments of the partition, which is of this topic. The last partition that lacked something of
-    /// the journal has the file removed.
+    /// Brings it into the segments of the partition, which is of this topic. The last partition that lacked something
+    /// of the journal has the file removed.
     ///
     /// # Errors
     /// When the disk does not take it, now either.
@@ -278,8 +278,8 @@ fn keep(path: &Path, played: Played, unplayed: &mut AllUnplayed) {
 }
 
 impl Play {
-    /// Writes what the partition's segments lack, durably; returns how many bytes that was, or `None` where the directory
-    /// does not say whose it is and `of_topic` does not, either. After a failure it may be done again.
+    /// Writes what the partition's segments lack, durably; returns how many bytes that was, or `None` where the
+    /// directory does not say whose it is and `of_topic` does not, either. After a failure it may be done again.
     async fn run(&self, of_topic: Option<TopicId>) -> Result<Option<u64>, DiskError> {
         match (self.whose().await?, of_topic) {
             (Whose::Unsaid, None) => return Ok(None),

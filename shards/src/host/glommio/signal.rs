@@ -1,5 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP, as Kafka takes them: the first asks for a controlled stop, the second ends the process at
-//! once. A hangup that was switched off stays off.
+//! SIGTERM, SIGINT and SIGHUP, as Kafka takes them: the first asks for a controlled stop, the second ends the process
+//! at once. A hangup that was switched off stays off.
 //!
 //! A thread of its own waits for them, so that the second one works however stuck the shards are.
 
