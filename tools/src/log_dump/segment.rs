@@ -121,7 +121,7 @@ fn print_batch(batch: &FoundBatch, is_valid: bool, out: &mut dyn Write) -> Resul
         timestamp_type(header),
         header.max_timestamp.0,
         header.batch_bytes,
-        header.magic,
+        batch.magic,
         codec.name(),
         header.crc,
     )?;

@@ -8,14 +8,16 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ottla::limits::BATCH_HEADER_BYTES;
-use ottla::protocol::records::{BatchHeader, LENGTH_PREFIX_BYTES};
+use ottla::protocol::records::{BatchHeader, LENGTH_PREFIX_BYTES, MAGIC};
 
 use super::{DumpError, unreadable};
 
 /// Bytes that are read at a time.
 const WINDOW_BYTES: usize = 1 << 20;
+/// Where a batch says which format it has.
+const MAGIC_AT: usize = 16;
 /// Bytes up to and with the magic byte: fewer at the end of a file are no batch.
-const UP_TO_MAGIC: u64 = 17;
+const UP_TO_MAGIC: u64 = MAGIC_AT as u64 + 1;
 /// The least length that a batch of any magic can have.
 const LENGTH_MIN: i32 = 14;
 
@@ -32,8 +34,10 @@ pub struct SegmentFile {
 pub struct FoundBatch {
     /// Bytes before it, from where the walk began.
     pub position: u64,
-    /// Its header.
+    /// Its header, read as one of magic 2.
     pub header: BatchHeader,
+    /// What stands where the magic does: 2, unless it was damaged.
+    pub magic: i8,
 }
 
 impl SegmentFile {
@@ -111,10 +115,15 @@ impl Batches<'_> {
             return Ok(None);
         }
         let head_bytes = usize::try_from(batch_bytes).unwrap_or(usize::MAX).min(BATCH_HEADER_BYTES);
-        let header = BatchHeader::parse(self.window(position, head_bytes)?);
+        let mut head = [0; BATCH_HEADER_BYTES];
+        head[..head_bytes].copy_from_slice(self.window(position, head_bytes)?);
+        // Kafka takes whatever is above 1 for the format that it knows.
+        let magic = i8::from_be_bytes([head[MAGIC_AT]]);
+        head[MAGIC_AT] = magic.min(MAGIC).to_be_bytes()[0];
+        let header = BatchHeader::parse(&head[..head_bytes]);
         let header = header.map_err(|error| self.corrupt(format!("{error} at position {position}")))?;
         self.at = position + batch_bytes;
-        Ok(Some(FoundBatch { position, header }))
+        Ok(Some(FoundBatch { position, header, magic }))
     }
 
     /// Every byte of a batch that the walk has come by.

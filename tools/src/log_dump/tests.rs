@@ -121,6 +121,13 @@ fn damage_is_a_line_or_an_end() {
     assert_eq!(out.matches("isvalid: true").count(), 2);
     assert!(out.ends_with("isvalid: false\n"));
 
+    let mut other_magic = whole.clone();
+    other_magic[16] = 9;
+    let (out, _, result) =
+        dumped(DumpArgs { print_data_log: true, ..args(&[&write(directory.path(), name, &other_magic)]) });
+    assert_eq!((result, out.lines().count()), (Ok(0), 10), "as Kafka goes on: {out}");
+    assert!(out.lines().nth(2).is_some_and(|line| line.contains(" magic: 9 ")), "{out}");
+
     let zeros = write(directory.path(), name, &[&whole[..], &[0; 64]].concat());
     let (out, _, result) = dumped(args(&[&zeros]));
     assert_eq!(out.lines().count(), 5, "what comes before is printed");
