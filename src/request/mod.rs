@@ -4,6 +4,7 @@
 //! returns the response's fields, and the connection encodes them in the request's version. Where a reply must wait for
 //! the disk the handler returns a decision or a plan instead.
 
+pub mod acls;
 pub mod api_versions;
 pub mod delete_records;
 pub mod describe_cluster;
@@ -25,6 +26,7 @@ pub mod operations;
 pub mod places;
 pub mod produce;
 mod replicas;
+pub mod sasl;
 pub mod served;
 
 use ottla_wire::ApiKey;

@@ -38,15 +38,20 @@ pub const SERVED: &[Served] = &[
     served(ApiKey::SyncGroup, 0, 5),
     served(ApiKey::DescribeGroups, 0, 6),
     served(ApiKey::ListGroups, 0, 5),
+    served(ApiKey::SaslHandshake, 0, 1),
     served(ApiKey::ApiVersions, 0, 4),
     served(ApiKey::CreateTopics, 2, 7),
     served(ApiKey::DeleteTopics, 1, 6),
     served(ApiKey::DeleteRecords, 0, 2),
     served(ApiKey::InitProducerId, 0, 5),
     served(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    served(ApiKey::DescribeAcls, 1, 3),
+    served(ApiKey::CreateAcls, 1, 3),
+    served(ApiKey::DeleteAcls, 1, 3),
     served(ApiKey::DescribeConfigs, 1, 4),
     served(ApiKey::AlterConfigs, 0, 2),
     served(ApiKey::DescribeLogDirs, 1, 5),
+    served(ApiKey::SaslAuthenticate, 0, 2),
     served(ApiKey::CreatePartitions, 0, 3),
     served(ApiKey::DeleteGroups, 0, 3),
     served(ApiKey::ElectLeaders, 0, 2),
@@ -98,6 +103,6 @@ mod tests {
         assert!(!accepts(ApiKey::Fetch, 3));
         assert!(!accepts(ApiKey::ConsumerGroupHeartbeat, 0));
         assert!(!accepts(ApiKey::GetTelemetrySubscriptions, 0));
-        assert_eq!(row(ApiKey::SaslHandshake), None);
+        assert_eq!(row(ApiKey::DescribeClientQuotas), None);
     }
 }

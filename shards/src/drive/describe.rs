@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use ottla::request::describe_quorum::QuorumState;
 use ottla::request::{
-    api_versions, describe_cluster, describe_configs, describe_quorum, describe_topic_partitions,
-    elect_leaders, list_config_resources, list_partition_reassignments,
+    acls, api_versions, describe_cluster, describe_configs, describe_quorum, describe_topic_partitions,
+    elect_leaders, list_config_resources, list_partition_reassignments, sasl,
 };
 use ottla_wire::ApiKey;
 
@@ -49,6 +49,11 @@ fn try_describe(shard: &Rc<Shard>, body: Body<'_>) -> Result<Answer, Answer> {
         ApiKey::ListConfigResources => {
             body.reply(&list_config_resources::handle(context, &image, &body.decode()?))
         }
+        ApiKey::DescribeAcls => body.reply(&acls::describe(&body.decode()?)),
+        ApiKey::CreateAcls => body.reply(&acls::create(&body.decode()?)),
+        ApiKey::DeleteAcls => body.reply(&acls::delete(&body.decode()?)),
+        ApiKey::SaslHandshake => body.reply(&sasl::handshake(&body.decode()?)),
+        ApiKey::SaslAuthenticate => body.reply(&sasl::authenticate(&body.decode()?)),
         ApiKey::ElectLeaders => body.reply(&elect_leaders::handle(&image, &body.decode()?)),
         ApiKey::ListPartitionReassignments => {
             body.reply(&list_partition_reassignments::handle(&body.decode()?))

@@ -5,11 +5,14 @@
 
 use ottla_wire::alter_configs_response::AlterConfigsResponse;
 use ottla_wire::api_versions_response::ApiVersionsResponse;
+use ottla_wire::create_acls_response::CreateAclsResponse;
 use ottla_wire::create_partitions_response::CreatePartitionsResponse;
 use ottla_wire::create_topics_response::CreateTopicsResponse;
+use ottla_wire::delete_acls_response::DeleteAclsResponse;
 use ottla_wire::delete_groups_response::DeleteGroupsResponse;
 use ottla_wire::delete_records_response::DeleteRecordsResponse;
 use ottla_wire::delete_topics_response::DeleteTopicsResponse;
+use ottla_wire::describe_acls_response::DescribeAclsResponse;
 use ottla_wire::describe_cluster_response::DescribeClusterResponse;
 use ottla_wire::describe_configs_response::DescribeConfigsResponse;
 use ottla_wire::describe_groups_response::DescribeGroupsResponse;
@@ -35,6 +38,8 @@ use ottla_wire::offset_delete_response::OffsetDeleteResponse;
 use ottla_wire::offset_fetch_response::OffsetFetchResponse;
 use ottla_wire::offset_for_leader_epoch_response::OffsetForLeaderEpochResponse;
 use ottla_wire::produce_response::ProduceResponse;
+use ottla_wire::sasl_authenticate_response::SaslAuthenticateResponse;
+use ottla_wire::sasl_handshake_response::SaslHandshakeResponse;
 use ottla_wire::sync_group_response::SyncGroupResponse;
 
 /// A reply that says what went wrong.
@@ -67,11 +72,14 @@ macro_rules! errors_of {
 errors_of! {
     AlterConfigsResponse<'_>: (responses);
     ApiVersionsResponse<'_>: ();
+    CreateAclsResponse<'_>: (results);
     CreatePartitionsResponse<'_>: (results);
     CreateTopicsResponse<'_>: (topics);
+    DeleteAclsResponse<'_>: (filter_results);
     DeleteGroupsResponse<'_>: (results);
     DeleteRecordsResponse<'_>: (topics, partitions);
     DeleteTopicsResponse<'_>: (responses);
+    DescribeAclsResponse<'_>: ();
     DescribeClusterResponse<'_>: ();
     DescribeConfigsResponse<'_>: (results);
     DescribeGroupsResponse<'_>: (groups);
@@ -97,6 +105,8 @@ errors_of! {
     OffsetFetchResponse<'_>: () (topics, partitions) (groups) (groups, topics, partitions);
     OffsetForLeaderEpochResponse<'_>: (topics, partitions);
     ProduceResponse<'_>: (responses, partition_responses);
+    SaslAuthenticateResponse<'_>: ();
+    SaslHandshakeResponse<'_>: ();
     SyncGroupResponse<'_>: ();
 }
 
