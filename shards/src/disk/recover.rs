@@ -126,6 +126,7 @@ impl ShardDisk {
         with: OpenWith,
     ) -> Result<Rc<Partition>, DiskError> {
         dir.check()?;
+        dir.forget_durably(name).await?;
         let path = dir.path().join(name.to_string());
         let result = self.make_directory(&path, with.topic_id).await;
         result.inspect_err(|error| dir.fail_unless_full(error))?;

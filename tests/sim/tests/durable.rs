@@ -74,6 +74,11 @@ fn batch(id: u32) -> Vec<u8> {
 }
 
 async fn produce(connection: Connection, id: u32) -> Option<i64> {
+    append(&connection, id).await
+}
+
+/// Appends a record; returns its offset when it is acknowledged.
+async fn append(connection: &Connection, id: u32) -> Option<i64> {
     let name = TopicName::Name("t".to_owned());
     let sent = connection.produce(&name, Acks::All, &[(0, batch(id))]).expect("it is open");
     sent.base_offsets(&[0]).await.remove(0).ok()
@@ -138,10 +143,7 @@ fn deleted_records_stay_deleted_whatever_retention_was_about_to_write() {
             connection.create_topic(&topic()).await.ok().expect("the topic is made");
             let mut deleted = 0;
             for id in 0..40 {
-                let name = TopicName::Name("t".to_owned());
-                let sent = connection.produce(&name, Acks::All, &[(0, batch(id))]).expect("it is open");
-                let base = sent.base_offsets(&[0]).await.remove(0).ok();
-                let base = base.expect("the record is acknowledged");
+                let base = append(&connection, id).await.expect("the record is acknowledged");
                 if id % 3 == 0 {
                     let outcome = connection.delete_records("t", 0, base).await;
                     deleted = outcome.ok().expect("the records are deleted");
@@ -154,5 +156,36 @@ fn deleted_records_stay_deleted_whatever_retention_was_about_to_write() {
         machine.start();
         let start = machine.client(log_start);
         assert!(start >= deleted, "deleted to {deleted}, and the log starts at {start} (seed {seed})");
+    }
+}
+
+#[test]
+fn what_was_said_of_a_deleted_partition_is_not_said_of_the_next_one_of_its_name() {
+    for (seed, is_power) in [(0, true), (1, false)] {
+        let mut machine = Machine::new(seed);
+        machine.client(async |connection| {
+            connection.create_topic(&topic()).await.ok().expect("the topic is made");
+            for id in 0..6 {
+                assert_eq!(append(&connection, id).await, Some(i64::from(id)));
+            }
+            connection.delete_records("t", 0, 4).await.ok().expect("the records are deleted");
+        });
+        // The recovery point is written by a checkpoint, which comes with the clock.
+        machine.world.run_for(Duration::from_secs(90));
+        machine.client(async |connection| {
+            let topics = connection.topics().await.ok().expect("metadata");
+            connection.delete_topic(topics[0].id).await.ok().expect("the topic is deleted");
+            connection.create_topic(&topic()).await.ok().expect("the topic is made again");
+            for id in 0..3 {
+                assert_eq!(append(&connection, 10 + id).await, Some(i64::from(id)));
+            }
+        });
+        match is_power {
+            true => machine.world.power_cut(machine.node, CrashModel::DropAll),
+            false => machine.world.kill(machine.broker),
+        }
+        machine.start();
+        assert_eq!(machine.client(log_start), 0);
+        assert_eq!(machine.client(end), 3);
     }
 }

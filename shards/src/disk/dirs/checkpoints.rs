@@ -1,7 +1,10 @@
 //! Kafka's offset checkpoints of one log dir: set by the shards that own its partitions, written whole by one of them.
 //!
-//! What must hold: a checkpoint file on disk is at least as new as the last [`LogDir::write_offsets`] that returned.
+//! What must hold: a checkpoint file on disk is at least as new as the last [`LogDir::write_offsets`] that returned;
+//! and since its entries have names and no ids, none of a partition that is gone is there when another one of its name
+//! is made.
 
+use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 
 use ottla::ids::{Offset, TopicPartition};
@@ -56,6 +59,29 @@ pub(super) struct Checkpoint {
     pub(super) written: u64,
     /// Some shard is writing.
     pub(super) writing: bool,
+    /// Partitions that the file may still name though they are gone, with the version without them.
+    gone: BTreeMap<TopicPartition, u64>,
+}
+
+impl Checkpoint {
+    /// Takes what the file says at a start; `is_live` tells whether a partition is there.
+    pub(super) fn start_with(&mut self, offsets: Offsets, is_live: impl Fn(&TopicPartition) -> bool) {
+        self.offsets = offsets;
+        let gone: Vec<_> = self.offsets.keys().filter(|partition| !is_live(partition)).cloned().collect();
+        gone.iter().for_each(|partition| self.forget(partition));
+    }
+
+    fn forget(&mut self, partition: &TopicPartition) {
+        if self.offsets.remove(partition).is_some() {
+            self.version += 1;
+            self.gone.insert(partition.clone(), self.version);
+        }
+    }
+
+    fn is_written(&mut self, version: u64) {
+        self.written = self.written.max(version);
+        self.gone.retain(|_, without| *without > version);
+    }
 }
 
 impl LogDir {
@@ -87,11 +113,23 @@ impl LogDir {
     pub fn forget(&self, partition: &TopicPartition) {
         self.note_loaded(partition);
         for kind in OffsetsKind::ALL {
-            let mut checkpoint = self.checkpoint(kind);
-            if checkpoint.offsets.remove(partition).is_some() {
-                checkpoint.version += 1;
+            self.checkpoint(kind).forget(partition);
+        }
+    }
+
+    /// Sees to it that no checkpoint on disk says anything of a partition of this name that is gone: a start would take
+    /// it for what was said of the one that is to be made.
+    ///
+    /// # Errors
+    /// Those of [`write_offsets`](LogDir::write_offsets).
+    pub async fn forget_durably(&self, partition: &TopicPartition) -> Result<(), DiskError> {
+        for kind in OffsetsKind::ALL {
+            let is_named = self.checkpoint(kind).gone.contains_key(partition);
+            if is_named {
+                self.write_offsets(kind).await?;
             }
         }
+        Ok(())
     }
 
     /// Writes a checkpoint file if anything was set since it was last written; every offset that was set before the
@@ -116,8 +154,7 @@ impl LogDir {
             let result = patient::write_whole_durably(&path, &bytes).await;
             drop(turn);
             result.map_err(DiskError::from).inspect_err(|error| self.fail_unless_full(error))?;
-            let mut checkpoint = self.checkpoint(kind);
-            checkpoint.written = checkpoint.written.max(version);
+            self.checkpoint(kind).is_written(version);
         }
     }
 

@@ -78,9 +78,8 @@ impl LogDir {
         live.sort();
         self.note_unloaded(live.iter().cloned());
         for kind in OffsetsKind::ALL {
-            let mut offsets = self.read_offsets(kind).await?;
-            offsets.retain(|partition, _| live.binary_search(partition).is_ok());
-            self.checkpoint(kind).offsets = offsets;
+            let offsets = self.read_offsets(kind).await?;
+            self.checkpoint(kind).start_with(offsets, |partition| live.binary_search(partition).is_ok());
         }
         let mut sizes = left::sizes_of(&self.path, &clean).await;
         let found = live.into_iter().map(|partition| Found {
