@@ -91,6 +91,14 @@ fn a_metadata_log_that_is_not_whole_is_refused_and_costs_nobody_anything() {
     // The note of the stop is read once.
     let line = refused(directory.path());
     assert!(line.contains("records from 0 to "), "{line}");
+    fs::remove_file(data.join("recovery-point-offset-checkpoint")).expect("it is there");
+    for bytes in [None, Some(vec![]), Some(vec![0; 4_096])] {
+        if let Some(bytes) = bytes {
+            fs::write(&log, bytes).expect("the directory is the test's own");
+        }
+        let line = refused(directory.path());
+        assert!(line.contains("there is no metadata log in ") && line.contains("but data has t-"), "{line}");
+    }
     fs::rename(&away, &log).expect("it was moved");
     let broker = start(directory.path());
     assert_eq!(count(broker.address(), "t", 0), 20);
@@ -118,5 +126,22 @@ fn data_without_its_meta_properties_is_refused_until_somebody_says_whose_it_is()
     assert_eq!(code, 0, "{said}{error}");
     let broker = start(directory.path());
     assert_eq!(count(broker.address(), "t", 0), 20);
+    assert_eq!(broker.stop(), 0);
+}
+
+#[test]
+fn a_metadata_log_without_its_meta_properties_is_refused_whoever_else_has_one() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let start = || start_with(directory.path(), &[FREE, "log.dirs=data", "metadata.log.dir=meta"]);
+    let broker = Broker::run(start());
+    create_topic(broker.address(), "t", 1, &[]);
+    assert_eq!(broker.stop(), 0);
+    let file = directory.path().join("meta").join("meta.properties");
+    let text = fs::read(&file).expect("it is there");
+    fs::remove_file(&file).expect("it is there");
+    assert!(refusal(start()).starts_with("log.dirs: meta has partitions and no meta.properties that names"));
+    fs::write(&file, text).expect("the directory is the test's own");
+    let broker = Broker::run(start());
+    assert_eq!(count(broker.address(), "t", 0), 0);
     assert_eq!(broker.stop(), 0);
 }

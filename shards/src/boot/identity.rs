@@ -2,12 +2,14 @@
 //!
 //! What must hold: all directories belong to one cluster and to this node; a directory's file is complete and
 //! synced, with its name, before anything else is written there. A power cut during the first start leaves directories
-//! with and without the file: the next start completes them. A directory whose file cannot be read or written goes
-//! offline; the one with the metadata log ends the start.
+//! with and without the file: the next start completes them. Where none has it and there is data, or the metadata log
+//! lies in a directory without it, there is no start. A directory whose file cannot be read or written goes offline; the
+//! one with the metadata log ends the start.
 
 use std::sync::Arc;
 
 use ottla::config::meta_properties::{self, FILE_NAME, MetaProperties, random_uuid};
+use ottla::controller::names::CLUSTER_METADATA;
 use ottla::ids::{NodeId, Uuid};
 use ottla::log::files::{DirStage, PartitionDir};
 
@@ -58,13 +60,11 @@ pub async fn establish(
     meta_properties::verify(&present, cluster_id, Some(node_id))
         .map_err(|error| IdentityError::Wrong(error.to_string()))?;
     let known = found.iter().flatten().find_map(|meta| meta.cluster_id.clone());
-    let cluster_id = match known.or_else(|| cluster_id.map(str::to_owned)) {
-        Some(cluster_id) => cluster_id,
-        None => {
-            refuse_data_of_nobody(dirs).await?;
-            new_id().to_string()
-        }
-    };
+    let named = cluster_id.map(str::to_owned);
+    if named.is_none() {
+        refuse_data_of_nobody(dirs, &found).await?;
+    }
+    let cluster_id = known.or(named).unwrap_or_else(|| new_id().to_string());
 
     let is_new = found.iter().map(Option::is_none).collect();
     for (dir, meta) in dirs.all().iter().zip(found) {
@@ -81,10 +81,18 @@ pub async fn establish(
 }
 
 /// A first start writes the files before anything else: where there is data, they were lost, and a new cluster id would
-/// be told to clients that know another one.
-async fn refuse_data_of_nobody(dirs: &LogDirs) -> Result<(), IdentityError> {
-    for dir in dirs.all() {
-        if online(dirs, dir, has_data(dir)).await? == Some(true) {
+/// be told to clients that know another one. Partitions may have been moved to a new directory by hand, as long as
+/// another one says whose they are; not the metadata log, whose directory Kafka wants to have the file as well.
+async fn refuse_data_of_nobody(
+    dirs: &LogDirs,
+    found: &[Option<MetaProperties>],
+) -> Result<(), IdentityError> {
+    let names_cluster =
+        |meta: &Option<MetaProperties>| meta.as_ref().is_some_and(|it| it.cluster_id.is_some());
+    let is_known = found.iter().any(names_cluster);
+    for (dir, _) in dirs.all().iter().zip(found).filter(|(_, meta)| !names_cluster(meta)) {
+        let counts = |partition: &PartitionDir| !is_known || partition.topic == CLUSTER_METADATA;
+        if online(dirs, dir, has_data(dir, counts)).await? == Some(true) {
             return Err(IdentityError::Wrong(format!(
                 "log.dirs: {} has partitions and no {FILE_NAME} that names their cluster; put the file back, or name \
                  the cluster with: ottla storage format --cluster-id ID",
@@ -95,11 +103,11 @@ async fn refuse_data_of_nobody(dirs: &LogDirs) -> Result<(), IdentityError> {
     Ok(())
 }
 
-async fn has_data(dir: &LogDir) -> Result<bool, IdentityError> {
+async fn has_data(dir: &LogDir, counts: impl Fn(&PartitionDir) -> bool) -> Result<bool, IdentityError> {
     let failed = |error| IoFailure::new("read", dir.path(), &error);
     let entries = host::read_dir(dir.path()).await.map_err(failed)?;
     let parsed = |entry: &DirEntry| PartitionDir::parse(&entry.name.to_string_lossy());
-    let is_live = |dir: PartitionDir| dir.stage == DirStage::Live;
+    let is_live = |dir: PartitionDir| dir.stage == DirStage::Live && counts(&dir);
     Ok(entries.iter().any(|entry| entry.is_dir && parsed(entry).is_some_and(is_live)))
 }
 

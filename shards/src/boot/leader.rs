@@ -11,7 +11,7 @@ use ottla::config::BrokerConfig;
 use ottla::controller::image::{Image, TopicsImage};
 use ottla::controller::names::CLUSTER_METADATA;
 use ottla::controller::registration::Registration;
-use ottla::ids::{ShardId, TopicId, TopicIdPartition, TopicPartition, Uuid};
+use ottla::ids::{Offset, ShardId, TopicId, TopicIdPartition, TopicPartition, Uuid};
 use ottla::limits::SEGMENT_BYTES_MAX;
 use ottla::log::LogConfig;
 use ottla::placement::{CLUSTER_METADATA_LEADER_EPOCH, CLUSTER_METADATA_TOPIC_ID, owner};
@@ -260,8 +260,7 @@ async fn metadata_log(
             disk.load(&dirs.all()[dir], found, with).await.map(|loaded| loaded.partition)
         }
         None => {
-            let path = PathBuf::from(&config.storage.metadata_log_dir);
-            refuse_without_metadata(dirs, on_disk, &path);
+            refuse_without_metadata(dirs, on_disk, Path::new(&config.storage.metadata_log_dir));
             disk.create(dirs.metadata(), &name, with).await
         }
     };
@@ -274,12 +273,15 @@ async fn metadata_log(
         give_up(&format!("the metadata log cannot be opened: {error}{advice}"))
     };
     let log = opened.unwrap_or_else(|error| refuse(error));
+    if log.offsets().log_end == Offset::ZERO {
+        refuse_without_metadata(dirs, on_disk, log.path());
+    }
     let epoch = log.with_log(|log| log.epochs().latest_epoch()).max(CLUSTER_METADATA_LEADER_EPOCH);
     log.become_leader(epoch).await.unwrap_or_else(|error| refuse(error));
     log
 }
 
-/// A metadata log that is not there would be begun anew, without a topic, and every partition be a stray that goes.
+/// A metadata log that is not there, or has nothing, would be begun anew, and every partition be of no topic.
 fn refuse_without_metadata(dirs: &LogDirs, on_disk: &[OnDisk], path: &Path) {
     let Some(OnDisk { dir, found: first, .. }) = on_disk.first() else { return };
     give_up(&format!(
