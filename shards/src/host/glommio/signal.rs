@@ -84,7 +84,12 @@ fn wait_for_signals() {
     let set = stop_signals();
     loop {
         let number = wait_for(&set);
-        if FIRST.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        let is_first = FIRST.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if !is_first && number == libc::SIGHUP {
+            // A terminal that is closed may say so twice, by its shell and by itself.
+            continue;
+        }
+        if !is_first {
             // SAFETY: ends the process without running anything else of it, which is what is wanted.
             unsafe { libc::_exit(128 + number) };
         }
