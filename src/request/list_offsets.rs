@@ -3,7 +3,9 @@
 //! The owner shard answers from its log; this file cuts the request, refuses what a version does not have, and
 //! merges. A timestamp that no record reaches is offset -1 and timestamp -1 without an error.
 
-use ottla_wire::list_offsets_request::ListOffsetsRequest;
+use std::collections::BTreeSet;
+
+use ottla_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use ottla_wire::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
@@ -92,15 +94,10 @@ impl ListOffsetsPlan {
         let mut parts = Vec::new();
         for topic in &request.topics {
             places.topic(&topic.name, ottla_wire::Uuid::ZERO);
+            let repeated = repeated(&topic.partitions);
             for partition in &topic.partitions {
                 let slot = places.partition(partition.partition_index);
-                let same = |other: &&_| {
-                    let other: &&ottla_wire::list_offsets_request::ListOffsetsPartition = other;
-                    other.partition_index == partition.partition_index
-                };
-                let asked_twice =
-                    topic.partitions.len() > 1 && topic.partitions.iter().filter(same).count() > 1;
-                let checked = if asked_twice {
+                let checked = if repeated.contains(&partition.partition_index) {
                     Err(ErrorCode::InvalidRequest)
                 } else {
                     OffsetSpec::from_timestamp(partition.timestamp, context.version)
@@ -140,6 +137,13 @@ impl ListOffsetsPlan {
         });
         ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() }
     }
+}
+
+/// The numbers of partitions that stand more than once among a topic's.
+fn repeated(partitions: &[ListOffsetsPartition]) -> BTreeSet<i32> {
+    let mut numbers: Vec<i32> = partitions.iter().map(|partition| partition.partition_index).collect();
+    numbers.sort_unstable();
+    numbers.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect()
 }
 
 fn partition_reply(
