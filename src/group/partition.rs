@@ -65,6 +65,8 @@ pub(crate) struct Partition {
     pub(crate) phase: Phase,
     pub(crate) groups: BTreeMap<Arc<str>, Group>,
     in_flight: VecDeque<InFlight>,
+    /// How many of those there are of each group that has any.
+    writes_of: BTreeMap<Arc<str>, usize>,
     parked_fetches: VecDeque<ParkedFetch>,
     /// When to look for expired offsets next.
     pub(crate) sweep_at: Option<Monotonic>,
@@ -86,6 +88,7 @@ impl Partition {
             phase: Phase::Loading { deleted_topics: Vec::new() },
             groups: BTreeMap::new(),
             in_flight: VecDeque::new(),
+            writes_of: BTreeMap::new(),
             parked_fetches: VecDeque::new(),
             sweep_at: None,
             sweep_from: None,
@@ -154,7 +157,7 @@ impl Partition {
 
     /// Whether a write of `group` is under way.
     pub(crate) fn has_in_flight(&self, group_id: &str) -> bool {
-        self.in_flight.iter().any(|append| append.groups.contains(group_id))
+        self.writes_of.contains_key(group_id)
     }
 
     /// Every offset of a group, those included whose commits are on their way to the disk.
@@ -163,6 +166,9 @@ impl Partition {
         let durable = group.into_iter().flat_map(|group| group.offsets.iter());
         let mut keys: BTreeSet<OffsetKey> =
             durable.map(|(topic, partition, _)| (topic.clone(), partition)).collect();
+        if !self.has_in_flight(group_id) {
+            return keys;
+        }
         let relevant = self.in_flight.iter().filter(|append| append.groups.contains(group_id));
         for change in relevant.flat_map(|in_flight| &in_flight.append.changes) {
             if let Change::Offset { group, topic, partition, value: Some(_) } = change
@@ -197,7 +203,10 @@ impl Partition {
 
     /// Remembers an append that was handed out.
     pub(crate) fn sent(&mut self, id: AppendId, append: Append, bytes: usize) {
-        let groups = append.changes.iter().map(|change| change.group().clone()).collect();
+        let groups: BTreeSet<Arc<str>> = append.changes.iter().map(|change| change.group().clone()).collect();
+        for group in &groups {
+            *self.writes_of.entry(group.clone()).or_default() += 1;
+        }
         self.in_flight.push_back(InFlight { id, append, groups, bytes, result: None });
     }
 
@@ -231,6 +240,13 @@ impl Partition {
     pub(crate) fn finish_next<'a>(&mut self, mut step: Step<'a>) -> Option<Finished<'a>> {
         let result = self.in_flight.front()?.result?;
         let InFlight { id, append, groups, bytes, .. } = self.in_flight.pop_front()?;
+        for group in &groups {
+            let writes = self.writes_of.get_mut(group).expect("each of its groups was counted");
+            *writes -= 1;
+            if *writes == 0 {
+                self.writes_of.remove(group);
+            }
+        }
         let Append { changes, then, replies } = append;
         if let Ok(last_offset) = result {
             let count = i64::try_from(changes.len()).expect("an append has fewer records than offsets");
