@@ -14,12 +14,6 @@ pub const ARRAY_ELEMENTS_MAX: usize = 1_000_000;
 /// The most tagged fields that one structure may carry (Kafka 4.4's own bound).
 pub const TAGGED_FIELDS_MAX: usize = 10_000;
 
-/// Decoded structures may take this many bytes of memory per byte of input, plus [`DECODE_BYTES_FREE`].
-pub const DECODE_BYTES_PER_INPUT_BYTE: usize = 4;
-
-/// Memory that decoding any request may take, however short the request is.
-pub const DECODE_BYTES_FREE: usize = 64 * 1024;
-
 /// The most bytes that one record batch may decompress to.
 pub const DECOMPRESSED_BYTES_MAX: usize = 128 * 1024 * 1024;
 

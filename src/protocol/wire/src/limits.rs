@@ -15,8 +15,9 @@ pub const VARINT_BYTES_MAX: usize = 5;
 /// Memory that a decode may reserve per byte of its input.
 pub const DECODE_MEMORY_PER_BYTE: usize = 4;
 
-/// Memory that a decode may reserve whatever the size of its input.
-pub const DECODE_MEMORY_BASE: usize = 64 * 1024;
+/// Memory that a decode may reserve whatever the size of its input: enough for a hundred thousand elements, which take
+/// more in memory than on the wire where names are short.
+pub const DECODE_MEMORY_BASE: usize = 8 * 1024 * 1024;
 
 /// Bytes of one frame with what is spliced into it, without the length before it: what the length can say.
 pub const FRAME_BYTES_MAX: usize = i32::MAX as usize;
