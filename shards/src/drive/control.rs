@@ -14,8 +14,8 @@ use ottla::canary::{self, Canary};
 use ottla::controller::image::Image;
 use ottla::controller::registration::{Registration, activate, log_dirs_changed};
 use ottla::controller::{
-    Decision, ImageBuilder, ReplayError, configs, delete, partitions, producer_ids as ids, record_version,
-    topics,
+    Decision, ImageBuilder, ReplayError, configs, delete, names, partitions, producer_ids as ids,
+    record_version, topics,
 };
 use ottla::errors::ErrorCode;
 use ottla::ids::{Offset, ShardId, TopicId};
@@ -295,7 +295,13 @@ pub async fn auto_create(shard: &Rc<Shard>, names: Vec<String>) {
     let decision = topics::auto_create(&image, &shard.config(), &names, &mut random_bytes);
     for topic in decision.reply.topics.iter().filter(|topic| topic.error_code != 0) {
         let error = ErrorCode::from_code(topic.error_code).map_or("UNKNOWN", ErrorCode::name);
-        tracing::debug!(topic = %topic.name, error, "not created");
+        let why = topic.error_message.as_deref().unwrap_or_default();
+        if names::is_internal(&topic.name) {
+            // Groups wait for it, and their clients are told no reason.
+            tracing::warn!(topic = %topic.name, error, why, "not created");
+        } else {
+            tracing::debug!(topic = %topic.name, error, why, "not created");
+        }
     }
     if let Err(error) = commit(shard, &decision.records).await {
         tracing::error!(%error, "topics could not be created");
