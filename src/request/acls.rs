@@ -1,8 +1,8 @@
 //! DescribeAcls, CreateAcls and DeleteAcls (keys 29 to 31, versions 1-3) of a broker without an authorizer.
 //!
-//! There are no ACLs to tell of and none can be made: `authorizer.class.name` is refused at the start. What is asked for
-//! is answered as Kafka does in the same state (`AclApis.scala`), in its words, which differ between the broker and the
-//! controller: tools that look at ACLs on their way, such as MirrorMaker, go on without.
+//! There are no ACLs to tell of and none can be made: `authorizer.class.name` is refused at the start. What is asked
+//! for is answered as Kafka does in the same state (`AclApis.scala`), in its words, which differ between the broker and
+//! the controller: tools that look at ACLs on their way, such as MirrorMaker, go on without.
 
 use std::borrow::Cow;
 
