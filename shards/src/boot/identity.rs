@@ -3,8 +3,8 @@
 //! What must hold: all directories belong to one cluster and to this node; a directory's file is complete and
 //! synced, with its name, before anything else is written there. A power cut during the first start leaves directories
 //! with and without the file: the next start completes them. Where none has it and there is data, or the metadata log
-//! lies in a directory without it, there is no start. A directory whose file cannot be read or written goes offline; the
-//! one with the metadata log ends the start.
+//! lies in a directory without it, there is no start. A directory whose file cannot be read or written goes offline;
+//! the one with the metadata log ends the start.
 
 use std::sync::Arc;
 
