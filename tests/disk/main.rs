@@ -241,3 +241,32 @@ fn retention_makes_room_on_a_full_disk() {
     assert_eq!(broker.stop(), 0);
     assert!(segments(&data, "one") <= 6, "nothing came back");
 }
+
+#[test]
+fn a_segment_that_cannot_be_opened_is_told_of_and_taken_up_when_it_can() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = Options::new(&directory.path().join("data"));
+    let broker = Broker::start(&options);
+    create_topic(broker.address(), "one", 1, &[]);
+    assert_eq!(Sender::new(broker.address(), 100).send("one", 0), ErrorCode::None);
+    assert_eq!(broker.stop(), 0);
+    let broker = Broker::start(&options);
+    let segment = directory.path().join("data").join("one-0").join("00000000000000000000.log");
+    let elsewhere = directory.path().join("elsewhere");
+    std::fs::rename(&segment, &elsewhere).expect("nobody has opened it");
+    let mut sender = Sender::new(broker.address(), 100);
+    for _ in 0..3 {
+        assert_eq!(sender.send("one", 1), ErrorCode::KafkaStorageError);
+    }
+    let told = |broker: &Broker| broker.output().matches("an append failed").count();
+    wait_until("a line says why", || told(&broker) > 0);
+    let output = broker.output();
+    let line = output.lines().find(|line| line.contains("an append failed")).expect("it was just there");
+    let cause = format!("partition=one-0 error=cannot open {}: No such file", segment.display());
+    assert!(line.contains("ERROR") && line.contains(&cause), "{line}");
+    std::fs::rename(&elsewhere, &segment).expect("it is put back");
+    assert_eq!(sender.send("one", 1), ErrorCode::None);
+    assert_holds(&broker, &sender, "one", 2);
+    assert_eq!(told(&broker), 1, "a file is told of once a minute");
+    assert_eq!(broker.stop(), 0);
+}

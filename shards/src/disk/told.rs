@@ -1,7 +1,7 @@
-//! Trouble with a file that every reader of it meets: told once per file and minute.
+//! Trouble with a file that everybody meets who uses it: told once per file and minute.
 //!
 //! Owned by the shard that meets it; nothing of it is on disk. What must hold: the first time is always told, unless
-//! there are more files in trouble than anybody reads of, and whatever readers do, the log of the process does not grow
+//! there are more files in trouble than anybody reads of, and whatever clients do, the log of the process does not grow
 //! by more than a line per file, shard and minute.
 
 use std::cell::RefCell;
@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ottla::ids::TopicPartition;
 use ottla::time::Monotonic;
 
+use super::error::DiskError;
 use crate::host;
 
 /// How often one file is told of.
@@ -44,6 +46,20 @@ impl Told {
 #[must_use]
 pub fn is_due(path: &Path) -> bool {
     host::shard_slot::<Told>().is_due(path, host::now())
+}
+
+/// Says what is wrong with a file of a partition; who met it asks again at once, and so does everybody else.
+pub fn failure(partition: &TopicPartition, what: &str, error: &DiskError) {
+    let place = match error {
+        DiskError::Io(failure) => &failure.path,
+        DiskError::Corrupt { path, .. } => path,
+        // Of these there is a line when they begin; the others are the asker's own.
+        DiskError::Offline { .. } | DiskError::Full { .. } | DiskError::Unwritten { .. } => return,
+        DiskError::OutOfRange { .. } | DiskError::Closed => return,
+    };
+    if is_due(place) {
+        tracing::error!(%partition, %error, "{what}");
+    }
 }
 
 #[cfg(test)]

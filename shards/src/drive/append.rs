@@ -21,7 +21,7 @@ use ottla::protocol::records::validate::{InvalidBatch, validate};
 use ottla::request::produce::ProduceOutcome;
 
 use crate::disk::partition::append::AppendedBatch;
-use crate::disk::{AppendFailure, CommitSpan, DiskError, Partition};
+use crate::disk::{AppendFailure, CommitSpan, DiskError, Partition, told};
 use crate::drive::Shard;
 use crate::drive::hosted::Hosted;
 use crate::host::{LocalBoxFuture, wall_ms};
@@ -207,7 +207,8 @@ pub async fn append_own(
 ) -> Result<Offset, ErrorCode> {
     let header = BatchHeader::parse(&batch).expect("the broker builds whole batches");
     let appended = partition.append(&batch, NewBatch::of_coordinator(header)).await;
-    let batch = appended.map_err(|failure| failure.code())?;
+    let batch =
+        appended.inspect_err(|failure| tell(&partition, failure)).map_err(|failure| failure.code())?;
     while !is_answered_early(&partition) {
         match partition.wait_durable(batch.end).await {
             Ok(()) => break,
@@ -232,7 +233,15 @@ fn invalid(refused: InvalidBatch) -> ProduceOutcome {
     }
 }
 
+/// Says what is wrong where the disk is to blame: a client hears an error that it retries, and says nothing for minutes.
+fn tell(partition: &Partition, failure: &AppendFailure) {
+    if let AppendFailure::Disk(error) = failure {
+        told::failure(partition.name(), "an append failed", error);
+    }
+}
+
 fn refused(partition: &Partition, failure: AppendFailure) -> ProduceOutcome {
+    tell(partition, &failure);
     let log_start_offset = partition.offsets().log_start;
     ProduceOutcome {
         log_start_offset,

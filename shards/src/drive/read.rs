@@ -53,22 +53,9 @@ pub async fn read(
     match try_read(partition, wanted, read_committed, room).await {
         Ok(outcome) => outcome,
         Err(error) => {
-            tell(partition, &error);
+            told::failure(partition.name(), "a read failed", &error);
             FetchOutcome::refused(error.code())
         }
-    }
-}
-
-/// Says what is wrong with a file; who reads there asks for it again at once, and so does every other reader.
-fn tell(partition: &Partition, error: &DiskError) {
-    let place = match error {
-        DiskError::OutOfRange { .. } | DiskError::Closed => return,
-        DiskError::Io(failure) => &failure.path,
-        DiskError::Corrupt { path, .. } => path,
-        DiskError::Offline { dir, .. } | DiskError::Full { dir } | DiskError::Unwritten { dir } => dir,
-    };
-    if told::is_due(place) {
-        tracing::error!(partition = %partition.name(), %error, "a read failed");
     }
 }
 
