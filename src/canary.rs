@@ -88,6 +88,7 @@ canaries! {
     46 canary_46 RollUnsettled: "the recovery point passes closed segments whose files were not synced", "";
     47 canary_47 PartsOneByOne: "a part of a request takes its place when the part before it is appended", "";
     48 canary_48 CleanThoughUnloaded: "a stop counts as clean though a partition was never loaded", "";
+    49 canary_49 NamesakeOffsets: "a new topic finds in the checkpoints what they say of a deleted one of its name", "";
 }
 
 impl Canary {

@@ -336,6 +336,8 @@ fn topic_recreate(stage: &mut Stage) -> Played {
             hand.pipeline(&topic, 0, &[MIDDLE, SMALL]).await;
             hand.produce(&topic, life % 2, SMALL).await;
             if life < 3 {
+                // What is written down of this topic must not be taken for what is said of the next one of its name.
+                hand.delete_records(&topic, 0, 5).await;
                 hand.delete(&topic).await;
             }
             hand.seat.pause(if life % 2 == 0 { 0 } else { 100 }).await;
