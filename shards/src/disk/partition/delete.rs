@@ -5,7 +5,8 @@
 //!
 //! What must hold: before the last segment that holds records goes, the file of the next one exists durably: its name
 //! is all that remembers the log's end; and the recovery point on disk lies behind everything that goes, with a durable
-//! snapshot of its producers.
+//! snapshot of its producers. No file is made here while the segment before it lacks what only the journal has: a start
+//! takes a segment that is followed by another one to be whole.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -80,7 +81,7 @@ impl Partition {
             prepared => prepared?,
         }
         let turn = self.housekeeping_turn().await?;
-        let created = self.create_segment(active).await;
+        let created = self.create_segment(self.first_that_may_follow(active)?).await;
         created.inspect_err(|failure| self.housekeeping_failed(failure))?;
         // As it is now: DeleteRecords may have moved it on while this waited.
         let start = match canary::is(Canary::DeletionTakenBack) {
@@ -151,6 +152,18 @@ impl Partition {
         drop(turn);
         self.dir.set_offset(OffsetsKind::RecoveryPoint, &self.name, recovery_point);
         self.dir.write_offsets(OffsetsKind::RecoveryPoint).await
+    }
+
+    /// The segment at or before `active` whose file may be made: everything before it is whole in the segments' files. On
+    /// a full disk that may be an older one than `active`, and remembers as well that the log did not end before it.
+    fn first_that_may_follow(&self, active: Offset) -> Result<Offset, DiskError> {
+        let state = self.state.borrow();
+        let unwritten = state.tails.iter().find(|segment| segment.tail.pending_bytes() > 0);
+        let may_follow = unwritten.map_or(active, |segment| segment.base.min(active));
+        if may_follow < state.log.first_base_offset() {
+            return Err(self.no_room());
+        }
+        Ok(may_follow)
     }
 
     /// Sees to it that a start after a crash knows the producers of the segments that go: where the recovery point lies
