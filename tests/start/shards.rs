@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ottla_tests::broker::{Broker, Options};
 use ottla_tests::topics::create_topic;
@@ -10,7 +11,7 @@ use ottla_wire::ApiKey;
 use ottla_wire::describe_log_dirs_request::DescribeLogDirsRequest;
 use ottla_wire::describe_log_dirs_response::DescribeLogDirsResponse;
 use ottla_wire::metadata_request::MetadataRequest;
-use ottla_wire::metadata_response::MetadataResponse;
+use ottla_wire::metadata_response::{MetadataResponse, MetadataResponseTopic};
 
 use crate::support::{FREE, count, line_of, produce, refusal, start_with};
 
@@ -120,22 +121,36 @@ fn partitions_spread_over_directories_and_metadata_has_its_own() {
     assert_eq!(broker.stop(), 0);
 }
 
-/// The counts of `one` to `four`, which have a record each, or `None` for a partition that is offline.
-fn available(address: SocketAddr) -> Vec<Option<usize>> {
+/// That the partitions of all topics, by name, have so many records, or are offline where that is `None`. Which are,
+/// clients hear a moment after the start.
+fn assert_available(address: SocketAddr, expected: &[Option<usize>]) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let topics = loop {
+        let topics = leaders(address);
+        let is_online = |(_, leader): &(String, i32)| *leader >= 0;
+        if topics.iter().map(is_online).eq(expected.iter().map(Option::is_some)) {
+            break topics;
+        }
+        assert!(Instant::now() < deadline, "{topics:?} should be {expected:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    for ((name, _), records) in topics.iter().zip(expected) {
+        assert_eq!(records.map(|_| count(address, name, 0)), *records, "{name}");
+    }
+}
+
+/// Every topic with the leader of its first partition, by name.
+fn leaders(address: SocketAddr) -> Vec<(String, i32)> {
     let mut client = Client::connect(address, "tests").expect("the broker listens");
     let reply: MetadataResponse<'_> = client
         .call(ApiKey::Metadata, 9, &MetadataRequest { topics: None, ..Default::default() })
         .expect("the broker answers");
-    let mut leaders: Vec<_> = reply
-        .topics
-        .iter()
-        .map(|topic| {
-            let name = topic.name.as_deref().expect("it has a name").to_owned();
-            (name, topic.partitions[0].leader_id)
-        })
-        .collect();
+    let leader = |topic: &MetadataResponseTopic<'_>| {
+        (topic.name.as_deref().expect("it has a name").to_owned(), topic.partitions[0].leader_id)
+    };
+    let mut leaders: Vec<_> = reply.topics.iter().map(leader).collect();
     leaders.sort();
-    leaders.iter().map(|(name, leader)| (*leader >= 0).then(|| count(address, name, 0))).collect()
+    leaders
 }
 
 #[test]
@@ -153,22 +168,60 @@ fn a_directory_that_is_missing_takes_its_partitions_offline_and_brings_them_back
 
     let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=a"]));
     let expected: Vec<_> = of_b.iter().map(|is_there| (!is_there).then_some(1)).collect();
-    assert_eq!(available(broker.address()), expected);
+    assert_available(broker.address(), &expected);
     assert!(broker.output().contains("its log directory is not here"), "{}", broker.output());
     assert_eq!(broker.stop(), 0);
     let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=b,a"]));
-    assert_eq!(available(broker.address()), vec![Some(1); 4]);
+    assert_available(broker.address(), &[Some(1); 4]);
     assert_eq!(broker.stop(), 0);
 
     // Without the metadata's directory there is no start that would take the others' partitions for strays.
     let line = refusal(start_with(directory.path(), &[FREE, "log.dirs=b"]));
     assert!(line.contains("there is no metadata log in b, but b has "), "{line}");
     let line = refusal(start_with(directory.path(), &[FREE, "log.dirs=c,b"]));
-    assert!(line.contains("there is no metadata log in c, but b has "), "{line}");
+    assert!(line.contains("there is no metadata log in c, and b belongs to a cluster "), "{line}");
     std::fs::remove_dir_all(dir("c")).expect("the refused start made it");
     let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=a,b"]));
-    assert_eq!(available(broker.address()), vec![Some(1); 4]);
+    assert_available(broker.address(), &[Some(1); 4]);
     assert_eq!(broker.stop(), 0);
+}
+
+#[test]
+fn a_cluster_does_not_begin_again_where_its_metadata_is_not_mounted() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dir = |name: &str| directory.path().join(name);
+    let start = |dirs: &str| start_with(directory.path(), &[FREE, dirs]);
+    let broker = Broker::run(start("log.dirs=a,b"));
+    create_topic(broker.address(), "one", 1, &[]);
+    assert_eq!(broker.stop(), 0);
+    // The second one has nothing but its file, and the first is an empty mount point.
+    let b = dir("b").join("one-0");
+    if b.is_dir() {
+        std::fs::rename(&b, dir("a").join("one-0")).expect("the directory is the test's own");
+    }
+    std::fs::rename(dir("a"), dir("elsewhere")).expect("as before");
+    std::fs::create_dir(dir("a")).expect("as before");
+    for _ in 0..2 {
+        let line = refusal(start("log.dirs=a,b"));
+        assert!(
+            line.starts_with("metadata.log.dir: there is no metadata log in a, and b belongs to a "),
+            "{line}"
+        );
+    }
+    // The metadata log is used where it is found, which is said, and not begun again where it was not looked for.
+    std::fs::remove_dir_all(dir("a")).expect("the directory is the test's own");
+    std::fs::rename(dir("elsewhere"), dir("a")).expect("as before");
+    let broker = Broker::run(start("log.dirs=b,a"));
+    assert_available(broker.address(), &[Some(0)]);
+    assert!(broker.output().contains("the metadata log is in a and not in b: set metadata.log.dir=a"));
+    assert_eq!(broker.stop(), 0);
+    std::fs::rename(dir("a"), dir("elsewhere")).expect("as before");
+    std::fs::write(dir("a"), "no directory").expect("as before");
+    let output = start("log.dirs=b,a").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let expected =
+        "metadata.log.dir: there is no metadata log in b, and a, which may have it, cannot be used";
+    assert!(!output.status.success() && said.contains(expected), "{said}");
 }
 
 #[test]
@@ -183,7 +236,7 @@ fn a_partition_may_be_moved_between_starts_and_not_be_in_two_places() {
     std::fs::rename(dir("a").join("one-0"), dir("b").join("one-0")).expect("it is there");
     for dirs in ["log.dirs=a,b", "log.dirs=b,a"] {
         let broker = Broker::run(start_with(directory.path(), &[FREE, dirs]));
-        assert_eq!(available(broker.address()), vec![Some(5)]);
+        assert_available(broker.address(), &[Some(5)]);
         assert_eq!(broker.stop(), 0);
     }
     std::fs::create_dir_all(dir("a").join("one-0")).expect("the directory is the test's own");
@@ -208,7 +261,7 @@ fn a_partition_without_an_id_is_kept_aside_where_another_has_its_name_and_id() {
     std::fs::write(dir(without).join("one-0").join(segment), &bytes)
         .expect("the directory is the test's own");
     let broker = Broker::run(start_with(directory.path(), &[FREE, "log.dirs=a,b"]));
-    assert_eq!(available(broker.address()), vec![Some(5)]);
+    assert_available(broker.address(), &[Some(5)]);
     assert_eq!(broker.stop(), 0);
     let entries = std::fs::read_dir(dir(without)).expect("a directory");
     let mut paths = entries.map(|entry| entry.expect("an entry").path());
@@ -236,7 +289,7 @@ fn a_directory_that_cannot_be_used_at_start_leaves_the_others_at_work() {
     std::fs::write(dir("b"), "no directory").expect("the directory is the test's own");
     let broker = start();
     assert!(broker.output().contains("b (OFFLINE"), "{}", broker.output());
-    assert_eq!(available(broker.address()), some_of_a);
+    assert_available(broker.address(), &some_of_a);
     broker.stop();
     std::fs::remove_file(dir("b")).expect("it is the test's own");
     std::fs::rename(&away, dir("b")).expect("it was moved");
@@ -244,12 +297,12 @@ fn a_directory_that_cannot_be_used_at_start_leaves_the_others_at_work() {
     std::fs::create_dir(&checkpoint).expect("the directory is the test's own");
     let broker = start();
     assert!(broker.output().contains("b (OFFLINE"), "{}", broker.output());
-    assert_eq!(available(broker.address()), some_of_a);
+    assert_available(broker.address(), &some_of_a);
     broker.stop();
     std::fs::remove_dir(&checkpoint).expect("it is the test's own");
     std::fs::rename(dir("kept"), &checkpoint).expect("it was moved");
     let broker = start();
-    assert_eq!(available(broker.address()), vec![Some(5); 4]);
+    assert_available(broker.address(), &[Some(5); 4]);
     assert_eq!(broker.stop(), 0);
     // The one with the metadata log is needed, and so is one for topics.
     std::fs::rename(dir("a"), &away).expect("it is there");

@@ -1,10 +1,11 @@
 //! Who this node is: `meta.properties` of every log directory, written by the first start.
 //!
 //! What must hold: all directories belong to one cluster and to this node; a directory's file is complete and
-//! synced, with its name, before anything else is written there. A power cut during the first start leaves directories
-//! with and without the file: the next start completes them. Where none has it and there is data, or the metadata log
-//! lies in a directory without it, there is no start. A directory whose file cannot be read or written goes offline;
-//! the one with the metadata log ends the start.
+//! synced, with its name, before anything else is written there, that of the metadata log's before those of the others.
+//! A power cut during the first start leaves directories with and without the file: the next start completes them. Where
+//! none has it and there is data, or the metadata log lies in a directory without it, or is nowhere though the first
+//! start is over, there is no start. A directory whose file cannot be read or written goes offline; the one with the
+//! metadata log ends the start.
 
 use std::sync::Arc;
 
@@ -63,11 +64,14 @@ pub async fn establish(
     let named = cluster_id.map(str::to_owned);
     if named.is_none() {
         refuse_data_of_nobody(dirs, &found).await?;
+        refuse_second_beginning(dirs, &found).await?;
     }
     let cluster_id = known.or(named).unwrap_or_else(|| new_id().to_string());
 
     let is_new = found.iter().map(Option::is_none).collect();
-    for (dir, meta) in dirs.all().iter().zip(found) {
+    let mut metas: Vec<_> = dirs.all().iter().zip(found).collect();
+    metas.sort_by_key(|(dir, _)| !Arc::ptr_eq(dir, dirs.metadata()));
+    for (dir, meta) in metas {
         let id = match meta.as_ref().and_then(|meta| meta.directory_id) {
             Some(id) => Some(id),
             None => online(dirs, dir, write(dir, &cluster_id, node_id)).await?,
@@ -99,6 +103,38 @@ async fn refuse_data_of_nobody(
                 dir.path().display()
             )));
         }
+    }
+    Ok(())
+}
+
+/// A cluster begins once: not again where the directory with its metadata log is not mounted or cannot be used. The first
+/// start gives that directory its file before the others have theirs.
+async fn refuse_second_beginning(
+    dirs: &LogDirs,
+    found: &[Option<MetaProperties>],
+) -> Result<(), IdentityError> {
+    let all = || dirs.all().iter().zip(found);
+    let Some((known, _)) = all().find(|(_, meta)| meta.is_some()) else { return Ok(()) };
+    for dir in dirs.all() {
+        let is_metadata = |partition: &PartitionDir| partition.topic == CLUSTER_METADATA;
+        if online(dirs, dir, has_data(dir, is_metadata)).await? == Some(true) {
+            return Ok(());
+        }
+    }
+    let metadata = dirs.metadata().path().display();
+    let none = format!("metadata.log.dir: there is no metadata log in {metadata}");
+    if let Some(lost) = dirs.all().iter().find(|dir| dir.is_offline()) {
+        let lost = lost.path().display();
+        return Err(IdentityError::Wrong(format!(
+            "{none}, and {lost}, which may have it, cannot be used: start when it can, or without naming it"
+        )));
+    }
+    if all().any(|(dir, meta)| meta.is_none() && Arc::ptr_eq(dir, dirs.metadata())) {
+        let known = known.path().display();
+        return Err(IdentityError::Wrong(format!(
+            "{none}, and {known} belongs to a cluster already; start with the directory that has it (is it mounted?), \
+             or move {known} away to start anew"
+        )));
     }
     Ok(())
 }

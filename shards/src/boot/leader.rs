@@ -257,6 +257,11 @@ async fn metadata_log(
     let place = on_disk.iter().position(|it| it.found.partition == name);
     let opened = match place.map(|place| on_disk.swap_remove(place)) {
         Some(OnDisk { dir, found, .. }) => {
+            if !Arc::ptr_eq(dirs.metadata(), &dirs.all()[dir]) {
+                let (is, named) = (dirs.all()[dir].path().display(), dirs.metadata().path().display());
+                tracing::warn!("the metadata log is in {is} and not in {named}: set metadata.log.dir={is}");
+            }
+            dirs.metadata_is_in(dir);
             disk.load(&dirs.all()[dir], found, with).await.map(|loaded| loaded.partition)
         }
         None => {

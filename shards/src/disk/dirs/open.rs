@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ottla::limits::BLOCK_BYTES;
@@ -89,8 +90,8 @@ pub struct LogDirs {
     dirs: Vec<Arc<LogDir>>,
     /// The first so many are for partitions of topics.
     for_topics: usize,
-    /// The index of the one with the metadata log.
-    metadata: usize,
+    /// The index of the one with the metadata log: of the one that is to have it, until it is found in another one.
+    metadata: Arc<AtomicUsize>,
     cleaners: Arc<CleanerShare>,
 }
 
@@ -139,7 +140,7 @@ impl LogDirs {
             Some(_) | None => Ok(LogDirs {
                 dirs,
                 for_topics: paths.len(),
-                metadata: known.unwrap_or(paths.len()),
+                metadata: Arc::new(AtomicUsize::new(known.unwrap_or(paths.len()))),
                 cleaners: Arc::default(),
             }),
         }
@@ -148,7 +149,13 @@ impl LogDirs {
     /// The directory that has the metadata log.
     #[must_use]
     pub fn metadata(&self) -> &Arc<LogDir> {
-        &self.dirs[self.metadata]
+        &self.dirs[self.metadata.load(Ordering::Relaxed)]
+    }
+
+    /// The metadata log was found in the directory of this index.
+    pub fn metadata_is_in(&self, index: usize) {
+        assert!(index < self.dirs.len(), "it is one of the directories");
+        self.metadata.store(index, Ordering::Relaxed);
     }
 
     /// Goes on without a directory in which something cannot be read or written: it is offline from now on.
