@@ -73,6 +73,7 @@ pub(crate) fn run(plan: &ConnectionsPlan, out: &mut dyn Write) -> Result<u8, Ben
     let end = shared.producers_end().unwrap_or(asks.end);
     let due = plan.pace.and_then(|pace| Some((pace.due_before(end)?, end)));
     let verdict = judge(&Evidence {
+        what: "connections",
         due,
         made: shared.made.load(Ordering::Relaxed),
         elapsed: shared.last_answer(),

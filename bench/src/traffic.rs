@@ -354,7 +354,7 @@ fn verdict(
     let cpu = watched.fullest_core();
     let lag_p99 = Duration::from_nanos(watched.total.lag.value_at_quantile(0.99));
     let due = plan.producers.as_ref().and_then(|producers| due(&producers.produce));
-    judge(&Evidence { due, made, elapsed: shared.last_answer(), lag_p99, cpu })
+    judge(&Evidence { what: "records", due, made, elapsed: shared.last_answer(), lag_p99, cpu })
 }
 
 /// What became of the rate in the time that a load ran.

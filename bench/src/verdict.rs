@@ -1,7 +1,8 @@
 //! Whether a load was what was asked for, and who was its limit: the generator or the broker.
 //!
-//! Pure. The generator was the limit where records were made late though nothing but itself stood in the way, or
-//! where its core was full; the broker was where records had to wait for room in windows and buffers.
+//! Pure. The generator was the limit where its core was full, or where records were made late though nothing but itself
+//! stood in the way, by as much as the load lacks; the broker was where records had to wait for room in windows and
+//! buffers. Whoever was kept waiting for seconds has much to make good, and is late by a little then.
 
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const OVERTIME: Duration = Duration::from_secs(1);
 /// What is known of a load that has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Evidence {
+    /// What the load is counted in: `records` or `connections`.
+    pub what: &'static str,
     /// Records that fell due, and over which time; `None` without a rate.
     pub due: Option<(u64, Duration)>,
     /// Records that were made of those.
@@ -42,7 +45,7 @@ pub(crate) struct Verdict {
 
 /// Judges a load.
 pub(crate) fn judge(evidence: &Evidence) -> Verdict {
-    let Evidence { due, made, elapsed, lag_p99, cpu } = *evidence;
+    let Evidence { what, due, made, elapsed, lag_p99, cpu } = *evidence;
     let percent = (cpu * 100.0).round().min(100.0);
     let is_late = lag_p99 > LAG_MAX;
     let is_full = cpu >= CPU_FULL;
@@ -56,9 +59,12 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
     let is_slow = elapsed.as_secs_f64() * REACHED > length.as_secs_f64() && elapsed > length + OVERTIME;
     if is_short || is_slow {
         let over = elapsed.max(length).as_secs_f64().max(f64::MIN_POSITIVE);
-        let rates = (made as f64 / over, due as f64 / length.as_secs_f64().max(f64::MIN_POSITIVE));
-        let who = if is_late || is_full { generator } else { "the broker was the limit".to_owned() };
-        let line = format!("rate not reached: {:.0} of {:.0} records/s; {who}", rates.0, rates.1);
+        let rate = due as f64 / length.as_secs_f64().max(f64::MIN_POSITIVE);
+        let unmade = Duration::from_secs_f64(due.saturating_sub(made) as f64 / rate.max(f64::MIN_POSITIVE));
+        let lost = unmade.max(elapsed.saturating_sub(length));
+        let is_own_fault = is_full || is_late && lag_p99 * 2 >= lost;
+        let who = if is_own_fault { generator } else { "the broker was the limit".to_owned() };
+        let line = format!("rate not reached: {:.0} of {rate:.0} {what}/s; {who}", made as f64 / over);
         return Verdict { lines: vec![line], failed: true };
     }
     if is_late {
@@ -77,6 +83,7 @@ mod tests {
 
     fn good() -> Evidence {
         Evidence {
+            what: "records",
             due: Some((10_000, 10 * SECOND)),
             made: 10_000,
             elapsed: 10 * SECOND + SECOND / 10,
@@ -116,6 +123,17 @@ mod tests {
         let broker = Evidence { made: 6_000, ..good() };
         let line = "rate not reached: 594 of 1000 records/s; the broker was the limit";
         assert_eq!(judge(&broker), Verdict { lines: vec![line.to_owned()], failed: true });
+        let stalled = Evidence { lag_p99: SECOND / 5, elapsed: 16 * SECOND, ..good() };
+        let line = "rate not reached: 625 of 1000 records/s; the broker was the limit";
+        assert_eq!(
+            judge(&stalled).lines,
+            [line],
+            "what was late by a little was kept waiting for much longer"
+        );
+        let late = Evidence { lag_p99: 4 * SECOND, cpu: 0.3, what: "connections", ..stalled };
+        let line = "rate not reached: 625 of 1000 connections/s; the generator was the limit \
+                    (CPU 30 % of its core: it had to wait for the core)";
+        assert_eq!(judge(&late).lines, [line]);
         let generator = Evidence { lag_p99: SECOND, cpu: 0.994, elapsed: 20 * SECOND, ..good() };
         let line =
             "rate not reached: 500 of 1000 records/s; the generator was the limit (CPU 99 % of its core)";
