@@ -129,7 +129,7 @@ impl ConsumerJob {
         let is_cold = self.kind == Kind::Cold;
         if is_cold {
             shard.sleep_until(self.delay).await;
-            shard.shared.cold_reading.store(true, Ordering::Relaxed);
+            shard.shared.cold_reader(true);
         }
         let shared = Arc::clone(&shard.shared);
         let mut consumer = Consumer::new(self, shard, link);
@@ -138,7 +138,7 @@ impl ConsumerJob {
             Err(error) => consumer.cut_off(&error),
         }
         if is_cold {
-            shared.cold_reading.store(false, Ordering::Relaxed);
+            shared.cold_reader(false);
         }
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     window: Window,
     /// A cold reader is at work.
     pub cold_reading: AtomicBool,
+    /// When the first cold reader began and the last one ended, in nanoseconds from the start.
+    cold: [AtomicU64; 2],
     /// Consumers fetch nothing.
     pub holding: AtomicBool,
     /// When the producers end, in nanoseconds from the start; `u64::MAX` where only their plan says it.
@@ -145,6 +147,7 @@ impl Shared {
             ending: AtomicBool::new(false),
             window,
             cold_reading: AtomicBool::new(false),
+            cold: [AtomicU64::new(u64::MAX), AtomicU64::new(0)],
             holding: AtomicBool::new(false),
             producers_end: AtomicU64::new(u64::MAX),
             opened: AtomicU64::new(0),
@@ -213,6 +216,21 @@ impl Shared {
     pub(crate) fn producers_end(&self) -> Option<Duration> {
         let end = self.producers_end.load(Ordering::Relaxed);
         (end < u64::MAX).then(|| Duration::from_nanos(end))
+    }
+
+    /// Notes that a cold reader begins or ends.
+    pub(crate) fn cold_reader(&self, begins: bool) {
+        self.cold_reading.store(begins, Ordering::Relaxed);
+        let now = self.now();
+        self.cold[0].fetch_min(now, Ordering::Relaxed);
+        self.cold[1].fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// How long cold readers were at work in the measured time; `None` where none was.
+    pub(crate) fn cold_time(&self) -> Option<Duration> {
+        let [from, until] = [&self.cold[0], &self.cold[1]].map(|at| at.load(Ordering::Relaxed));
+        let time = until.checked_sub(from.max(nanos(self.window.warmup)))?;
+        (time > 0).then(|| Duration::from_nanos(time))
     }
 
     /// Notes an answer that counted.

@@ -30,6 +30,11 @@ pub const PRODUCED: &str = "produced";
 /// The flow of records that consumers got.
 pub const CONSUMED: &str = "consumed";
 
+/// The flow of records that a cold reader got.
+pub const COLD_READ: &str = "cold_read";
+/// The counter of how long it took, which its rate is over: it begins late and ends when it has drained its topic.
+pub const COLD_READ_MILLISECONDS: &str = "cold_read_milliseconds";
+
 /// Everything about one run.
 ///
 /// Names of latencies and flows are short words of `a-z` and `_`, as [`ACK`] and [`PRODUCED`]; people see them with
@@ -201,11 +206,13 @@ impl RunResult {
         }
     }
 
-    /// A flow's records and bytes per second of the measured time; zeros for a flow that is not there.
+    /// A flow's records and bytes per second of the measured time, or of its own where that is counted; zeros for a
+    /// flow that is not there.
     #[must_use]
     pub fn rate(&self, flow: &str) -> (f64, f64) {
         let Flow { records, bytes } = self.totals.get(flow).copied().unwrap_or_default();
-        let seconds = self.duration_seconds;
+        let own = self.counters.get(COLD_READ_MILLISECONDS).filter(|_| flow == COLD_READ);
+        let seconds = own.map_or(self.duration_seconds, |milliseconds| *milliseconds as f64 / 1e3);
         if seconds > 0.0 { (records as f64 / seconds, bytes as f64 / seconds) } else { (0.0, 0.0) }
     }
 

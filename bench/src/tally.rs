@@ -71,7 +71,7 @@ impl Kind {
         match self {
             Kind::Ack | Kind::AckBesideCold => Some(result::PRODUCED),
             Kind::EndToEnd | Kind::Fetch => Some(result::CONSUMED),
-            Kind::Cold => Some("cold_read"),
+            Kind::Cold => Some(result::COLD_READ),
             Kind::Connect | Kind::Join | Kind::Rebalance => None,
         }
     }

@@ -27,8 +27,8 @@ use crate::outcome;
 use crate::pace::{Pace, Share};
 use crate::places::{Places, resolve};
 use crate::producer::{ProducePlan, ProducerJob};
-use crate::result::RunResult;
 use crate::result::table::grouped;
+use crate::result::{COLD_READ_MILLISECONDS, RunResult};
 use crate::screen::Screen;
 use crate::stamp::STAMP_BYTES;
 use crate::tally::Kind;
@@ -104,6 +104,10 @@ pub(crate) fn measure(plan: &TrafficPlan, out: &mut dyn Write) -> Result<(RunRes
         verdict.lines.push(outcome.line(plan));
     }
     outcome::fill(&mut result, watched, &shared);
+    if let Some(time) = shared.cold_time() {
+        let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+        result.counters.insert(COLD_READ_MILLISECONDS.to_owned(), milliseconds);
+    }
     // What a load is about has its rows, also where nothing of it came.
     for flow in flows_of(plan) {
         result.totals.entry(flow.to_owned()).or_default();

@@ -110,14 +110,17 @@ pub(crate) fn watch(
         if !is_whole {
             continue;
         }
-        watch.show(screen);
         if let Some(every) = lines.every
             && watch.watched.early.is_none()
-            && let Err(error) = watch.print_line(every, lines.out)
         {
-            watch.end_early(&format!("no line can be printed ({error}): the load ended"));
-            lines.interrupt.unprinted();
+            // Both may go to the same terminal.
+            screen.clear();
+            if let Err(error) = watch.print_line(every, lines.out) {
+                watch.end_early(&format!("no line can be printed ({error}): the load ended"));
+                lines.interrupt.unprinted();
+            }
         }
+        watch.show(screen);
         watch.interval.clear();
     }
 }

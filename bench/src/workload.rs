@@ -356,9 +356,11 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// A file that another one names: relative to where that one lies.
+/// A file that another one names: relative to where that one lies, or, as OpenMessaging's own runner has it, to the
+/// working directory where it is there alone.
 fn beside(path: &Path, name: &str) -> PathBuf {
-    path.parent().map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
+    let beside = path.parent().map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
+    if !beside.exists() && Path::new(name).exists() { PathBuf::from(name) } else { beside }
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ pub struct TargetArgs {
     /// Brokers to begin with, as HOST:PORT,HOST:PORT; localhost:9092 if nothing else says so
     #[arg(long, value_name = "ADDRESSES")]
     pub bootstrap_server: Option<String>,
-    /// The topic, created if it is missing
+    /// The topic; what produces creates it if it is missing
     #[arg(long, default_value = "ottla-bench")]
     pub topic: String,
     /// Partitions of the topic; 6 for a new one
@@ -109,7 +109,7 @@ pub struct RunArgs {
     /// Write everything that was measured to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the latencies' percentile distribution to this file
+    /// Write the latencies' percentile distribution to this file; several kinds to FILE-KIND beside it
     #[arg(long, value_name = "FILE")]
     pub hgrm: Option<PathBuf>,
     /// Draw what was measured as one page of HTML

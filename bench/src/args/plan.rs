@@ -498,6 +498,15 @@ impl MixedArgs {
             delay: delay.unwrap_or(third),
             fetch: self.live.fetch.plan(live.run.end(), None)?,
         };
+        if let (Some(end), Some(text)) = (live.run.end(), &self.cold_delay)
+            && cold.delay >= end
+        {
+            return Err(refused(
+                "--cold-delay",
+                text,
+                "the load ends before it: it must be less than --duration",
+            ));
+        }
         if cold.topic == live.target.topic {
             return Err(refused("--cold-topic", &cold.topic, "is the live topic: give it another one"));
         }
@@ -675,6 +684,10 @@ mod tests {
             (
                 "mixed --cold-topic ottla-bench",
                 "--cold-topic ottla-bench: is the live topic: give it another one",
+            ),
+            (
+                "mixed --cold-topic old --duration 5s --cold-delay 10s",
+                "--cold-delay 10s: the load ends before it: it must be less than --duration",
             ),
             ("max --rate 5", "--rate 5: max finds the rate by itself"),
             ("max --throughput 5", "--throughput 5: max finds the rate by itself"),

@@ -15,11 +15,12 @@ use crate::producer::ProducerSettings;
 use crate::tally::nanos;
 
 /// Settings that are taken and change nothing here: nothing is retried, and records are bytes already.
-const WITHOUT_EFFECT: [&str; 16] = [
+const WITHOUT_EFFECT: [&str; 17] = [
     "bootstrap.servers",
     "client.dns.lookup",
     "client.id",
     "connections.max.idle.ms",
+    "default.api.timeout.ms",
     "delivery.timeout.ms",
     "key.serializer",
     "max.block.ms",
@@ -246,6 +247,8 @@ mod tests {
         for (line, text) in refusals {
             assert_eq!(settings(line).expect_err(line).to_string(), text);
         }
+        let foreign = "--producer-props default.api.timeout.ms=1000 delivery.timeout.ms=5000";
+        assert!(settings(foreign).is_ok(), "what Kafka's clients have and this one has no use for");
         let unknown =
             settings("--producer-props acks=1 transactional.id=t").expect_err("not here").to_string();
         assert!(unknown.starts_with("--producer-props transactional.id: this load generator has acks, "));

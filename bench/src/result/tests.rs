@@ -99,6 +99,17 @@ fn the_table_has_every_figure() {
 }
 
 #[test]
+fn what_is_read_cold_has_a_time_of_its_own() {
+    let mut result = RunResult::begin("mixed", "a reader that comes late and goes early");
+    result.duration_seconds = 20.0;
+    let flow = Flow { records: 6_000, bytes: 6_000_000 };
+    result.totals = [PRODUCED, COLD_READ].map(|name| (name.to_owned(), flow)).into();
+    assert_eq!((result.rate(PRODUCED), result.rate(COLD_READ)), ((300.0, 300_000.0), (300.0, 300_000.0)));
+    result.counters.insert(COLD_READ_MILLISECONDS.to_owned(), 500);
+    assert_eq!((result.rate(PRODUCED), result.rate(COLD_READ)), ((300.0, 300_000.0), (12_000.0, 12e6)));
+}
+
+#[test]
 fn a_latency_that_nobody_measured_has_no_figure() {
     let mut result = RunResult::begin("consume", "nothing");
     result.latencies_ns.insert("fetch".to_owned(), Histogram::new(3).expect("digits"));

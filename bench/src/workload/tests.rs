@@ -1,5 +1,7 @@
 //! Workload and driver files, as they should be and as they should not.
 
+use std::path::Path;
+
 use super::*;
 
 /// The shape of the files in OpenMessaging's `workloads`.
@@ -180,4 +182,13 @@ fn a_bad_driver_is_refused_with_its_line() {
         let error = driver(text).expect_err(text);
         assert!(error.starts_with(line), "{error}");
     }
+}
+
+#[test]
+fn a_file_is_found_beside_the_workload_or_where_the_runner_stands() {
+    let workload = Path::new("/nowhere/simple.yaml");
+    assert_eq!(super::beside(workload, "payload/x.data"), Path::new("/nowhere/payload/x.data"));
+    assert_eq!(super::beside(workload, "Cargo.toml"), Path::new("Cargo.toml"), "tests run beside that one");
+    let there = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assert_eq!(super::beside(&there.join("w.yaml"), "Cargo.toml"), there.join("Cargo.toml"));
 }
