@@ -2,10 +2,10 @@
 //!
 //! What must hold: all directories belong to one cluster and to this node; a directory's file is complete and
 //! synced, with its name, before anything else is written there, that of the metadata log's before those of the others.
-//! A power cut during the first start leaves directories with and without the file: the next start completes them. Where
-//! none has it and there is data, or the metadata log lies in a directory without it, or is nowhere though the first
-//! start is over, there is no start. A directory whose file cannot be read or written goes offline; the one with the
-//! metadata log ends the start.
+//! A power cut during the first start leaves directories with and without the file: the next start completes them.
+//! Where none has it and there is data, or the metadata log lies in a directory without it, or is nowhere though the
+//! first start is over, there is no start. A directory whose file cannot be read or written goes offline; the one with
+//! the metadata log ends the start.
 
 use std::sync::Arc;
 
@@ -107,8 +107,8 @@ async fn refuse_data_of_nobody(
     Ok(())
 }
 
-/// A cluster begins once: not again where the directory with its metadata log is not mounted or cannot be used. The first
-/// start gives that directory its file before the others have theirs.
+/// A cluster begins once: not again where the directory with its metadata log is not mounted or cannot be used. The
+/// first start gives that directory its file before the others have theirs.
 async fn refuse_second_beginning(
     dirs: &LogDirs,
     found: &[Option<MetaProperties>],

@@ -233,7 +233,7 @@ fn invalid(refused: InvalidBatch) -> ProduceOutcome {
     }
 }
 
-/// Says what is wrong where the disk is to blame: a client hears an error that it retries, and says nothing for minutes.
+/// Says what is wrong where the disk is to blame: a client hears an error that it retries, silent for minutes.
 fn tell(partition: &Partition, failure: &AppendFailure) {
     if let AppendFailure::Disk(error) = failure {
         told::failure(partition.name(), "an append failed", error);

@@ -154,8 +154,8 @@ impl Partition {
         self.dir.write_offsets(OffsetsKind::RecoveryPoint).await
     }
 
-    /// The segment at or before `active` whose file may be made: everything before it is whole in the segments' files. On
-    /// a full disk that may be an older one than `active`, and remembers as well that the log did not end before it.
+    /// The segment at or before `active` whose file may be made: everything before it is whole in the segments' files.
+    /// On a full disk that may be an older one than `active`, and remembers as well that the log did not end before it.
     fn first_that_may_follow(&self, active: Offset) -> Result<Offset, DiskError> {
         let state = self.state.borrow();
         let unwritten = state.tails.iter().find(|segment| segment.tail.pending_bytes() > 0);
