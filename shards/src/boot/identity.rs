@@ -95,7 +95,7 @@ async fn refuse_data_of_nobody(
         |meta: &Option<MetaProperties>| meta.as_ref().is_some_and(|it| it.cluster_id.is_some());
     let is_known = found.iter().any(names_cluster);
     for (dir, _) in dirs.all().iter().zip(found).filter(|(_, meta)| !names_cluster(meta)) {
-        let counts = |partition: &PartitionDir| !is_known || partition.topic == CLUSTER_METADATA;
+        let counts = |partition: &PartitionDir| !is_known || is_metadata(partition);
         if online(dirs, dir, has_data(dir, counts)).await? == Some(true) {
             return Err(IdentityError::Wrong(format!(
                 "log.dirs: {} has partitions and no {FILE_NAME} that names their cluster; put the file back, or name \
@@ -115,28 +115,34 @@ async fn refuse_second_beginning(
 ) -> Result<(), IdentityError> {
     let all = || dirs.all().iter().zip(found);
     let Some((known, _)) = all().find(|(_, meta)| meta.is_some()) else { return Ok(()) };
+    let lost = dirs.all().iter().find(|dir| dir.is_offline());
+    let is_new = all().any(|(dir, meta)| meta.is_none() && Arc::ptr_eq(dir, dirs.metadata()));
+    // Of most starts there is nothing to ask, and no directory is read for it.
+    if lost.is_none() && !is_new {
+        return Ok(());
+    }
     for dir in dirs.all() {
-        let is_metadata = |partition: &PartitionDir| partition.topic == CLUSTER_METADATA;
         if online(dirs, dir, has_data(dir, is_metadata)).await? == Some(true) {
             return Ok(());
         }
     }
-    let metadata = dirs.metadata().path().display();
-    let none = format!("metadata.log.dir: there is no metadata log in {metadata}");
-    if let Some(lost) = dirs.all().iter().find(|dir| dir.is_offline()) {
-        let lost = lost.path().display();
-        return Err(IdentityError::Wrong(format!(
-            "{none}, and {lost}, which may have it, cannot be used: start when it can, or without naming it"
-        )));
-    }
-    if all().any(|(dir, meta)| meta.is_none() && Arc::ptr_eq(dir, dirs.metadata())) {
-        let known = known.path().display();
-        return Err(IdentityError::Wrong(format!(
-            "{none}, and {known} belongs to a cluster already; start with the directory that has it (is it mounted?), \
-             or move {known} away to start anew"
-        )));
-    }
-    Ok(())
+    let (metadata, known) = (dirs.metadata().path().display(), known.path().display());
+    let advice = match lost.map(|dir| dir.path().display()) {
+        Some(lost) => {
+            format!("{lost}, which may have it, cannot be used: start when it can, or without naming it")
+        }
+        None => format!(
+            "{known} belongs to a cluster already; start with the directory that has it (is it mounted?), or move \
+             {known} away to start anew"
+        ),
+    };
+    Err(IdentityError::Wrong(format!(
+        "metadata.log.dir: there is no metadata log in {metadata}, and {advice}"
+    )))
+}
+
+fn is_metadata(partition: &PartitionDir) -> bool {
+    partition.topic == CLUSTER_METADATA
 }
 
 async fn has_data(dir: &LogDir, counts: impl Fn(&PartitionDir) -> bool) -> Result<bool, IdentityError> {
