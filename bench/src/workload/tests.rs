@@ -187,8 +187,8 @@ fn a_bad_driver_is_refused_with_its_line() {
 #[test]
 fn a_file_is_found_beside_the_workload_or_where_the_runner_stands() {
     let workload = Path::new("/nowhere/simple.yaml");
-    assert_eq!(super::beside(workload, "payload/x.data"), Path::new("/nowhere/payload/x.data"));
-    assert_eq!(super::beside(workload, "Cargo.toml"), Path::new("Cargo.toml"), "tests run beside that one");
+    assert_eq!(beside(workload, "payload/x.data"), Path::new("/nowhere/payload/x.data"));
+    assert_eq!(beside(workload, "Cargo.toml"), Path::new("Cargo.toml"), "tests run beside that one");
     let there = Path::new(env!("CARGO_MANIFEST_DIR"));
-    assert_eq!(super::beside(&there.join("w.yaml"), "Cargo.toml"), there.join("Cargo.toml"));
+    assert_eq!(beside(&there.join("w.yaml"), "Cargo.toml"), there.join("Cargo.toml"));
 }
