@@ -17,10 +17,9 @@ test: ## run every test
 
 # The same random cases on every run: what CI finds, everybody finds. `test` and `models` draw new ones.
 check: export PROPTEST_RNG_SEED ?= 20261120
-check: ## what CI runs: format, clippy, tidy and every test
+check: ## what CI runs: format, clippy and every test, tidy among them
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) test -p ottla-tools --test tidy
 	$(MAKE) --no-print-directory test
 
 # Cases of each property: far more than a plain test run takes.
@@ -33,9 +32,11 @@ models: ## the cores' models in virtual time with many more cases (CASES=n)
 SEEDS ?= 1000
 FROM ?= $(shell printf '%d' 0x$$(git rev-parse --short=8 HEAD 2>/dev/null || echo 0))00000
 SIM_FLAGS ?=
+# What builds the simulator; `:` where the tests have been built, which it comes with.
+BUILD_SIM ?= $(CARGO) build --quiet -p ottla-sim
 
 sim: ## whole brokers in a simulated world: 1,000 seeds of the commit or 5 minutes; SEED=n replays one, HOURS=n, SEEDS=n
-	@$(CARGO) build --quiet -p ottla-sim
+	@$(BUILD_SIM)
 ifdef SEED
 	target/debug/sim $(SEED) $(SIM_FLAGS)
 else ifdef HOURS
@@ -49,14 +50,15 @@ endif
 SEED_OF_CRASH = $(or $(SEED),1)
 
 crash: ## a power cut at every disk operation of simulated brokers (MODELS=one, SEED=n AT='...'); of real ones: kill
-	$(CARGO) run -q -p ottla-sim --bin crash -- --seed $(SEED_OF_CRASH) $(if $(filter one,$(MODELS)),--one-model) $(ARGS) $(AT)
+	@$(BUILD_SIM)
+	target/debug/crash --seed $(SEED_OF_CRASH) $(if $(filter one,$(MODELS)),--one-model) $(ARGS) $(AT)
 
 # The most seeds and seconds for each planted bug.
 CANARY_SEEDS ?= 10000
 CANARY_SECONDS ?= 600
 
 canaries: ## plant bugs and run seeds until the simulator has caught each (CANARY_SEEDS=n, CANARY_SECONDS=n)
-	@$(CARGO) build --quiet -p ottla-sim
+	@$(BUILD_SIM)
 	target/debug/canaries --seeds $(CANARY_SEEDS) --seconds $(CANARY_SECONDS)
 
 # Rounds of kill -9 under load.
