@@ -94,6 +94,14 @@ pub enum Sighting {
 pub type Batches = BTreeMap<BatchId, Rc<BatchSpec>>;
 
 impl BatchSpec {
+    /// A batch of a plain producer, uncompressed: `records` records without keys, with values of so many bytes.
+    #[must_use]
+    pub fn plain(id: u32, records: u32, value_bytes: u32) -> BatchSpec {
+        let record = RecordSpec { key: None, value_bytes: Some(value_bytes), timestamp: 1_735_689_600_000 };
+        let records = (0..records).map(|_| record).collect();
+        BatchSpec { id: BatchId(id), producer: None, codec: Codec::None, records }
+    }
+
     /// How many offsets the batch takes.
     #[must_use]
     pub fn count(&self) -> i64 {

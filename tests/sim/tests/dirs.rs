@@ -1,19 +1,19 @@
 //! Log directories that are full, gone or broken while a broker starts and serves: what is on the others is served, and
 //! what is on them comes back.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use ottla::errors::ErrorCode;
-use ottla::protocol::compression::Codec;
 use ottla_shards::host::sim::disk::{Op, Ops, Which};
 use ottla_shards::host::sim::{NodeId, ProcessId, ProcessState, World};
 use ottla_shards::host::timeout;
-use ottla_sim::client::{Acks, Connection, NewTopic, OffsetQuery, Outcome, TopicName, Unknown, run_alone};
-use ottla_sim::records::{BatchId, BatchSpec, RecordSpec};
+use ottla_sim::client::{
+    Acks, Connection, NewTopic, OffsetQuery, Outcome, TopicName, Unknown, run_alone, start_alone,
+};
+use ottla_sim::records::BatchSpec;
 
 /// The longest that anything here may take, in virtual time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -110,8 +110,8 @@ impl Machine {
     fn produce_bytes(&self, partition: i32, id: u32, bytes: u32) -> Outcome<i64> {
         self.client(async move |connection| {
             let name = TopicName::Name("t".to_owned());
-            let sent =
-                connection.produce(&name, Acks::All, &[(partition, batch(id, bytes))]).expect("it is open");
+            let batch = BatchSpec::plain(id, 1, bytes).encode();
+            let sent = connection.produce(&name, Acks::All, &[(partition, batch)]).expect("it is open");
             sent.base_offsets(&[partition]).await.remove(0)
         })
     }
@@ -124,19 +124,8 @@ impl Machine {
 }
 
 fn start(world: &World, node: NodeId, address: SocketAddr, dirs: &[&str]) -> ProcessId {
-    let settings = [
-        ("listeners", "PLAINTEXT://0.0.0.0:9092".to_owned()),
-        ("advertised.listeners", format!("PLAINTEXT://{address}")),
-        ("log.dirs", dirs.join(",")),
-        ("metadata.log.dir", META.to_owned()),
-    ];
-    let settings: BTreeMap<_, _> = settings.map(|(key, value)| (key.to_owned(), value)).into();
-    world.start_broker(node, 2, settings)
-}
-
-fn batch(id: u32, bytes: u32) -> Vec<u8> {
-    let records = vec![RecordSpec { key: None, value_bytes: Some(bytes), timestamp: 1_735_689_600_000 }];
-    BatchSpec { id: BatchId(id), producer: None, codec: Codec::None, records }.encode()
+    let settings = [("log.dirs", dirs.join(",")), ("metadata.log.dir", META.to_owned())];
+    start_alone(world, (node, address), 2, &settings)
 }
 
 fn is_storage_error(outcome: &Outcome<i64>) -> bool {

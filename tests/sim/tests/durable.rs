@@ -1,16 +1,16 @@
 //! What must be durable when it is acknowledged, each with the crash that once undid it: names that a killed process
 //! has made and not synced, and a log start offset that retention is about to write as well.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ottla::protocol::compression::Codec;
 use ottla_shards::host::sim::{CrashModel, NodeId, ProcessId, World};
 use ottla_shards::host::sleep;
-use ottla_sim::client::{Acks, Connection, FetchAsk, NewTopic, OffsetQuery, TopicName, run_alone};
-use ottla_sim::records::{BatchId, BatchSpec, RecordSpec};
+use ottla_sim::client::{
+    Acks, Connection, FetchAsk, NewTopic, OffsetQuery, TopicName, run_alone, start_alone,
+};
+use ottla_sim::records::BatchSpec;
 
 /// The longest that anything here may take, in virtual time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -56,21 +56,12 @@ impl Machine {
 }
 
 fn start(world: &World, node: NodeId, address: SocketAddr) -> ProcessId {
-    let mut settings = BTreeMap::new();
-    settings.insert("listeners".to_owned(), "PLAINTEXT://0.0.0.0:9092".to_owned());
-    settings.insert("advertised.listeners".to_owned(), format!("PLAINTEXT://{address}"));
-    settings.insert("log.retention.check.interval.ms".to_owned(), "1".to_owned());
-    world.start_broker(node, 1, settings)
+    start_alone(world, (node, address), 1, &[("log.retention.check.interval.ms", "1".to_owned())])
 }
 
 fn topic() -> NewTopic {
     let configs = vec![("internal.segment.bytes".to_owned(), "300".to_owned())];
     NewTopic { name: "t".to_owned(), partitions: 1, configs }
-}
-
-fn batch(id: u32) -> Vec<u8> {
-    let records = vec![RecordSpec { key: None, value_bytes: Some(8), timestamp: 1_735_689_600_000 }];
-    BatchSpec { id: BatchId(id), producer: None, codec: Codec::None, records }.encode()
 }
 
 async fn produce(connection: Connection, id: u32) -> Option<i64> {
@@ -80,7 +71,9 @@ async fn produce(connection: Connection, id: u32) -> Option<i64> {
 /// Appends a record; returns its offset when it is acknowledged.
 async fn append(connection: &Connection, id: u32) -> Option<i64> {
     let name = TopicName::Name("t".to_owned());
-    let sent = connection.produce(&name, Acks::All, &[(0, batch(id))]).expect("it is open");
+    let sent = connection
+        .produce(&name, Acks::All, &[(0, BatchSpec::plain(id, 1, 8).encode())])
+        .expect("it is open");
     sent.base_offsets(&[0]).await.remove(0).ok()
 }
 

@@ -5,35 +5,23 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ottla::protocol::compression::Codec;
 use ottla::protocol::records::BatchHeader;
 use ottla_shards::host::sim::{NodeId, ProcessId, World};
 use ottla_shards::host::sleep;
-use ottla_sim::client::{Acks, Connection, FetchAsk, NewTopic, OffsetQuery, TopicName, run_alone};
-use ottla_sim::records::{BatchId, BatchSpec, RecordSpec};
+use ottla_sim::client::{
+    Acks, Connection, FetchAsk, NewTopic, OffsetQuery, TopicName, run_alone, start_alone,
+};
+use ottla_sim::records::BatchSpec;
 
 const PARTITIONS: i32 = 8;
 /// Records of a batch.
-const RECORDS: i64 = 5;
+const RECORDS: u32 = 5;
 const DIR: &str = "/d0";
 const DEVICE_BYTES: u64 = 64 << 20;
 
-fn start(world: &World, node: NodeId, address: SocketAddr) -> ProcessId {
-    let settings = [
-        ("listeners", "PLAINTEXT://0.0.0.0:9092".to_owned()),
-        ("advertised.listeners", format!("PLAINTEXT://{address}")),
-        ("log.dirs", DIR.to_owned()),
-        ("log.retention.check.interval.ms", "300".to_owned()),
-    ];
-    let settings: BTreeMap<String, String> =
-        settings.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
-    world.start_broker(node, 1, settings)
-}
-
-fn batch(id: u32) -> Vec<u8> {
-    let record = RecordSpec { key: None, value_bytes: Some(400), timestamp: 1_735_689_600_000 };
-    let records = vec![record; usize::try_from(RECORDS).expect("few")];
-    BatchSpec { id: BatchId(id), producer: None, codec: Codec::None, records }.encode()
+fn start(world: &World, place: (NodeId, SocketAddr)) -> ProcessId {
+    let settings = [("log.dirs", DIR.to_owned()), ("log.retention.check.interval.ms", "300".to_owned())];
+    start_alone(world, place, 1, &settings)
 }
 
 /// Produces to all partitions at once, whatever is refused; the end of what was acknowledged, by partition.
@@ -44,12 +32,14 @@ async fn fill(connection: Connection, rounds: u32) -> BTreeMap<i32, i64> {
     for round in 0..rounds {
         let batches: Vec<(i32, Vec<u8>)> = partitions
             .iter()
-            .map(|it| (*it, batch(round * 100 + u32::try_from(*it).expect("few"))))
+            .map(|it| {
+                (*it, BatchSpec::plain(round * 100 + u32::try_from(*it).expect("few"), RECORDS, 400).encode())
+            })
             .collect();
         let Ok(sent) = connection.produce(&topic, Acks::All, &batches) else { break };
         for (partition, outcome) in partitions.iter().zip(sent.base_offsets(&partitions).await) {
             if let Some(base) = outcome.ok() {
-                acknowledged.insert(*partition, base + RECORDS);
+                acknowledged.insert(*partition, base + i64::from(RECORDS));
             }
         }
         sleep(Duration::from_millis(3)).await;
@@ -88,22 +78,23 @@ fn a_segment_that_the_journal_has_the_rest_of_is_followed_by_none() {
         let node = world.add_node("one");
         let address = SocketAddr::new(world.address(node), 9092);
         world.with_disk(node, |disk| disk.add_device(Path::new(DIR), DEVICE_BYTES));
-        let broker = start(&world, node, address);
+        let place = (node, address);
+        let broker = start(&world, place);
         let configs = [("internal.segment.bytes", "16384"), ("retention.bytes", "50000")];
         let configs = configs.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        run_alone(&world, (node, address), async move |connection| {
+        run_alone(&world, place, async move |connection| {
             let topic = NewTopic { name: "t".to_owned(), partitions: PARTITIONS, configs };
             connection.create_topic(&topic).await.ok().expect("the topic is made");
             fill(connection, 40 + u32::try_from(seed).expect("small")).await
         });
         world.with_disk(node, |disk| disk.fill_up(Path::new(DIR), (seed % 7) * 40_000));
-        let acknowledged = run_alone(&world, (node, address), async |connection| fill(connection, 200).await);
+        let acknowledged = run_alone(&world, place, async |connection| fill(connection, 200).await);
         world.run_for(Duration::from_secs(2));
         world.kill(broker);
         world.with_disk(node, |disk| disk.fill_up(Path::new(DIR), u64::MAX));
         world.run_for(Duration::from_secs(1));
-        start(&world, node, address);
-        run_alone(&world, (node, address), async move |connection| {
+        start(&world, place);
+        run_alone(&world, place, async move |connection| {
             for (partition, end) in acknowledged {
                 let (start, missing) = missing(&connection, partition, end).await;
                 assert!(

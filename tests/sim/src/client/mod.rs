@@ -24,7 +24,7 @@ use ottla_wire::frame::{decode_response_header, encode_request};
 use ottla_wire::{ApiKey, Message, Reader};
 
 pub use admin::{NewTopic, SeenPartition, SeenTopic};
-pub use alone::run_alone;
+pub use alone::{run_alone, start_alone};
 pub use groups::CommittedOffset;
 pub use outcome::{CallError, Outcome, Unknown};
 pub use records::{Acks, FetchAsk, Fetched, FoundOffset, OffsetQuery, TopicName};
