@@ -59,6 +59,8 @@ pub struct Load {
     pub way: JournalUse,
     pub partitions: usize,
     pub batch_bytes: usize,
+    /// Batches of a partition in flight.
+    pub deep: usize,
     pub time: Duration,
     pub segment_bytes: u64,
     pub path: PathBuf,
@@ -69,6 +71,7 @@ pub fn measure(plan: &Plan) {
     let header = [
         "partitions",
         "batch",
+        "in flight of each",
         "way",
         "commits/s",
         "MB/s",
@@ -80,51 +83,70 @@ pub fn measure(plan: &Plan) {
         "frames/s",
     ];
     let mut rows = table(&header);
-    for &partitions in &plan.partitions {
-        for &batch_bytes in &plan.batch_bytes {
-            for (way, outcome) in alternate(plan, partitions, batch_bytes) {
-                let rate = outcome.commits_per_second;
-                let (done, way_is) = (thousands(rate), way_name(way));
-                eprintln!("{partitions} partitions, {batch_bytes} bytes, {way_is}: {done} commits/s");
-                let time = |nanos: f64| micros(nanos as u64);
-                rows.add_row([
-                    partitions.to_string(),
-                    batch_bytes.to_string(),
-                    way_name(way).to_owned(),
-                    thousands(rate),
-                    format!("{:.1}", rate * batch_bytes as f64 / 1e6),
-                    time(outcome.p50),
-                    time(outcome.p99),
-                    time(outcome.p999),
-                    time(outcome.p9999),
-                    format!("{:.1}", outcome.cpu_micros),
-                    thousands(outcome.frames_per_second),
-                ]);
-            }
+    for case in cases(plan) {
+        let Case { partitions, batch_bytes, deep } = case;
+        for (way, outcome) in alternate(plan, case) {
+            let rate = outcome.commits_per_second;
+            let (done, way_is) = (thousands(rate), way_name(way));
+            eprintln!("{partitions} partitions, {deep} × {batch_bytes} bytes, {way_is}: {done} commits/s");
+            let time = |nanos: f64| micros(nanos as u64);
+            rows.add_row([
+                partitions.to_string(),
+                batch_bytes.to_string(),
+                deep.to_string(),
+                way_name(way).to_owned(),
+                thousands(rate),
+                format!("{:.1}", rate * batch_bytes as f64 / 1e6),
+                time(outcome.p50),
+                time(outcome.p99),
+                time(outcome.p999),
+                time(outcome.p9999),
+                format!("{:.1}", outcome.cpu_micros),
+                thousands(outcome.frames_per_second),
+            ]);
         }
     }
     println!("{rows}\n");
 }
 
+/// What a line of the table is about.
+#[derive(Clone, Copy)]
+struct Case {
+    partitions: usize,
+    batch_bytes: usize,
+    deep: usize,
+}
+
+fn cases(plan: &Plan) -> Vec<Case> {
+    let of_partitions = |partitions: usize| {
+        let of_batch = move |batch_bytes: usize| {
+            plan.deep.iter().map(move |deep| Case { partitions, batch_bytes, deep: *deep })
+        };
+        plan.batch_bytes.iter().copied().flat_map(of_batch)
+    };
+    plan.partitions.iter().copied().flat_map(of_partitions).collect()
+}
+
 /// Every way in turn, as often as there are rounds; the medians of each way's rounds. Each run is a process of its own,
 /// so that none has the descriptors and the memory of those before it.
-fn alternate(plan: &Plan, partitions: usize, batch_bytes: usize) -> Vec<(JournalUse, Outcome)> {
+fn alternate(plan: &Plan, case: Case) -> Vec<(JournalUse, Outcome)> {
     let mut runs: Vec<(JournalUse, Vec<Outcome>)> = plan.ways.iter().map(|way| (*way, Vec::new())).collect();
     for _ in 0..plan.rounds {
         for (way, runs) in &mut runs {
-            runs.push(in_child(plan, partitions, batch_bytes, *way));
+            runs.push(in_child(plan, case, *way));
         }
     }
     runs.into_iter().map(|(way, mut runs)| (way, Outcome::median(&mut runs))).collect()
 }
 
-fn in_child(plan: &Plan, partitions: usize, batch_bytes: usize, way: JournalUse) -> Outcome {
+fn in_child(plan: &Plan, case: Case, way: JournalUse) -> Outcome {
     let program = std::env::current_exe().expect("a program");
     let mut command = std::process::Command::new(program);
     command.args([
         "child".to_owned(),
-        format!("partitions={partitions}"),
-        format!("batch={batch_bytes}"),
+        format!("partitions={}", case.partitions),
+        format!("batch={}", case.batch_bytes),
+        format!("deep={}", case.deep),
         format!("ways={}", way_word(way)),
         format!("seconds={}", plan.time.as_secs_f64()),
         format!("zeroed={}", plan.zeroed_bytes),
@@ -147,6 +169,7 @@ pub fn run_child(plan: &Plan) {
         way: plan.ways[0],
         partitions: plan.partitions[0],
         batch_bytes: plan.batch_bytes[0],
+        deep: plan.deep[0],
         time: plan.time,
         segment_bytes: 1 << 30,
         path: root.path().to_owned(),
@@ -198,6 +221,7 @@ async fn closed_loops(load: Load) -> Outcome {
     let warm = Rc::new(Cell::new(0_usize));
     let tasks: Vec<_> = partitions
         .iter()
+        .flat_map(|partition| std::iter::repeat_n(partition, load.deep))
         .map(|partition| {
             let (partition, batch) = (Rc::clone(partition), Rc::clone(&batch));
             let (stop, counts) = (Rc::clone(&stop), Rc::clone(&counts));
@@ -221,7 +245,7 @@ async fn closed_loops(load: Load) -> Outcome {
         })
         .collect();
     // The first commits name the segments, and make what is made once.
-    while warm.get() < load.partitions {
+    while warm.get() < load.partitions * load.deep {
         host::sleep(Duration::from_millis(20)).await;
     }
     host::sleep(Duration::from_millis(300)).await;

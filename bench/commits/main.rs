@@ -2,12 +2,12 @@
 //! rolls at half the disk's rate.
 //!
 //! The disk path is driven in-process by one shard, without a network, so that nothing else is measured. Each line of
-//! the second table is a closed loop: every partition has one batch in flight, and the next follows its
-//! acknowledgement. The ways alternate, for other work on the machine meets both, and the medians
+//! the second table is closed loops: every partition has one batch in flight, or as many as `deep` says, and the next
+//! follows its acknowledgement. The ways alternate, for other work on the machine meets both, and the medians
 //! are shown. Nothing here passes or fails.
 //!
 //! Words on the command line choose among `ceiling`, `commits` and `roll`; `partitions=1,100`, `batch=100,1024`,
-//! `ways=never,auto,always`, `rounds=2`, `seconds=1.5`, `zeroed=0` (bytes zeroed ahead),
+//! `deep=1,5`, `ways=never,auto,always`, `rounds=2`, `seconds=1.5`, `zeroed=0` (bytes zeroed ahead),
 //! `rate=2e8` (bytes/s of `roll`) and `dir=/path` narrow it down.
 
 use std::path::PathBuf;
@@ -27,6 +27,8 @@ struct Plan {
     what: Vec<String>,
     partitions: Vec<usize>,
     batch_bytes: Vec<usize>,
+    /// Batches of a partition in flight.
+    deep: Vec<usize>,
     ways: Vec<JournalUse>,
     rounds: usize,
     time: Duration,
@@ -42,6 +44,7 @@ impl Plan {
             what: Vec::new(),
             partitions: vec![1, 100, 1_000, 5_000],
             batch_bytes: vec![100, 1 << 10, 64 << 10],
+            deep: vec![1],
             ways: vec![JournalUse::Never, JournalUse::Auto],
             rounds: 2,
             time: Duration::from_millis(1_500),
@@ -55,6 +58,7 @@ impl Plan {
                 None => plan.what.push(word),
                 Some(("partitions", list)) => plan.partitions = numbers(list),
                 Some(("batch", list)) => plan.batch_bytes = numbers(list),
+                Some(("deep", list)) => plan.deep = numbers(list),
                 Some(("ways", list)) => plan.ways = list.split(',').map(way).collect(),
                 Some(("rounds", count)) => plan.rounds = count.parse().expect("a number"),
                 Some(("seconds", time)) => {
