@@ -16,6 +16,8 @@ const CPU_WAITED: f64 = 0.8;
 const REACHED: f64 = 0.95;
 /// A load may last so much longer than its schedule.
 const OVERTIME: Duration = Duration::from_secs(1);
+/// The last answer may come so much later than the schedule's end without a word about it.
+const LAST_ANSWER: Duration = Duration::from_millis(200);
 
 /// What is known of a load that has ended.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +69,15 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
         let line = format!("rate not reached: {:.0} of {rate:.0} {what}/s; {who}", made as f64 / over);
         return Verdict { lines: vec![line], failed: true };
     }
+    let over = elapsed.saturating_sub(length);
+    if over > LAST_ANSWER && elapsed.as_secs_f64() * REACHED > length.as_secs_f64() {
+        let over = over.as_secs_f64();
+        let line = format!(
+            "the last answer came {over:.1} s after the last of the {what} was due: \
+                            {what}/s count that time, too"
+        );
+        return Verdict { lines: vec![line], failed: false };
+    }
     if is_late {
         let late = lag_p99.as_secs_f64() * 1e3;
         let line = format!("{generator}: one record in a hundred was made more than {late:.0} ms late");
@@ -101,8 +112,18 @@ mod tests {
             Verdict::default(),
             "a full core that keeps up is none of anybody's business"
         );
-        let short = Evidence { due: Some((10, SECOND / 100)), made: 10, elapsed: SECOND / 2, ..good() };
+        let short = Evidence { due: Some((10, SECOND / 100)), made: 10, elapsed: SECOND / 10, ..good() };
         assert_eq!(judge(&short), Verdict::default(), "an answer takes its time");
+    }
+
+    #[test]
+    fn an_answer_that_came_late_explains_a_rate_that_looks_low() {
+        let late = Evidence { elapsed: 10 * SECOND + 9 * SECOND / 10, ..good() };
+        let line = "the last answer came 0.9 s after the last of the records was due: records/s count that time, too";
+        assert_eq!(judge(&late), Verdict { lines: vec![line.to_owned()], failed: false });
+        let of_an_hour = Evidence { due: Some((3_600_000, 3_600 * SECOND)), made: 3_600_000, ..late };
+        let of_an_hour = Evidence { elapsed: 3_601 * SECOND, ..of_an_hour };
+        assert_eq!(judge(&of_an_hour), Verdict::default(), "it changes nothing that anybody sees");
     }
 
     #[test]

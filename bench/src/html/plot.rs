@@ -98,7 +98,8 @@ impl Plot {
             self.lines.iter().map(|line| thinned(line.points.iter().copied().filter(holds).collect()));
         let lines: Vec<Vec<(f64, f64)>> = lines.collect();
         let drawn = || lines.iter().flatten().filter(|point| !point.1.is_nan());
-        let x = self.x.scale(drawn().map(|point| point.0))?;
+        // Also where a line has no value: what has an end without one is not drawn as if it had ended before.
+        let x = self.x.scale(lines.iter().flatten().map(|point| point.0))?;
         let y = self.y.scale(drawn().map(|point| point.1))?;
         let canvas = Canvas { plot: self, lines, x, y };
         let mut svg = format!(

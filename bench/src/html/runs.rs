@@ -40,6 +40,9 @@ pub fn add(page: &mut Page, runs: &[RunResult]) {
         for note in &run.notes {
             page.warning(&format!("{whose}{note}"));
         }
+        for (reason, count) in &run.errors {
+            page.warning(&format!("{whose}{}: {reason}", table::errors(*count)));
+        }
         if let Some(found) = run.verification.as_ref().filter(|found| !found.is_clean()) {
             page.warning(&format!("{whose}verification {}", table::verified(found)));
             found.details.iter().for_each(|detail| page.warning(detail));
@@ -53,7 +56,7 @@ pub fn add(page: &mut Page, runs: &[RunResult]) {
     page.table(&header("figure", runs), &figures(runs));
 }
 
-/// All plots of runs: each latency by percentile and over time, then throughput.
+/// All plots of runs: each latency by percentile and over time, then throughput, then errors where there are any.
 #[must_use]
 pub fn plots(runs: &[RunResult]) -> Vec<Plot> {
     let mut plots = Vec::new();
@@ -62,6 +65,9 @@ pub fn plots(runs: &[RunResult]) -> Vec<Plot> {
         plots.push(over_time(&name, runs));
     }
     plots.push(throughput(runs));
+    if runs.iter().any(|run| run.intervals.iter().any(|interval| interval.errors > 0)) {
+        plots.push(errors(runs));
+    }
     plots
 }
 
@@ -119,7 +125,8 @@ pub fn throughput(runs: &[RunResult]) -> Plot {
     for (colour, run) in runs.iter().enumerate() {
         for (flow, stroke) in flows.iter().zip(FLOWS.into_iter().cycle()) {
             // A run that is not about it has no line; one of which nothing came for a while has one at zero.
-            let points = run.totals.get(flow).map(|_| rates(&run.intervals, flow)).unwrap_or_default();
+            let records = |interval: &Interval| interval.flows.get(flow).map_or(0, |flow| flow.records);
+            let points = run.totals.get(flow).map(|_| rates(&run.intervals, records)).unwrap_or_default();
             let name = format!("{} {}", table::words(flow), run.title);
             lines.push(Line { name, colour, stroke, points });
         }
@@ -131,14 +138,27 @@ pub fn throughput(runs: &[RunResult]) -> Plot {
     Plot { title, x: Axis::Seconds, y: Axis::PerSecond, lines }
 }
 
-/// A flow's records per second in the middle of each interval. One that is much shorter than others, as the last one
+/// Errors per second of each run.
+#[must_use]
+pub fn errors(runs: &[RunResult]) -> Plot {
+    let lines = runs.iter().enumerate().map(|(colour, run)| Line {
+        name: format!("errors {}", run.title),
+        colour,
+        stroke: Stroke::Solid,
+        points: rates(&run.intervals, |interval| interval.errors),
+    });
+    let lines = lines.collect();
+    Plot { title: "Errors over time".to_owned(), x: Axis::Seconds, y: Axis::PerSecond, lines }
+}
+
+/// What is counted per second, in the middle of each interval. One that is much shorter than others, as the last one
 /// may be, has too few records for a rate: it is drawn with the one before it.
-fn rates(intervals: &[Interval], flow: &str) -> Vec<(f64, f64)> {
+fn rates(intervals: &[Interval], count: impl Fn(&Interval) -> u64) -> Vec<(f64, f64)> {
     let longest = intervals.iter().map(|interval| interval.length_seconds).fold(0.0, f64::max);
     let mut stretches: Vec<(f64, f64, u64)> = Vec::new();
     for interval in intervals {
         let (start, length) = (interval.start_seconds, interval.length_seconds);
-        let records = interval.flows.get(flow).map_or(0, |flow| flow.records);
+        let records = count(interval);
         match stretches.last_mut() {
             Some(before) if length < longest * PART_DRAWN_MIN => {
                 *before = (before.0, start + length - before.0, before.2 + records);

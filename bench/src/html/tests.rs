@@ -26,8 +26,8 @@ fn the_page_of_several_runs_is_well_formed_and_has_a_line_for_each() {
     second.settings.insert("topic".to_owned(), "other".to_owned());
     let page = runs::page(&[sample("first", 1_000_000), second]);
     let document = parse(&page);
-    // Ack by percentile and over time, end to end by percentile (over time it has no points), throughput.
-    assert_eq!(all(&document, "svg").len(), 4);
+    // Ack by percentile and over time, end to end by percentile (over time it has no points), throughput, errors.
+    assert_eq!(all(&document, "svg").len(), 5);
     let lines = |number: usize| {
         let svg = all(&document, "svg")[number];
         svg.children()
@@ -156,6 +156,44 @@ fn an_outage_is_drawn_at_zero_and_a_short_rest_is_no_spike() {
     let rates: Vec<u64> = produced.points.iter().map(|point| point.1.round() as u64).collect();
     assert_eq!(rates, [1_000, 1_000, 0, 1_000, 1_188], "the last 10 ms belong to the second before them");
     assert!(nothing.points.is_empty());
+}
+
+#[test]
+fn errors_are_told_and_drawn_where_they_came() {
+    let mut run = with_an_outage();
+    run.errors = std::collections::BTreeMap::from([("REQUEST_TIMED_OUT".to_owned(), 7)]);
+    run.intervals.iter_mut().for_each(|interval| interval.errors = 0);
+    run.intervals[2].errors = 7;
+    let page = runs::page(&[run.clone()]);
+    let document = parse(&page);
+    let warnings = all(&document, "p").into_iter().filter(|node| node.attribute("class") == Some("warning"));
+    assert!(warnings.map(|node| text_of(&node)).any(|text| text == "7 errors: REQUEST_TIMED_OUT"), "{page}");
+    let plot = runs::errors(&[run]);
+    let rates: Vec<u64> = plot.lines[0].points.iter().map(|point| point.1.round() as u64).collect();
+    assert_eq!(rates, [0, 0, 7, 0, 0]);
+    let mut without = sample("none", 1_000_000);
+    let is_drawn = |run: &RunResult| {
+        runs::plots(std::slice::from_ref(run)).iter().any(|plot| plot.title == "Errors over time")
+    };
+    assert!(is_drawn(&without));
+    without.intervals.iter_mut().for_each(|interval| interval.errors = 0);
+    assert!(!is_drawn(&without));
+}
+
+#[test]
+fn an_end_without_a_value_takes_its_room() {
+    let mut run = with_an_outage();
+    run.intervals.truncate(3);
+    let drawn = |run: &RunResult| {
+        let page = runs::page(std::slice::from_ref(run));
+        let document = parse(&page);
+        let svg = all(&document, "svg")[1];
+        let texts = svg.children().filter(|node| node.has_tag_name("text"));
+        texts.map(|node| text_of(&node)).collect::<Vec<_>>()
+    };
+    let with_an_end = drawn(&run);
+    run.intervals[2].latencies = run.intervals[1].latencies.clone();
+    assert_eq!(with_an_end, drawn(&run));
 }
 
 #[test]

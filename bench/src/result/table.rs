@@ -48,7 +48,7 @@ pub fn rows(result: &RunResult) -> Vec<(String, String)> {
         rows.extend(latency_rows(&words(name), histogram));
     }
     rows.extend(result.counters.iter().map(|(name, count)| (words(name), grouped(*count))));
-    rows.push(("errors, records".to_owned(), grouped(result.error_count())));
+    rows.push(("errors".to_owned(), grouped(result.error_count())));
     rows.extend(result.errors.iter().map(|(reason, count)| (format!("errors: {reason}"), grouped(*count))));
     if let Some(verification) = &result.verification {
         rows.push(("verification".to_owned(), verified(verification)));
@@ -84,11 +84,20 @@ pub fn verified(verification: &Verification) -> String {
         (verification.lost_records, "lost"),
         (verification.repeated_records, "repeated"),
         (verification.disordered_records, "out of order"),
-        (verification.corrupt_batches, "batches corrupt"),
+        (
+            verification.corrupt_batches,
+            if verification.corrupt_batches == 1 { "batch corrupt" } else { "batches corrupt" },
+        ),
     ];
     let found = findings.iter().filter(|(count, _)| *count > 0);
     let found: Vec<String> = found.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
     format!("FAILED: {} of {checked} records{left}", found.join(", "))
+}
+
+/// A number of errors in words.
+#[must_use]
+pub fn errors(count: u64) -> String {
+    if count == 1 { "1 error".to_owned() } else { format!("{} errors", grouped(count)) }
 }
 
 /// A name as people read it.

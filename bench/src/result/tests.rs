@@ -93,7 +93,7 @@ fn the_table_has_every_figure() {
     assert!(value("ack p50, ms").starts_with("10.9"), "{text}");
     assert!(value("ack max, ms").starts_with("40.9"), "{text}");
     assert_eq!(value("requests"), "125");
-    assert_eq!(value("errors, records"), "2");
+    assert_eq!(value("errors"), "2");
     assert_eq!(value("verification"), "2,000 records, all as sent");
     assert!(text.trim_end().ends_with("the generator was the limit: 99 % of one CPU"), "{text}");
 }
@@ -127,7 +127,7 @@ fn what_is_wrong_with_the_records_is_said() {
         corrupt_batches: 1,
         ..Verification::default()
     };
-    assert_eq!(table::verified(&verification), "FAILED: 3 lost, 1 batches corrupt of 1,000 records");
+    assert_eq!(table::verified(&verification), "FAILED: 3 lost, 1 batch corrupt of 1,000 records");
 }
 
 #[test]
