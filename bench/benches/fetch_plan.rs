@@ -25,7 +25,6 @@ fn params() -> FetchParams {
         min_bytes: 1,
         max_bytes: 50 << 20,
         read_committed: false,
-        zstd_allowed: true,
         from_replica: false,
     }
 }

@@ -23,8 +23,6 @@ use crate::request::fetch_session::{PartitionRef, SessionRequest, Told, TopicRef
 const TOPIC_ID_VERSION_MIN: i16 = 13;
 /// From this version on the replica's state is a tagged structure (KIP-903).
 const REPLICA_STATE_VERSION_MIN: i16 = 15;
-/// From this version on batches may be compressed with zstd (KIP-110).
-const ZSTD_VERSION_MIN: i16 = 10;
 /// Up to this version a failed disk is called another leader, for clients older than KIP-112.
 const STORAGE_ERROR_HIDDEN_MAX: i16 = 5;
 
@@ -39,8 +37,6 @@ pub struct FetchParams {
     pub max_bytes: i32,
     /// Whether only decided records may be seen.
     pub read_committed: bool,
-    /// Whether the client understands zstd, from version 10 on (KIP-110).
-    pub zstd_allowed: bool,
     /// Whether the request claims to come from a broker: there is none in a cluster of one.
     pub from_replica: bool,
 }
@@ -155,7 +151,6 @@ impl FetchQuestion {
                 min_bytes: request.min_bytes.min(max_bytes),
                 max_bytes,
                 read_committed: request.isolation_level == 1,
-                zstd_allowed: context.version >= ZSTD_VERSION_MIN,
                 from_replica: replica_id >= 0,
             },
             session: SessionRequest {

@@ -87,12 +87,12 @@ async fn read(
     shard: &Rc<Shard>,
     fetch: &mut FetchPlan<Vec<Piece>>,
 ) -> (Vec<(TopicIdPartition, Offset)>, Option<Visit>) {
-    let FetchParams { read_committed, zstd_allowed, max_bytes, .. } = fetch.params;
+    let FetchParams { read_committed, max_bytes, .. } = fetch.params;
     let parts = fetch.parts();
     let partitions: Vec<_> = parts.iter().map(|part| (part.slot, part.partition)).collect();
-    let queries = by_owner(parts, shard.shards, |part| part.partition).into_iter().map(|(owner, parts)| {
-        (owner, Query::Read(ReadQuery { read_committed, zstd_allowed, max_bytes, parts }))
-    });
+    let queries = by_owner(parts, shard.shards, |part| part.partition)
+        .into_iter()
+        .map(|(owner, parts)| (owner, Query::Read(ReadQuery { read_committed, max_bytes, parts })));
     let (mut seen, mut last) = (Vec::with_capacity(partitions.len()), None);
     for answer in ask_all(shard, queries.collect()).await {
         let Answer::Read(outcomes, visit) = answer else { unreachable!("a read is answered by a read") };

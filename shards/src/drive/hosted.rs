@@ -9,7 +9,6 @@ use std::rc::Rc;
 use ottla::config::TopicConfig;
 use ottla::config::broker::ProducersConfig;
 use ottla::ids::TimestampMs;
-use ottla::protocol::compression::Codec;
 use ottla::protocol::records::validate::ValidationPolicy;
 
 use crate::disk::Partition;
@@ -36,11 +35,6 @@ impl Hosted {
     /// The configuration in force.
     pub fn config(&self) -> Rc<TopicConfig> {
         Rc::clone(&self.config.borrow())
-    }
-
-    /// Whether every batch is compressed with zstd, which clients before Fetch 10 cannot read.
-    pub fn insists_on_zstd(&self) -> bool {
-        self.config.borrow().compression.is_some_and(|compression| compression.codec == Codec::Zstd)
     }
 
     /// How batches of clients are validated now, in a request that may carry zstd or not.

@@ -147,8 +147,6 @@ pub struct AppendTimes {
 pub struct ReadQuery {
     /// Whether only decided records may be seen.
     pub read_committed: bool,
-    /// Whether the client understands zstd.
-    pub zstd_allowed: bool,
     /// The most bytes of records over all parts.
     pub max_bytes: i32,
     /// The parts, in the request's order.

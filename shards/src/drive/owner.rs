@@ -144,9 +144,6 @@ async fn read_parts(shard: &Rc<Shard>, query: ReadQuery) -> Vec<(u32, FetchOutco
     let mut is_first = true;
     for FetchPart { slot, partition, wanted } in query.parts {
         let outcome = match shard.find(partition) {
-            Ok(hosted) if hosted.insists_on_zstd() && !query.zstd_allowed => {
-                FetchOutcome::refused(ErrorCode::UnsupportedCompressionType)
-            }
             Ok(hosted) => {
                 let room = Room { bytes: left, at_least_one: is_first };
                 read::read(&hosted.partition, wanted, query.read_committed, room).await
