@@ -354,7 +354,8 @@ impl Tuner<'_> {
         }
         let count = |level| report.findings.iter().filter(|(_, finding)| finding.level == level).count();
         let (fine, better, problem) = (count(Level::Fine), count(Level::Better), count(Level::Problem));
-        writeln!(out, "\n{fine} fine, {better} could be better, {problem} problems.")?;
+        let problems = if problem == 1 { "problem" } else { "problems" };
+        writeln!(out, "\n{fine} fine, {better} could be better, {problem} {problems}.")?;
         Ok(())
     }
 

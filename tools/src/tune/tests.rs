@@ -346,7 +346,7 @@ fn a_run_prints_measures_and_writes_what_the_broker_accepts() {
     assert!(matches!(code, Err(TuneError::OutputExists(_))), "it is not overwritten unasked");
     let (code, text) = run_with(&machine, &[&words[..], &["--force"]].concat(), Duration::from_millis(30));
     assert_eq!(code.expect("it is there"), 1, "such a disk is a problem");
-    assert!(text.contains("✗ durable write: p50 30 ms") && text.contains("1 problems."), "{text}");
+    assert!(text.contains("✗ durable write: p50 30 ms") && text.contains("1 problem."), "{text}");
 }
 
 #[test]
