@@ -12,6 +12,7 @@
 use thiserror::Error;
 
 use super::config::LogConfig;
+use super::producers::{ProducerBatch, Producers};
 use super::segment::{ActiveSegment, ClosedSegment, ResumedSegment, SegmentIndexes};
 use super::txn_index::AbortedTransaction;
 use crate::canary::{self, Canary};
@@ -76,6 +77,33 @@ pub struct IgnoreBatches;
 impl BatchSink for IgnoreBatches {
     fn batch(&mut self, _: &ScannedBatch) -> Option<AbortedTransaction> {
         None
+    }
+}
+
+/// Follows the transactions of a log, for a transaction index that is built anew; everything else that producers do is
+/// forgotten.
+#[derive(Clone, Debug)]
+pub struct FollowTransactions {
+    producers: Producers,
+}
+
+impl FollowTransactions {
+    /// Goes on from the `producers` as they were where the scan begins, or before.
+    #[must_use]
+    pub fn new(producers: Producers) -> FollowTransactions {
+        FollowTransactions { producers }
+    }
+}
+
+impl BatchSink for FollowTransactions {
+    fn batch(&mut self, batch: &ScannedBatch) -> Option<AbortedTransaction> {
+        let header = &batch.header;
+        if header.base_offset < self.producers.end_offset() {
+            return None;
+        }
+        let completed = self.producers.apply(ProducerBatch { header, marker: batch.marker }, Monotonic::ZERO);
+        self.producers.on_high_watermark(header.next_offset());
+        completed.filter(|completed| completed.aborted).map(|completed| completed.transaction)
     }
 }
 

@@ -443,7 +443,9 @@ impl Partition {
             if state.uncommitted_bytes() == 0 {
                 state.pending = None;
             }
-            state.full = false;
+            if std::mem::take(&mut state.full) {
+                tracing::info!("{}: there is room again; its producers are served", self.name);
+            }
             let end = if canary::is(Canary::DurableByLogEnd) { log_end } else { begun.end };
             state.log.mark_durable(end);
             (bytes, end, state.take_written(begun.base, begun.flush.end))

@@ -8,5 +8,6 @@ mod left;
 mod limits;
 mod many;
 mod order;
+mod rebuild;
 mod support;
 mod whole;

@@ -306,7 +306,10 @@ impl Play {
                 Some(bytes) => written += bytes,
                 None => {
                     let (path, at) = (segment.path.display(), entry.position);
-                    tracing::warn!("{path}: another log stands at byte {at}; it stays, the journal's goes");
+                    tracing::error!(
+                        "{path}: byte {at} has other records than the journal, as of a broker that does not read it; \
+                         they stay, and what the journal alone had is lost"
+                    );
                     break;
                 }
             }

@@ -47,6 +47,7 @@ mod delete;
 pub(super) mod files;
 pub(super) mod layout;
 pub mod read;
+mod rebuild;
 mod roll;
 mod search;
 mod settle;

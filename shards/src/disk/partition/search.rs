@@ -1,8 +1,8 @@
 //! Searches: offsets by timestamp, the aborted transactions of a range, and the indexes that both need.
 //!
 //! A closed segment's indexes are in their files, and so are the older entries of the active one's; they are read when
-//! somebody needs them and kept for a while. Where a file is missing or does not fit its segment it is built anew from
-//! the batches, as Kafka does at a start: nothing that it says is lost with it.
+//! somebody needs them and kept for a while. What is missing or does not fit its segment is
+//! [built anew](super::rebuild).
 
 use std::rc::Rc;
 
@@ -11,30 +11,24 @@ use ottla::log::aborted::{AbortedSearch, AbortedStep};
 use ottla::log::files::SegmentFileKind;
 use ottla::log::offset_index::OFFSET_ENTRY_BYTES;
 use ottla::log::read::BatchAt;
-use ottla::log::recovery::{IgnoreBatches, ScanBounds, SegmentScan};
 use ottla::log::time_index::TIME_ENTRY_BYTES;
 use ottla::log::timestamp::{
     FoundOffset, LargestSearch, LargestStep, TimestampPlan, TimestampQuery, TimestampSearch, TimestampStep,
 };
 use ottla::log::txn_index::ABORTED_ENTRY_BYTES;
 use ottla::log::{
-    AbortedTransaction, ClosedSegment, CorruptIndex, OffsetIndex, ReadSlice, SegmentIndexes, TimeIndex,
-    TransactionIndex,
+    AbortedTransaction, CorruptIndex, OffsetIndex, ReadSlice, SegmentIndexes, TimeIndex, TransactionIndex,
 };
 use ottla::protocol::records::Batch;
 
-use super::files::{IndexBytes, IndexWrite};
+use super::files::IndexBytes;
 use super::read::Fed;
 use super::{IndexFiles, Partition};
 use crate::disk::error::{DiskError, IoFailure};
 use crate::disk::patient;
-use crate::host;
 
 /// The most bytes of one index file; `segment.index.bytes` is far below.
 const INDEX_BYTES_MAX: usize = 1 << 30;
-
-/// Bytes of a segment that are read at a time to build its indexes anew.
-const SCAN_BYTES: u64 = 1 << 20;
 
 /// What a look into a segment has come to.
 enum Searched {
@@ -251,7 +245,7 @@ impl Partition {
 
     /// How many entries of a segment's indexes are in the files for certain, and those behind them; `None` where the
     /// files have all.
-    fn entries_in_memory(&self, base: Offset) -> (Option<IndexFiles>, IndexBytes) {
+    pub(super) fn entries_in_memory(&self, base: Offset) -> (Option<IndexFiles>, IndexBytes) {
         let state = self.state.borrow();
         if let Some(unfinished) = state.unfinished.get(&base) {
             return (Some(unfinished.written), IndexBytes::behind(unfinished.written, &unfinished.indexes));
@@ -263,7 +257,7 @@ impl Partition {
         (None, IndexBytes::default())
     }
 
-    async fn read_indexes(
+    pub(super) async fn read_indexes(
         &self,
         base: Offset,
         written: Option<IndexFiles>,
@@ -307,7 +301,7 @@ impl Partition {
         Ok(decoded())
     }
 
-    async fn read_index_file(
+    pub(super) async fn read_index_file(
         &self,
         base: Offset,
         kind: SegmentFileKind,
@@ -328,96 +322,5 @@ impl Partition {
             }
             Err(failure) => Err(failure),
         }
-    }
-
-    /// Builds the offset and time index of a segment anew from its batches, and writes them.
-    async fn rebuild_indexes(
-        self: &Rc<Self>,
-        base: Offset,
-        reason: &str,
-    ) -> Result<SegmentIndexes, DiskError> {
-        let turn = self.housekeeping_turn().await?;
-        let (written, behind) = self.entries_in_memory(base);
-        if let Ok(Ok(indexes)) = self.read_indexes(base, written, &behind).await {
-            // Another reader has met it too, and was first.
-            return Ok(indexes);
-        }
-        tracing::warn!("{}: the indexes of segment {base} are built anew: {reason}", self.name);
-        let aborted_bytes = written.map(|files| files.aborted * ABORTED_ENTRY_BYTES);
-        let mut aborted =
-            self.read_index_file(base, SegmentFileKind::TransactionIndex, aborted_bytes).await?;
-        aborted.extend_from_slice(&behind.aborted);
-        let path = self.file_path(base, SegmentFileKind::TransactionIndex);
-        let aborted =
-            TransactionIndex::decode(base, &aborted).map_err(|error| DiskError::corrupt(&path, error))?;
-        let (closed, mut indexes) = self.scan_for_indexes(base).await?;
-        indexes.aborted = aborted;
-        self.disk.indexes.forget((self.number, base));
-        if self.renew_in_memory(base, &mut indexes) {
-            // A segment that was closed meanwhile is finished with all of them.
-            let written = self.write_active_indexes(IndexWrite::Synced).await;
-            if let Err(DiskError::Io(failure)) = written {
-                self.housekeeping_failed(&failure);
-            }
-        } else {
-            self.state.borrow_mut().log.set_largest_timestamp(base, closed.largest_timestamp);
-            let entries = IndexBytes::behind(IndexFiles::default(), &indexes);
-            self.write_indexes(base, &entries, IndexWrite::Synced).await?;
-        }
-        drop(turn);
-        Ok(indexes)
-    }
-
-    /// Reads all batches of a segment, as far as it goes now.
-    async fn scan_for_indexes(
-        self: &Rc<Self>,
-        base: Offset,
-    ) -> Result<(ClosedSegment, SegmentIndexes), DiskError> {
-        let (config, end) = {
-            let mut state = self.state.borrow_mut();
-            let active = state.active();
-            let active_end = (active.base == base).then(|| active.tail.end());
-            let end = active_end.unwrap_or_else(|| self.closed_bytes(&state.log, base));
-            (state.log.config().clone(), end)
-        };
-        let bounds = ScanBounds { file_bytes: end.0, modified: host::wall_ms(), limit: None };
-        let mut scan = SegmentScan::new(base, bounds, &config);
-        let mut at = ottla::ids::FilePosition(0);
-        while at < end {
-            let window = self.window(base, at, SCAN_BYTES.min(end.0 - at.0)).await?;
-            if window.is_empty() || !scan.feed(&window, &mut IgnoreBatches) {
-                break;
-            }
-            at = at.plus(window.len() as u64);
-        }
-        if scan.valid_end() != end {
-            let reason = format!("{} at byte {} of {end}", scan.end(), scan.valid_end());
-            return Err(DiskError::corrupt(&self.segment_path(base), reason));
-        }
-        Ok(scan.into_closed())
-    }
-
-    /// Puts indexes that were built anew in the place of those in memory, and completes them with what was appended
-    /// since; false where the segment has none in memory. Their files are to be written from the beginning.
-    fn renew_in_memory(&self, base: Offset, rebuilt: &mut SegmentIndexes) -> bool {
-        let mut state = self.state.borrow_mut();
-        let state = &mut *state;
-        let files = if state.log.active_segment().base_offset() == base {
-            state.log.renew_indexes(rebuilt);
-            let now = state.log.active_segment().indexes();
-            (rebuilt.offsets, rebuilt.times) = (now.offsets.clone(), now.times.clone());
-            self.untouched.set(false);
-            &mut state.index_files
-        } else if let Some(unfinished) = state.unfinished.get_mut(&base) {
-            let mut indexes = (*unfinished.indexes).clone();
-            indexes.renew(rebuilt);
-            (rebuilt.offsets, rebuilt.times) = (indexes.offsets.clone(), indexes.times.clone());
-            unfinished.indexes = Rc::new(indexes);
-            &mut unfinished.written
-        } else {
-            return false;
-        };
-        (files.offsets, files.times) = (0, 0);
-        true
     }
 }

@@ -120,8 +120,14 @@ pub async fn transaction_of(
     sequence: i32,
     committed: bool,
 ) -> (i64, i64) {
-    let builder = || BatchBuilder::new().transactional();
-    let mut records = builder().producer(ProducerId(producer), ProducerEpoch(0), sequence);
+    let first = in_transaction(partition, producer, sequence).await;
+    (first, end_transaction(partition, producer, committed).await)
+}
+
+/// Appends a record of a producer's transaction, the first or a later one; returns its offset.
+pub async fn in_transaction(partition: &Rc<Partition>, producer: i64, sequence: i32) -> i64 {
+    let builder = BatchBuilder::new().transactional();
+    let mut records = builder.producer(ProducerId(producer), ProducerEpoch(0), sequence);
     records.append(&NewRecord {
         timestamp: TimestampMs(5),
         value: Some(b"in doubt"),
@@ -129,17 +135,22 @@ pub async fn transaction_of(
     });
     let bytes = records.build();
     let transaction = TransactionCheck { verified: true, ..TransactionCheck::default() };
-    let first =
-        partition.append(&bytes, NewBatch { transaction, ..new_batch(&bytes) }).await.expect("an append");
+    let new = NewBatch { transaction, ..new_batch(&bytes) };
+    partition.append(&bytes, new).await.expect("an append").base_offset.0
+}
+
+/// Appends the marker that ends a producer's transaction, and waits for it; returns its offset.
+pub async fn end_transaction(partition: &Rc<Partition>, producer: i64, committed: bool) -> i64 {
     let marker = EndTransactionMarker { committed, coordinator_epoch: 0 };
-    let mut control = builder().producer(ProducerId(producer), ProducerEpoch(0), -1).control();
+    let builder = BatchBuilder::new().transactional();
+    let mut control = builder.producer(ProducerId(producer), ProducerEpoch(0), -1).control();
     control.append_marker(TimestampMs(6), &marker);
     let bytes = control.build();
     let header = BatchHeader::parse(&bytes).expect("a batch");
     let new = NewBatch { marker: Some(marker), ..NewBatch::of_coordinator(header) };
     let last = partition.append(&bytes, new).await.expect("an append");
     partition.wait_acknowledged(last.end).await.expect("an acknowledgement");
-    (first.base_offset.0, last.base_offset.0)
+    last.base_offset.0
 }
 
 /// Lets go of a partition without closing it, once no task uses it any more.
