@@ -13,7 +13,7 @@ run: ## start a broker on localhost:9092 with its data in ./ottla-data
 	$(CARGO) run --release -- start
 
 test: ## run every test
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 
 # The same random cases on every run: what CI finds, everybody finds. `test` and `models` draw new ones.
 check: export PROPTEST_RNG_SEED ?= 20261120
