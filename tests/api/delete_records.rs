@@ -1,6 +1,8 @@
-//! DeleteRecords and the topics that it may delete from, with the answers of Kafka 4.3.1.
+//! DeleteRecords and the topics that it may delete from, and who hears where a log begins, with the answers of Kafka
+//! 4.3.1.
 
 use ottla::errors::ErrorCode;
+use ottla::protocol::records::{BatchBuilder, NewRecord};
 use ottla_tests::broker::{Broker, Options};
 use ottla_tests::topics::create_topic;
 use ottla_tools::client::Client;
@@ -27,14 +29,38 @@ fn delete(client: &mut Client, topic: &'static str, offset: i64) -> (i16, i64) {
 }
 
 fn write(client: &mut Client, topic: &'static str) {
-    let batch = batch(10);
-    let data = PartitionProduceData { index: 0, records: Some(Records::Inline((&batch).into())) };
+    assert_eq!(produce(client, topic, &batch(10)).0, 0);
+}
+
+/// The error and the log start offset of a batch's answer.
+fn produce(client: &mut Client, topic: &'static str, batch: &[u8]) -> (i16, i64) {
+    let data = PartitionProduceData { index: 0, records: Some(Records::Inline(batch.into())) };
     let topic = TopicProduceData { name: topic.into(), partition_data: vec![data], ..Default::default() };
     let request =
         ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
     let reply: ProduceResponse<'_> =
         client.call(ApiKey::Produce, PRODUCE_VERSION, &request).expect("the broker answers");
-    assert_eq!(reply.responses[0].partition_responses[0].error_code, 0);
+    let partition = &reply.responses[0].partition_responses[0];
+    (partition.error_code, partition.log_start_offset)
+}
+
+#[test]
+fn a_refused_batch_hears_where_the_log_begins_when_kafka_says_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let broker = Broker::start(&Options::new(directory.path()));
+    let mut client = client(&broker);
+    let configs = [("cleanup.policy", "compact,delete"), ("max.message.bytes", "1000")];
+    create_topic(broker.address(), "t", 1, &configs);
+    write(&mut client, "t");
+    assert_eq!(delete(&mut client, "t", 4), (0, 4));
+    let mut without_key = BatchBuilder::new();
+    without_key.append(&NewRecord { value: Some(b"v"), ..NewRecord::default() });
+    let refused = (ErrorCode::InvalidRecord.code(), 4);
+    assert_eq!(produce(&mut client, "t", &without_key.build()), refused, "the log has looked at the record");
+    let refused = (ErrorCode::MessageTooLarge.code(), -1);
+    assert_eq!(produce(&mut client, "t", &batch(200)), refused);
+    assert_eq!(produce(&mut client, "t", &batch(1)), (0, 4));
+    assert_eq!(broker.stop(), 0);
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn check(
     let policy = hosted.policy(wall_ms(), zstd_allowed);
     let validated = validate(&policy, &records, &mut shard.decompressor.borrow_mut()).map_err(|refused| {
         shard.metrics.add(Counter::RejectedBatches, 1);
-        invalid(refused)
+        invalid(&hosted.partition, refused)
     })?;
     let (log_append_time, received) = (validated.log_append_time, records.len());
     let header = BatchHeader::parse(&records).expect("a validated batch has a header");
@@ -225,9 +225,12 @@ fn is_answered_early(partition: &Partition) -> bool {
     canary::is(if is_metadata { Canary::MetadataEarly } else { Canary::CommitEarly })
 }
 
-fn invalid(refused: InvalidBatch) -> ProduceOutcome {
+/// Kafka looks at a request's records before it looks at the log, and at each of them with the log.
+fn invalid(partition: &Partition, refused: InvalidBatch) -> ProduceOutcome {
+    let is_by_record = !refused.record_errors.is_empty();
     let errors = refused.record_errors.into_iter().map(|record| (record.batch_index, record.message));
     ProduceOutcome {
+        log_start_offset: if is_by_record { partition.offsets().log_start } else { Offset::NONE },
         record_errors: errors.collect(),
         ..ProduceOutcome::refused_because(refused.error, refused.message)
     }
@@ -240,11 +243,19 @@ fn tell(partition: &Partition, failure: &AppendFailure) {
     }
 }
 
+/// Which refusals say where the log begins is Kafka's (`ReplicaManager.appendRecordsToLocalLog`).
 fn refused(partition: &Partition, failure: AppendFailure) -> ProduceOutcome {
     tell(partition, &failure);
-    let log_start_offset = partition.offsets().log_start;
+    let is_silent = matches!(
+        failure.code(),
+        ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::CorruptMessage
+            | ErrorCode::KafkaStorageError
+            | ErrorCode::NotLeaderOrFollower
+    );
     ProduceOutcome {
-        log_start_offset,
+        log_start_offset: if is_silent { Offset::NONE } else { partition.offsets().log_start },
         ..ProduceOutcome::refused_because(failure.code(), failure.to_string())
     }
 }
