@@ -166,7 +166,7 @@ impl Partition {
     }
 
     /// Replaces a small file: after the end of this process it is the old or the new one.
-    async fn replace_small(&self, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
+    pub(super) async fn replace_small(&self, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);

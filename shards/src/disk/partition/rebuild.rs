@@ -5,7 +5,7 @@
 //! of the roll knows that; without it the log is read from its start.
 //!
 //! What must hold: who builds has the turn for housekeeping, and what was built is in the files, or is on its way
-//! there, before anybody else builds.
+//! there, before anybody else builds. A transaction index is replaced whole: the beginning of one would be believed.
 
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ use ottla::log::{ClosedSegment, SegmentIndexes, TransactionIndex};
 
 use super::files::{IndexBytes, IndexWrite};
 use super::{IndexFiles, Partition};
-use crate::disk::error::DiskError;
+use crate::disk::error::{DiskError, IoFailure};
 use crate::disk::patient;
 use crate::host;
 
@@ -43,7 +43,9 @@ impl Partition {
             return Ok(indexes);
         }
         tracing::warn!("{}: the indexes of segment {base} are built anew: {reason}", self.name);
-        let (closed, mut indexes) = match self.known_aborted(base, written, &behind).await? {
+        let known = self.known_aborted(base, written, &behind).await?;
+        let is_damaged = known.is_none();
+        let (closed, mut indexes) = match known {
             Some(aborted) => {
                 let (closed, indexes) = self.scan_for_indexes(base, &mut IgnoreBatches).await?;
                 (closed, SegmentIndexes { aborted, ..indexes })
@@ -62,10 +64,11 @@ impl Partition {
             }
         } else {
             self.state.borrow_mut().log.set_largest_timestamp(base, closed.largest_timestamp);
-            let entries = IndexBytes::behind(IndexFiles::default(), &indexes);
+            let mut entries = IndexBytes::behind(IndexFiles::default(), &indexes);
+            let aborted = std::mem::take(&mut entries.aborted);
             self.write_indexes(base, &entries, IndexWrite::Synced).await?;
-            if indexes.aborted.is_empty() {
-                self.remove_if_there(&self.file_path(base, SegmentFileKind::TransactionIndex)).await?;
+            if is_damaged {
+                self.replace_aborted(base, &aborted).await?;
             }
         }
         drop(turn);
@@ -90,6 +93,16 @@ impl Partition {
             Err(error) if written.is_some() => Err(DiskError::corrupt(&self.file_path(base, kind), error)),
             Err(_) => Ok(None),
         }
+    }
+
+    /// Puts a transaction index in the place of a damaged one.
+    async fn replace_aborted(&self, base: Offset, bytes: &[u8]) -> Result<(), IoFailure> {
+        let path = self.file_path(base, SegmentFileKind::TransactionIndex);
+        match bytes {
+            [] => self.remove_if_there(&path).await?,
+            _ => self.replace_small(&path, bytes).await?,
+        }
+        self.sync_names().await
     }
 
     /// The transactions that are open where a closed segment begins.
