@@ -279,6 +279,24 @@ impl Producers {
         }
     }
 
+    /// Accounts for a batch that a scan of the log has found; one before the end offset is accounted for already.
+    ///
+    /// Returns the transaction that it aborted. `high_watermark` is `None` without followers: then everything that is
+    /// on disk is replicated.
+    pub fn replay(
+        &mut self,
+        batch: ProducerBatch<'_>,
+        now: Monotonic,
+        high_watermark: Option<Offset>,
+    ) -> Option<AbortedTransaction> {
+        if batch.header.base_offset < self.end_offset {
+            return None;
+        }
+        let completed = self.apply(batch, now)?;
+        self.on_high_watermark(high_watermark.unwrap_or(batch.header.next_offset()));
+        completed.aborted.then_some(completed.transaction)
+    }
+
     fn add_batch(&mut self, header: &BatchHeader, now: Monotonic) {
         let (epoch, first_offset) = (header.producer_epoch, header.base_offset);
         let entry = self.entry_mut(header.producer_id, epoch, now);

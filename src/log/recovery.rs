@@ -64,6 +64,14 @@ pub struct ScannedBatch {
     pub marker: Option<EndTransactionMarker>,
 }
 
+impl ScannedBatch {
+    /// The batch as the producers see it.
+    #[must_use]
+    pub fn sequenced(&self) -> ProducerBatch<'_> {
+        ProducerBatch { header: &self.header, marker: self.marker }
+    }
+}
+
 /// Takes note of the batches that a scan finds; an aborted transaction comes back for the index.
 pub trait BatchSink {
     /// Called for each valid batch, in order.
@@ -97,13 +105,7 @@ impl FollowTransactions {
 
 impl BatchSink for FollowTransactions {
     fn batch(&mut self, batch: &ScannedBatch) -> Option<AbortedTransaction> {
-        let header = &batch.header;
-        if header.base_offset < self.producers.end_offset() {
-            return None;
-        }
-        let completed = self.producers.apply(ProducerBatch { header, marker: batch.marker }, Monotonic::ZERO);
-        self.producers.on_high_watermark(header.next_offset());
-        completed.filter(|completed| completed.aborted).map(|completed| completed.transaction)
+        self.producers.replay(batch.sequenced(), Monotonic::ZERO, None)
     }
 }
 

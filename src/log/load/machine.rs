@@ -18,7 +18,7 @@ use crate::log::leader_epochs::LeaderEpochs;
 use crate::log::offset_index::OffsetIndex;
 use crate::log::partition_log::Log;
 use crate::log::producer_snapshot::decode_snapshot;
-use crate::log::producers::{ProducerBatch, Producers};
+use crate::log::producers::Producers;
 use crate::log::recovery::{BatchSink, PrefixEnd, ScanBounds, ScannedBatch, SegmentScan};
 use crate::log::segment::{ActiveSegment, ClosedSegment, ResumedSegment, SegmentIndexes};
 use crate::log::sparse_index::CorruptIndex;
@@ -53,14 +53,7 @@ impl BatchSink for Rebuilt {
         if epoch > self.epochs.latest_epoch() && epoch > LeaderEpoch::NONE {
             self.epochs.assign(epoch, header.base_offset);
         }
-        if header.base_offset < self.producers.end_offset() {
-            return None;
-        }
-        let sequenced = ProducerBatch { header, marker: batch.marker };
-        let completed = self.producers.apply(sequenced, self.now)?;
-        // Without followers everything that is on disk is replicated.
-        self.producers.on_high_watermark(self.high_watermark.unwrap_or(header.next_offset()));
-        completed.aborted.then_some(completed.transaction)
+        self.producers.replay(batch.sequenced(), self.now, self.high_watermark)
     }
 }
 
