@@ -8,6 +8,10 @@ pub const BLOCK_BYTES: usize = 4096;
 /// Bytes of the header of a version 2 record batch, up to its first record.
 pub const BATCH_HEADER_BYTES: usize = 61;
 
+/// The most bytes of a file that is read whole: an index, a snapshot, a checkpoint, an archive of the log dir. The
+/// largest of them, of 100,000 partitions with ten segments each, has a tenth of it.
+pub const WHOLE_FILE_BYTES_MAX: usize = 1 << 30;
+
 /// The most elements that one array of a request may have (Kafka 4.4's own bound).
 pub const ARRAY_ELEMENTS_MAX: usize = 1_000_000;
 

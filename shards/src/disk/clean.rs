@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use ottla::ids::TopicPartition;
+use ottla::limits::WHOLE_FILE_BYTES_MAX;
 use rkyv::rancor::Error as RkyvError;
 use rkyv::{Archive, Deserialize, Serialize};
 use thiserror::Error;
@@ -30,9 +31,6 @@ const SCHEMA: u32 = 1;
 const VERSION: u32 = 1;
 
 const HEADER_BYTES: usize = 32;
-
-/// Archives above this are not read: ten times what 100,000 partitions with ten segments each take.
-const ARCHIVE_BYTES_MAX: usize = 1 << 30;
 
 /// A timestamp, and the last offset of the batch that has it.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +217,7 @@ fn content_of(bytes: &[u8]) -> Result<&[u8], CleanError> {
         return Err(CleanError::Version { schema, version });
     }
     let length = u64::from(u32_at(16)) | u64::from(u32_at(20)) << 32;
-    let right = content.len() <= ARCHIVE_BYTES_MAX && length == content.len() as u64;
+    let right = content.len() <= WHOLE_FILE_BYTES_MAX && length == content.len() as u64;
     if !right || crc32c::crc32c(content) != u32_at(24) {
         return Err(CleanError::Checksum);
     }

@@ -36,9 +36,6 @@ mod finish;
 mod open;
 mod scan;
 
-/// The most bytes of a checkpoint file or clean archive that are read.
-const FILE_BYTES_MAX: usize = 1 << 30;
-
 /// Whose turn it is to write what several shards want written.
 enum Turn<T> {
     /// It is written.

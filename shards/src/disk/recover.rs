@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ottla::canary::{self, Canary};
 use ottla::ids::{FilePosition, Offset, TopicId, TopicPartition};
-use ottla::limits::BATCH_HEADER_BYTES;
+use ottla::limits::{BATCH_HEADER_BYTES, WHOLE_FILE_BYTES_MAX};
 use ottla::log::damage::Damage;
 use ottla::log::files::{
     FileStage, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile, SegmentFileKind,
@@ -48,9 +48,6 @@ const PROGRESS: Duration = Duration::from_secs(2);
 
 /// Bytes that are read at a time after that.
 const READ_BYTES: usize = 1 << 20;
-
-/// The most bytes of an index, a snapshot or an epoch checkpoint.
-const FILE_BYTES_MAX: usize = 1 << 30;
 
 /// What a partition is opened with.
 #[derive(Clone, Debug)]
@@ -365,7 +362,7 @@ impl Loading<'_> {
             match loader.step() {
                 LoadStep::ReadSnapshot { offset } => {
                     let path = self.path(offset, SegmentFileKind::ProducerSnapshot);
-                    let bytes = patient::read_whole(&path, FILE_BYTES_MAX).await;
+                    let bytes = patient::read_whole(&path, WHOLE_FILE_BYTES_MAX).await;
                     loader.snapshot(bytes.as_deref().ok());
                 }
                 LoadStep::ReadIndexes { segment_base, last_entries } => {
@@ -418,7 +415,7 @@ impl Loading<'_> {
     /// being finished is written anew.
     async fn check_topic(&self) -> Result<(), DiskError> {
         let path = self.place.path.join(PARTITION_METADATA);
-        let bytes = patient::read_if_there(&path, FILE_BYTES_MAX).await?.unwrap_or_default();
+        let bytes = patient::read_if_there(&path, WHOLE_FILE_BYTES_MAX).await?.unwrap_or_default();
         match decode_partition_metadata(&bytes) {
             Ok(topic_id) if topic_id == self.place.topic_id => Ok(()),
             Ok(topic_id) => {
@@ -478,7 +475,7 @@ impl Loading<'_> {
     /// was, a file that cannot be read means that they have to.
     async fn read_epochs(&self, recovery_point: Offset) -> Option<LeaderEpochs> {
         let path = self.place.path.join(LEADER_EPOCH_CHECKPOINT);
-        match patient::read_whole(&path, FILE_BYTES_MAX).await {
+        match patient::read_whole(&path, WHOLE_FILE_BYTES_MAX).await {
             Ok(bytes) => match LeaderEpochs::decode(&bytes) {
                 Ok(epochs) => Some(epochs),
                 Err(error) => {

@@ -9,15 +9,13 @@ use std::path::Path;
 use ottla::controller::ImageBuilder;
 use ottla::controller::snapshot::SnapshotId;
 use ottla::ids::Offset;
+use ottla::limits::WHOLE_FILE_BYTES_MAX;
 use ottla::protocol::records::{BatchIter, ControlRecordType, RecordIter};
 
 use super::control::{MetadataError, apply};
 use super::replay::{ReplayFailure, Replayer};
 use crate::disk::DiskError;
 use crate::disk::patient;
-
-/// The most bytes of a snapshot: a hundred times what 100,000 partitions take.
-const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
 /// Why a log without its beginning cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +52,7 @@ pub async fn replay_newest(
     let entries = patient::read_dir(dir).await.map_err(DiskError::from)?;
     let newest = entries.iter().filter_map(|entry| SnapshotId::parse(&entry.name.to_string_lossy())).max();
     let id = newest.filter(|id| id.end >= start).ok_or(SnapshotError::Missing { start })?;
-    let bytes = patient::read_whole(&dir.join(id.to_string()), SNAPSHOT_BYTES_MAX).await;
+    let bytes = patient::read_whole(&dir.join(id.to_string()), WHOLE_FILE_BYTES_MAX).await;
     let bytes = bytes.map_err(DiskError::from)?;
     replay_whole(&bytes, builder).map_err(|why| SnapshotError::Damaged { id, why })?;
     Ok(id.end)

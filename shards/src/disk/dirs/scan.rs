@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use ottla::canary::{self, Canary};
 use ottla::ids::{Offset, TopicId, TopicPartition, Uuid};
+use ottla::limits::WHOLE_FILE_BYTES_MAX;
 use ottla::log::files::{DirStage, PARTITION_METADATA, PartitionDir, decode_partition_metadata};
 
-use super::{FILE_BYTES_MAX, LogDir, OffsetsKind};
+use super::{LogDir, OffsetsKind};
 use crate::disk::clean::{self, CLEAN_FILE, CleanPartition, MARKER_FILE};
 use crate::disk::error::{Context as _, DiskError};
 use crate::disk::journal::Unplayed;
@@ -149,7 +150,7 @@ impl LogDir {
     /// be read is another matter: without the log start offsets, deleted records would be back.
     async fn read_offsets(&self, kind: OffsetsKind) -> Result<Offsets, DiskError> {
         let path = self.path.join(kind.file_name());
-        let Some(bytes) = patient::read_if_there(&path, FILE_BYTES_MAX).await? else {
+        let Some(bytes) = patient::read_if_there(&path, WHOLE_FILE_BYTES_MAX).await? else {
             return Ok(Offsets::new());
         };
         Ok(offsets_file::decode(&bytes).unwrap_or_else(|error| {
@@ -161,8 +162,8 @@ impl LogDir {
     /// Reads and removes marker and archive. Without a marker there is no clean partition.
     async fn take_clean(&self) -> Result<(bool, BTreeMap<TopicPartition, CleanPartition>), DiskError> {
         let (marker_path, clean_path) = (self.path.join(MARKER_FILE), self.path.join(CLEAN_FILE));
-        let marker = patient::read_if_there(&marker_path, FILE_BYTES_MAX).await?;
-        let partitions = match (&marker, patient::read_whole(&clean_path, FILE_BYTES_MAX).await) {
+        let marker = patient::read_if_there(&marker_path, WHOLE_FILE_BYTES_MAX).await?;
+        let partitions = match (&marker, patient::read_whole(&clean_path, WHOLE_FILE_BYTES_MAX).await) {
             (None, _) => BTreeMap::new(),
             (Some(marker), Ok(bytes)) => clean::decode(&bytes, marker).unwrap_or_else(|error| {
                 tracing::info!("{}: {error}; opening every partition instead", clean_path.display());

@@ -10,6 +10,7 @@
 use std::rc::Rc;
 
 use ottla::ids::{FilePosition, Offset};
+use ottla::limits::WHOLE_FILE_BYTES_MAX;
 use ottla::log::files::SegmentFileKind;
 use ottla::log::producer_snapshot::decode_snapshot;
 use ottla::log::producers::Producers;
@@ -25,9 +26,6 @@ use crate::host;
 
 /// Bytes of a segment that are read at a time.
 const SCAN_BYTES: u64 = 1 << 20;
-
-/// The most bytes of a producer snapshot.
-const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 
 impl Partition {
     /// Builds the indexes of a segment anew from its batches, and writes them.
@@ -114,7 +112,7 @@ impl Partition {
             (state.log.first_base_offset(), state.log.config().producers_max, earlier)
         };
         let path = self.file_path(base, SegmentFileKind::ProducerSnapshot);
-        if let Ok(bytes) = patient::read_whole(&path, SNAPSHOT_BYTES_MAX).await
+        if let Ok(bytes) = patient::read_whole(&path, WHOLE_FILE_BYTES_MAX).await
             && let Ok(entries) = decode_snapshot(&bytes, host::now())
         {
             return Ok(FollowTransactions::new(Producers::from_snapshot(entries, base, producers_max)));

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use ottla::ids::Offset;
+use ottla::limits::WHOLE_FILE_BYTES_MAX;
 use ottla::log::aborted::{AbortedSearch, AbortedStep};
 use ottla::log::files::SegmentFileKind;
 use ottla::log::offset_index::OFFSET_ENTRY_BYTES;
@@ -26,9 +27,6 @@ use super::read::Fed;
 use super::{IndexFiles, Partition};
 use crate::disk::error::{DiskError, IoFailure};
 use crate::disk::patient;
-
-/// The most bytes of one index file; `segment.index.bytes` is far below.
-const INDEX_BYTES_MAX: usize = 1 << 30;
 
 /// What a look into a segment has come to.
 enum Searched {
@@ -311,7 +309,7 @@ impl Partition {
             return Ok(Vec::new());
         }
         let path = self.file_path(base, kind);
-        match patient::read_whole(&path, INDEX_BYTES_MAX).await {
+        match patient::read_whole(&path, WHOLE_FILE_BYTES_MAX).await {
             Ok(mut read) => {
                 read.truncate(bytes.unwrap_or(usize::MAX));
                 Ok(read)
