@@ -165,8 +165,17 @@ impl Partition {
         Ok(file)
     }
 
+    /// Puts a small file in the place of the one of this name, durable here or with those of many other partitions:
+    /// after a crash it is the old or the new one.
+    pub(super) async fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
+        match self.synced_together.get() {
+            true => self.replace_small(path, bytes).await,
+            false => patient::write_whole_durably(path, bytes).await,
+        }
+    }
+
     /// Replaces a small file: after the end of this process it is the old or the new one.
-    pub(super) async fn replace_small(&self, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
+    async fn replace_small(&self, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
@@ -192,10 +201,7 @@ impl Partition {
             state.log.epochs().encode()
         };
         let path = self.path.join(LEADER_EPOCH_CHECKPOINT);
-        let result = match self.synced_together.get() {
-            true => self.replace_small(&path, text.as_bytes()).await,
-            false => patient::write_whole_durably(&path, text.as_bytes()).await,
-        };
+        let result = self.replace(&path, text.as_bytes()).await;
         if let Err(failure) = &result {
             self.state.borrow_mut().epochs_dirty = true;
             self.housekeeping_failed(failure);

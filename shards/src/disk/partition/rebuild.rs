@@ -96,10 +96,10 @@ impl Partition {
     /// Puts a transaction index in the place of a damaged one.
     async fn replace_aborted(&self, base: Offset, bytes: &[u8]) -> Result<(), IoFailure> {
         let path = self.file_path(base, SegmentFileKind::TransactionIndex);
-        match bytes {
-            [] => self.remove_if_there(&path).await?,
-            _ => self.replace_small(&path, bytes).await?,
+        if !bytes.is_empty() {
+            return self.replace(&path, bytes).await;
         }
+        self.remove_if_there(&path).await?;
         self.sync_names().await
     }
 
