@@ -200,9 +200,7 @@ fn a_crash_at_every_step_of_a_swap_is_recovered_and_so_is_a_crash_of_the_recover
 async fn transaction_of_key(partition: &Rc<Partition>, at: i32) {
     use ottla::ids::{ProducerEpoch, ProducerId};
     use ottla::log::{NewBatch, TransactionCheck};
-    use ottla::protocol::records::EndTransactionMarker;
-    let builder = || BatchBuilder::new().transactional();
-    let mut records = builder().producer(ProducerId(5), ProducerEpoch(0), at);
+    let mut records = BatchBuilder::new().transactional().producer(ProducerId(5), ProducerEpoch(0), at);
     let value = vec![b'v'; 900];
     records.append(&NewRecord {
         timestamp: TimestampMs(5),
@@ -213,13 +211,7 @@ async fn transaction_of_key(partition: &Rc<Partition>, at: i32) {
     let bytes = records.build();
     let transaction = TransactionCheck { verified: true, ..TransactionCheck::default() };
     partition.append(&bytes, NewBatch { transaction, ..new_batch(&bytes) }).await.expect("an append");
-    let marker = EndTransactionMarker { committed: false, coordinator_epoch: 0 };
-    let mut control = builder().producer(ProducerId(5), ProducerEpoch(0), -1).control();
-    control.append_marker(TimestampMs(6), &marker);
-    let bytes = control.build();
-    let new = NewBatch { marker: Some(marker), ..NewBatch::of_coordinator(new_batch(&bytes).header) };
-    let last = partition.append(&bytes, new).await.expect("an append");
-    partition.wait_acknowledged(last.end).await.expect("an acknowledgement");
+    end_transaction(partition, 5, false).await;
 }
 
 /// Copies a log dir before each step of the cleaner to directories named by numbers; returns how many there are.
