@@ -58,32 +58,32 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
         return Verdict { lines, failed: false };
     };
     let is_short = (made as f64) < due as f64 * REACHED;
-    let is_slow = elapsed.as_secs_f64() * REACHED > length.as_secs_f64() && elapsed > length + OVERTIME;
+    let after = elapsed.saturating_sub(length);
+    let is_long = elapsed.as_secs_f64() * REACHED > length.as_secs_f64();
+    let is_slow = is_long && after > OVERTIME;
     if is_short || is_slow {
         let over = elapsed.max(length).as_secs_f64().max(f64::MIN_POSITIVE);
         let rate = due as f64 / length.as_secs_f64().max(f64::MIN_POSITIVE);
         let unmade = Duration::from_secs_f64(due.saturating_sub(made) as f64 / rate.max(f64::MIN_POSITIVE));
-        let lost = unmade.max(elapsed.saturating_sub(length));
+        let lost = unmade.max(after);
         let is_own_fault = is_full || is_late && lag_p99 * 2 >= lost;
         let who = if is_own_fault { generator } else { "the broker was the limit".to_owned() };
         let line = format!("rate not reached: {:.0} of {rate:.0} {what}/s; {who}", made as f64 / over);
         return Verdict { lines: vec![line], failed: true };
     }
-    let over = elapsed.saturating_sub(length);
-    if over > LAST_ANSWER && elapsed.as_secs_f64() * REACHED > length.as_secs_f64() {
-        let over = over.as_secs_f64();
-        let line = format!(
-            "the last answer came {over:.1} s after the last of the {what} was due: \
-                            {what}/s count that time, too"
-        );
-        return Verdict { lines: vec![line], failed: false };
+    let mut lines = Vec::new();
+    if is_long && after > LAST_ANSWER {
+        let after = after.as_secs_f64();
+        lines.push(format!(
+            "the last answer came {after:.1} s after the last of the {what} was due: \
+             {what}/s count that time, too"
+        ));
     }
     if is_late {
         let late = lag_p99.as_secs_f64() * 1e3;
-        let line = format!("{generator}: one record in a hundred was made more than {late:.0} ms late");
-        return Verdict { lines: vec![line], failed: false };
+        lines.push(format!("{generator}: one record in a hundred was made more than {late:.0} ms late"));
     }
-    Verdict::default()
+    Verdict { lines, failed: false }
 }
 
 #[cfg(test)]
@@ -121,6 +121,8 @@ mod tests {
         let late = Evidence { elapsed: 10 * SECOND + 9 * SECOND / 10, ..good() };
         let line = "the last answer came 0.9 s after the last of the records was due: records/s count that time, too";
         assert_eq!(judge(&late), Verdict { lines: vec![line.to_owned()], failed: false });
+        let both = Evidence { lag_p99: Duration::from_millis(25), ..late };
+        assert_eq!(judge(&both).lines.len(), 2, "a late generator has its line beside it");
         let of_an_hour = Evidence { due: Some((3_600_000, 3_600 * SECOND)), made: 3_600_000, ..late };
         let of_an_hour = Evidence { elapsed: 3_601 * SECOND, ..of_an_hour };
         assert_eq!(judge(&of_an_hour), Verdict::default(), "it changes nothing that anybody sees");
