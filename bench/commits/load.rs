@@ -118,13 +118,15 @@ struct Case {
 }
 
 fn cases(plan: &Plan) -> Vec<Case> {
-    let of_partitions = |partitions: usize| {
-        let of_batch = move |batch_bytes: usize| {
-            plan.deep.iter().map(move |deep| Case { partitions, batch_bytes, deep: *deep })
-        };
-        plan.batch_bytes.iter().copied().flat_map(of_batch)
-    };
-    plan.partitions.iter().copied().flat_map(of_partitions).collect()
+    let mut cases = Vec::new();
+    for &partitions in &plan.partitions {
+        for &batch_bytes in &plan.batch_bytes {
+            for &deep in &plan.deep {
+                cases.push(Case { partitions, batch_bytes, deep });
+            }
+        }
+    }
+    cases
 }
 
 /// Every way in turn, as often as there are rounds; the medians of each way's rounds. Each run is a process of its own,

@@ -80,14 +80,12 @@ pub fn verified(verification: &Verification) -> String {
     if verification.is_clean() {
         return format!("{checked} records, all as sent");
     }
+    let batches_corrupt = if verification.corrupt_batches == 1 { "batch corrupt" } else { "batches corrupt" };
     let findings = [
         (verification.lost_records, "lost"),
         (verification.repeated_records, "repeated"),
         (verification.disordered_records, "out of order"),
-        (
-            verification.corrupt_batches,
-            if verification.corrupt_batches == 1 { "batch corrupt" } else { "batches corrupt" },
-        ),
+        (verification.corrupt_batches, batches_corrupt),
     ];
     let found = findings.iter().filter(|(count, _)| *count > 0);
     let found: Vec<String> = found.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
