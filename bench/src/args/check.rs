@@ -55,6 +55,12 @@ pub(crate) fn bytes(flag: &str, text: &str, range: RangeInclusive<u64>) -> Resul
         .ok_or_else(|| refused(flag, format!("{text:?}"), allowed()))
 }
 
+/// A size as people write it, in a range of signed 32-bit numbers.
+pub(crate) fn signed_bytes(flag: &str, text: &str, range: RangeInclusive<u64>) -> Result<i32, BenchError> {
+    let value = bytes(flag, text, range)?;
+    Ok(i32::try_from(value).expect("the range is one of signed 32-bit numbers"))
+}
+
 /// A time, at most a year.
 pub(crate) fn time(flag: &str, text: &str) -> Result<Duration, BenchError> {
     values::duration(text)

@@ -197,23 +197,14 @@ pub struct FetchArgs {
     )]
     pub max_wait_ms: u64,
     /// Bytes that a broker waits for before it answers (fetch.min.bytes)
-    #[arg(
-        long, value_name = "BYTES", default_value_t = 1, allow_hyphen_values = true,
-        value_parser = whole_number
-    )]
-    pub min_bytes: u64,
+    #[arg(long, value_name = "BYTES", default_value = "1", allow_hyphen_values = true)]
+    pub min_bytes: String,
     /// Bytes of one answer (fetch.max.bytes)
-    #[arg(
-        long, value_name = "BYTES", default_value_t = 50 * 1024 * 1024, allow_hyphen_values = true,
-        value_parser = whole_number
-    )]
-    pub max_bytes: u64,
+    #[arg(long, value_name = "BYTES", default_value = "50m", allow_hyphen_values = true)]
+    pub max_bytes: String,
     /// Bytes of one partition in an answer (max.partition.fetch.bytes)
-    #[arg(
-        long, value_name = "BYTES", default_value_t = 1024 * 1024, allow_hyphen_values = true,
-        value_parser = whole_number
-    )]
-    pub partition_max_bytes: u64,
+    #[arg(long, value_name = "BYTES", default_value = "1m", allow_hyphen_values = true)]
+    pub partition_max_bytes: String,
     /// Name all partitions in each request
     #[arg(long)]
     pub no_fetch_session: bool,

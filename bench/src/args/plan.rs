@@ -388,11 +388,11 @@ impl FetchArgs {
     fn plan(&self, end: Option<Duration>, records: Option<u64>) -> Result<ConsumePlan, BenchError> {
         Ok(ConsumePlan {
             max_wait_ms: check::signed("--max-wait-ms", self.max_wait_ms, 0..=30_000)?,
-            min_bytes: check::signed("--min-bytes", self.min_bytes, 0..=I32_MAX)?,
-            max_bytes: check::signed("--max-bytes", self.max_bytes, 1..=I32_MAX)?,
-            partition_max_bytes: check::signed(
+            min_bytes: check::signed_bytes("--min-bytes", &self.min_bytes, 0..=I32_MAX)?,
+            max_bytes: check::signed_bytes("--max-bytes", &self.max_bytes, 1..=I32_MAX)?,
+            partition_max_bytes: check::signed_bytes(
                 "--partition-max-bytes",
-                self.partition_max_bytes,
+                &self.partition_max_bytes,
                 1..=I32_MAX,
             )?,
             session: !self.no_fetch_session,
@@ -680,7 +680,7 @@ mod tests {
                 "--from latest: needs --duration or --num-records to know when to stop",
             ),
             ("consume --max-wait-ms 99999999", "--max-wait-ms 99999999: must be 0 to 30000"),
-            ("consume --max-bytes 0", "--max-bytes 0: must be 1 to 2147483647"),
+            ("consume --max-bytes 0", "--max-bytes \"0\": must be 1 to 2147483647 bytes, as 1024 or 64k"),
             (
                 "mixed --cold-topic ottla-bench",
                 "--cold-topic ottla-bench: is the live topic: give it another one",

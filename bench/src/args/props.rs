@@ -63,26 +63,31 @@ impl ProducerArgs {
             let allowed = format!("this load generator has {}", WITH_EFFECT.join(", "));
             return Err(refused("--producer-props", unknown, allowed));
         }
-        let acks = acks(of(&props, "acks", "all"))?;
+        let (acks_text, said_acks) = (of(&props, "acks", "all"), self.said("acks"));
+        let acks = acks(said_acks, acks_text)?;
+        let said_idempotent = self.said("enable.idempotence");
         let idempotent = match of(&props, "enable.idempotence", "false") {
             "true" => true,
             "false" => false,
-            other => return Err(refused("enable.idempotence", other, "must be true or false")),
+            other => return Err(refused(said_idempotent, other, "must be true or false")),
         };
+        let said_in_flight = self.said("max.in.flight.requests.per.connection");
         let in_flight = of(&props, "max.in.flight.requests.per.connection", "5");
-        let in_flight = number("--in-flight", in_flight, IN_FLIGHT)?;
+        let in_flight = number(said_in_flight, in_flight, IN_FLIGHT)?;
         if idempotent && acks != -1 {
-            return Err(refused("--acks", of(&props, "acks", "all"), "--idempotent needs --acks all"));
+            return Err(refused(said_acks, acks_text, format!("{said_idempotent} needs all")));
         }
         if idempotent && in_flight > IN_FLIGHT_IDEMPOTENT_MAX {
-            let allowed = format!("--idempotent allows at most {IN_FLIGHT_IDEMPOTENT_MAX}");
-            return Err(refused("--in-flight", in_flight, allowed));
+            let allowed = format!("{said_idempotent} allows at most {IN_FLIGHT_IDEMPOTENT_MAX}");
+            return Err(refused(said_in_flight, in_flight, allowed));
         }
         let compression = of(&props, "compression.type", "none");
         let codec = Codec::from_name(compression).ok_or_else(|| {
-            refused("--compression", compression, "must be none, gzip, snappy, lz4 or zstd")
+            let allowed = "must be none, gzip, snappy, lz4 or zstd";
+            refused(self.said("compression.type"), compression, allowed)
         })?;
-        let batch_bytes = bytes("--batch-size", of(&props, "batch.size", "16384"), 0..=REQUEST_BYTES_MAX)?;
+        let batch = of(&props, "batch.size", "16384");
+        let batch_bytes = bytes(self.said("batch.size"), batch, 0..=REQUEST_BYTES_MAX)?;
         let request = of(&props, "max.request.size", "1048576");
         let request_bytes = bytes("max.request.size", request, 1..=REQUEST_BYTES_MAX)?;
         let buffer = bytes("buffer.memory", of(&props, "buffer.memory", "33554432"), 1..=1 << 40)?;
@@ -92,7 +97,7 @@ impl ProducerArgs {
             in_flight: in_flight as usize,
             limits: BatchLimits {
                 batch_bytes: batch_bytes as usize,
-                linger_nanos: linger(of(&props, "linger.ms", "5"))?,
+                linger_nanos: linger(self.said("linger.ms"), of(&props, "linger.ms", "5"))?,
                 request_bytes: request_bytes as usize,
             },
             buffer_bytes: buffer as usize,
@@ -128,17 +133,29 @@ impl ProducerArgs {
             let pair = split(pair).ok_or_else(|| refused("--producer-props", pair, "must be key=value"))?;
             props.extend([pair]);
         }
-        let flags = [
-            ("acks", self.acks.clone()),
-            ("linger.ms", self.linger.clone()),
-            ("batch.size", self.batch_size.clone()),
-            ("compression.type", self.compression.clone()),
-            ("max.in.flight.requests.per.connection", self.in_flight.map(|n| n.to_string())),
-            ("enable.idempotence", self.idempotent.then(|| "true".to_owned())),
-        ];
-        let given = flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let given = self.flags().into_iter().filter_map(|(name, _, value)| Some((name.to_owned(), value?)));
         props.extend(given);
         Ok(props)
+    }
+
+    /// The settings that have flags of their own: name, flag, and what was given with it.
+    fn flags(&self) -> [(&'static str, &'static str, Option<String>); 6] {
+        let in_flight = self.in_flight.map(|n| n.to_string());
+        let idempotent = self.idempotent.then(|| "true".to_owned());
+        [
+            ("acks", "--acks", self.acks.clone()),
+            ("linger.ms", "--linger", self.linger.clone()),
+            ("batch.size", "--batch-size", self.batch_size.clone()),
+            ("compression.type", "--compression", self.compression.clone()),
+            ("max.in.flight.requests.per.connection", "--in-flight", in_flight),
+            ("enable.idempotence", "--idempotent", idempotent),
+        ]
+    }
+
+    /// What a setting is called where it was given: its flag, or its name.
+    fn said(&self, name: &'static str) -> &'static str {
+        let given = self.flags().into_iter().find(|(of, _, value)| *of == name && value.is_some());
+        given.map_or(name, |(_, flag, _)| flag)
     }
 }
 
@@ -146,21 +163,21 @@ fn of<'p>(props: &'p BTreeMap<String, String>, name: &str, default: &'p str) -> 
     props.get(name).map_or(default, String::as_str)
 }
 
-fn acks(text: &str) -> Result<i16, BenchError> {
+fn acks(said: &str, text: &str) -> Result<i16, BenchError> {
     match text {
         "0" => Ok(0),
         "1" => Ok(1),
         "all" | "-1" => Ok(-1),
-        _ => Err(refused("--acks", text, "must be 0, 1 or all")),
+        _ => Err(refused(said, text, "must be 0, 1 or all")),
     }
 }
 
 /// `linger.ms` as a number of milliseconds, or as a time with its unit.
-fn linger(text: &str) -> Result<u64, BenchError> {
+fn linger(said: &str, text: &str) -> Result<u64, BenchError> {
     let with_unit =
         if text.ends_with(|c: char| c.is_ascii_digit()) { format!("{text}ms") } else { text.to_owned() };
-    let wrong = |_| refused("--linger", format!("{text:?}"), TIME_ALLOWED);
-    time("--linger", &with_unit).map(nanos).map_err(wrong)
+    let wrong = |_| refused(said, format!("{text:?}"), TIME_ALLOWED);
+    time(said, &with_unit).map(nanos).map_err(wrong)
 }
 
 fn number(flag: &str, text: &str, range: RangeInclusive<u64>) -> Result<u64, BenchError> {
@@ -236,12 +253,18 @@ mod tests {
         let refusals = [
             ("--in-flight 0", "--in-flight 0: must be 1 to 10000"),
             ("--in-flight 6 --idempotent", "--in-flight 6: --idempotent allows at most 5"),
-            ("--acks 1 --idempotent", "--acks 1: --idempotent needs --acks all"),
+            ("--acks 1 --idempotent", "--acks 1: --idempotent needs all"),
             ("--acks 2", "--acks 2: must be 0, 1 or all"),
             ("--compression brotli", "--compression brotli: must be none, gzip, snappy, lz4 or zstd"),
             ("--partitioner any", "--partitioner any: must be sticky or round-robin"),
             ("--producer-props acks", "--producer-props acks: must be key=value"),
             ("--producer-props enable.idempotence=1", "enable.idempotence 1: must be true or false"),
+            ("--producer-props acks=1 enable.idempotence=true", "acks 1: enable.idempotence needs all"),
+            ("--producer-props acks=1 --idempotent", "acks 1: --idempotent needs all"),
+            (
+                "--producer-props compression.type=a",
+                "compression.type a: must be none, gzip, snappy, lz4 or zstd",
+            ),
             ("--batch-size 1x", "--batch-size \"1x\": must be 0 to 104857600 bytes, as 1024 or 64k"),
         ];
         for (line, text) in refusals {
