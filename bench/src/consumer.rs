@@ -393,6 +393,9 @@ impl Consumer {
             shared.answered(came.now);
         }
         shared.note_findings(came.findings, came.records);
+        // Of what the load itself has sent it knows the count.
+        let unnumbered = if self.job.until == Until::Producers { 0 } else { came.unnumbered };
+        shared.note_unknown(unnumbered, !self.job.plan.verify);
         let mut meter = self.shard.meter();
         meter.fetched_batch_bytes += came.batch_bytes;
         for (phase, amount) in [(Phase::WarmUp, came.before), (Phase::Measured, came.measured)] {
@@ -514,6 +517,8 @@ struct Came {
     kind: Kind,
     now: u64,
     records: u64,
+    /// Those of them that carry no number.
+    unnumbered: u64,
     /// What of it belongs to the warm-up, and what is measured.
     before: Amount,
     measured: Amount,
@@ -525,7 +530,17 @@ struct Came {
 impl Default for Came {
     fn default() -> Self {
         let (before, measured) = (Amount::default(), Amount::default());
-        Came { kind: Kind::Fetch, now: 0, records: 0, before, measured, batch_bytes: 0, findings: Vec::new() }
+        let findings = Vec::new();
+        Came {
+            kind: Kind::Fetch,
+            now: 0,
+            records: 0,
+            unnumbered: 0,
+            before,
+            measured,
+            batch_bytes: 0,
+            findings,
+        }
     }
 }
 
@@ -583,6 +598,7 @@ impl Came {
 
     /// Counts a record, and gives its phase and when it was due where it is one of this run's.
     fn saw(&mut self, received: &Received, shared: &Shared) -> Option<(Phase, u64)> {
+        self.unnumbered += u64::from(received.run.is_none());
         let is_ours = self.kind == Kind::EndToEnd && received.run.is_none_or(|run| run == shared.run);
         let due = received.due_nanos.filter(|_| is_ours).map(|wall| shared.since_start(wall));
         if is_ours && due.is_none() {

@@ -114,8 +114,11 @@ pub(crate) struct Findings {
     pub incomplete: u64,
     /// Batches that are damaged.
     pub damaged_batches: u64,
-    /// Records that were checked.
+    /// Records that were checked, and those of them without a number that says what was sent.
     pub checked: u64,
+    pub unnumbered: u64,
+    /// Neither offsets nor numbers were looked at.
+    pub only_batches: bool,
 }
 
 impl Findings {
@@ -280,6 +283,13 @@ impl Shared {
                 findings.first.push(finding);
             }
         }
+    }
+
+    /// Notes how little is known of records: so many have no number, or nobody looked at any.
+    pub(crate) fn note_unknown(&self, unnumbered: u64, only_batches: bool) {
+        let mut findings = self.lock_findings();
+        findings.unnumbered += unnumbered;
+        findings.only_batches |= only_batches;
     }
 
     /// Notes that a partition is read no further, and whether that is before its end.

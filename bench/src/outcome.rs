@@ -54,6 +54,8 @@ fn verification(findings: &Findings) -> Verification {
         corrupt_batches: findings.damaged_batches,
         read_partitions: findings.partitions,
         incomplete_partitions: findings.incomplete,
+        unnumbered_records: findings.unnumbered,
+        only_batches: findings.only_batches,
         details: findings.first.iter().map(ToString::to_string).collect(),
     }
 }

@@ -166,6 +166,12 @@ pub struct Verification {
     /// Those of them that were given up before their ends.
     #[serde(default)]
     pub incomplete_partitions: u64,
+    /// Records of a load that did not send them which carry no number: their batches and offsets are all that is known.
+    #[serde(default)]
+    pub unnumbered_records: u64,
+    /// Batches were looked at, and neither offsets nor numbers.
+    #[serde(default)]
+    pub only_batches: bool,
     /// The first few findings, a line each.
     pub details: Vec<String>,
 }

@@ -78,7 +78,7 @@ pub fn verified(verification: &Verification) -> String {
         return format!("incomplete: {checked} records as sent{left}");
     }
     if verification.is_clean() {
-        return format!("{checked} records, all as sent");
+        return format!("{checked} records, {}", as_it_was(verification));
     }
     let batches_corrupt = if verification.corrupt_batches == 1 { "batch corrupt" } else { "batches corrupt" };
     let findings = [
@@ -90,6 +90,22 @@ pub fn verified(verification: &Verification) -> String {
     let found = findings.iter().filter(|(count, _)| *count > 0);
     let found: Vec<String> = found.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
     format!("FAILED: {} of {checked} records{left}", found.join(", "))
+}
+
+/// What is known of records that have nothing wrong with them.
+fn as_it_was(verification: &Verification) -> String {
+    let numbered = verification.checked_records.saturating_sub(verification.unnumbered_records);
+    match (verification.only_batches, verification.unnumbered_records, numbered) {
+        (true, ..) => "every batch whole; offsets and numbers were not looked at".to_owned(),
+        (false, 0, _) => "all as sent".to_owned(),
+        (false, _, 0) => "every batch whole and no offset missing".to_owned(),
+        (false, _, numbered) => {
+            format!(
+                "every batch whole and no offset missing; {} with numbers, all as sent",
+                grouped(numbered)
+            )
+        }
+    }
 }
 
 /// A number of errors in words.

@@ -120,6 +120,24 @@ fn a_latency_that_nobody_measured_has_no_figure() {
 }
 
 #[test]
+fn no_more_is_said_of_records_than_is_known() {
+    let known = |unnumbered_records, only_batches| {
+        let checked_records = 1_000;
+        table::verified(&Verification {
+            checked_records,
+            unnumbered_records,
+            only_batches,
+            ..Verification::default()
+        })
+    };
+    assert_eq!(known(0, false), "1,000 records, all as sent");
+    assert_eq!(known(1_000, false), "1,000 records, every batch whole and no offset missing");
+    let some = "1,000 records, every batch whole and no offset missing; 600 with numbers, all as sent";
+    assert_eq!(known(400, false), some);
+    assert_eq!(known(0, true), "1,000 records, every batch whole; offsets and numbers were not looked at");
+}
+
+#[test]
 fn what_is_wrong_with_the_records_is_said() {
     let verification = Verification {
         checked_records: 1_000,
