@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use ottla_shards::terminal::takes_escapes;
 use ottla_tools::output::{cut_to, terminal_size};
 
 /// The line.
@@ -17,7 +18,8 @@ pub(crate) struct Screen<'w> {
 impl<'w> Screen<'w> {
     /// Shows a line on `stderr` if that is a terminal and somebody wants to see it.
     pub(crate) fn on(stderr: &'w mut io::Stderr, quiet: bool) -> Self {
-        let out: Option<&'w mut dyn Write> = if stderr.is_terminal() && !quiet { Some(stderr) } else { None };
+        let is_shown = stderr.is_terminal() && takes_escapes() && !quiet;
+        let out: Option<&'w mut dyn Write> = if is_shown { Some(stderr) } else { None };
         Self { out, columns: || terminal_size(io::stderr()).0 }
     }
 

@@ -10,5 +10,6 @@ pub mod logs;
 pub mod mesh;
 pub mod metrics;
 pub mod net;
+pub mod terminal;
 #[cfg(not(feature = "sim"))]
 pub mod tune;

@@ -14,6 +14,8 @@ use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::terminal::wants_colours;
+
 /// Lines that may wait for the terminal.
 const LINES_MAX: usize = 4096;
 /// The one logger's name, as log4j calls it.
@@ -85,7 +87,7 @@ pub fn start(loggers: &Loggers) -> WorkerGuard {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(std::io::stderr().is_terminal() && wants_colours());
     let loggers = loggers.clone();
     tracing_subscriber::registry()
         .with(dynamic_filter_fn(move |metadata, _| *metadata.level() <= loggers.current().1))

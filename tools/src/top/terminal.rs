@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ottla_shards::last_words::before_a_signal_ends;
+use ottla_shards::terminal::{takes_escapes, wants_colours};
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
 };
@@ -82,12 +83,12 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal; `None` where standard input or output is none.
+    /// Takes the terminal; `None` where standard input or output is none, or one that takes text alone.
     ///
     /// # Errors
     /// The terminal's, and the system's where it lets nobody wait for signals.
     pub fn take() -> io::Result<Option<Screen>> {
-        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() || !takes_escapes() {
             return Ok(None);
         }
         let screen = Screen { taken: Arc::default() };
@@ -107,7 +108,7 @@ impl Screen {
     pub fn style(&self) -> Style {
         let (columns, lines) = terminal_size(io::stdout());
         // The last line stays empty: a line break there would scroll.
-        Style { columns, lines: lines.saturating_sub(1), colours: true }
+        Style { columns, lines: lines.saturating_sub(1), colours: wants_colours() }
     }
 
     /// Shows a text.
