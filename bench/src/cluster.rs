@@ -166,13 +166,7 @@ impl Cluster {
     pub(crate) fn producer_id(&mut self) -> Result<(ProducerId, ProducerEpoch), BenchError> {
         let api = ApiKey::InitProducerId;
         let version = self.version(api)?;
-        let request = InitProducerIdRequest {
-            transactional_id: None,
-            transaction_timeout_ms: i32::MAX,
-            producer_id: -1,
-            producer_epoch: -1,
-            ..InitProducerIdRequest::default()
-        };
+        let request = producer_id_request();
         let given = patiently(|| {
             let reply: InitProducerIdResponse = self.call(api, version, &request)?;
             match ErrorCode::from_code(reply.error_code) {
@@ -271,6 +265,17 @@ impl Cluster {
             address: address.clone(),
             error,
         })
+    }
+}
+
+/// The request for a producer id without a transaction.
+pub(crate) fn producer_id_request() -> InitProducerIdRequest<'static> {
+    InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: i32::MAX,
+        producer_id: -1,
+        producer_epoch: -1,
+        ..InitProducerIdRequest::default()
     }
 }
 

@@ -20,15 +20,17 @@ use ottla_wire::api_versions_request::ApiVersionsRequest;
 use ottla_wire::api_versions_response::ApiVersionsResponse;
 use ottla_wire::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::fetch_response::{FetchResponse, PartitionData};
-use ottla_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::list_offsets_response::ListOffsetsResponse;
 use ottla_wire::{ApiKey, Records};
 
+use crate::comeback::Comeback;
 use crate::cut::{Role, Why};
 use crate::engine::{Shard, Shared};
 use crate::error::{code_name, reason};
 use crate::link::Link;
+use crate::offsets::{End, list_request};
 use crate::places::Places;
+use crate::producer::EARLY_PATIENCE;
 use crate::tally::{Kind, Phase, nanos};
 use crate::verify::{Finding, Received, Verifier};
 
@@ -42,8 +44,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const TURN_BYTES: usize = 128 << 10;
 /// How long a consumer that waits for a number of records waits for more, as Kafka's perf tool does.
 const MORE_PATIENCE: Duration = Duration::from_secs(10);
-/// ListOffsets' name for the end of a log.
-const LATEST: i64 = -1;
 
 /// A consume load whose flags were checked.
 #[derive(Clone, Debug)]
@@ -66,6 +66,8 @@ pub(crate) struct ConsumePlan {
     pub end: Option<Duration>,
     /// All consumers end after this many records.
     pub records: Option<u64>,
+    /// A connection that is lost is opened again.
+    pub comes_back: bool,
 }
 
 /// What ends a consumer beside its plan's time and records.
@@ -133,9 +135,12 @@ impl ConsumerJob {
         }
         let shared = Arc::clone(&shard.shared);
         let mut consumer = Consumer::new(self, shard, link);
-        match consumer.consume().await {
-            Ok(()) => consumer.conclude(),
-            Err(error) => consumer.cut_off(&error),
+        loop {
+            match consumer.consume().await {
+                Ok(()) => break consumer.conclude(),
+                Err(error) if consumer.come_back(&error).await => {}
+                Err(error) => break consumer.cut_off(&error),
+            }
         }
         if is_cold {
             shared.cold_reader(false);
@@ -223,6 +228,31 @@ impl Consumer {
         }
     }
 
+    /// Opens a connection that was lost again, where that is wanted: what was asked for and did not come is asked for
+    /// again. While producers are there it never gives up.
+    async fn come_back(&mut self, error: &ClientError) -> bool {
+        let is_lost = matches!(error, ClientError::Io(_));
+        if !is_lost || !self.job.plan.comes_back || self.readings.is_empty() {
+            return false;
+        }
+        let partitions: Vec<i32> = self.readings.iter().map(|reading| reading.partition).collect();
+        let comeback = Comeback { places: &self.job.places, node: self.job.node, partitions: &partitions };
+        let shared = &self.shard.shared;
+        let lost = shared.now();
+        let is_over = || {
+            let patience = if shared.is_ending() { EARLY_PATIENCE } else { self.job.plan.patience };
+            let is_alone = shared.producers_left.load(Ordering::Acquire) == 0;
+            is_alone && shared.now().saturating_sub(lost) > nanos(patience)
+        };
+        let Some(link) = comeback.link(is_over).await else { return false };
+        self.link = link;
+        self.session = self.session.take().map(|_| Session::default());
+        self.last_came = shared.now();
+        self.shard.meter().failed(reason(error), 1);
+        shared.note_return(lost);
+        true
+    }
+
     /// Waits while consumers are to fetch nothing. Now and then it asks something, for brokers close a connection that
     /// is silent for `connections.max.idle.ms`.
     async fn wait_while_held(&mut self) -> Result<(), ClientError> {
@@ -299,14 +329,8 @@ impl Consumer {
     /// Asks where the logs end, now that all producers have their answers.
     async fn learn_ends(&mut self) -> Result<(), ClientError> {
         let version = self.job.places.list_version;
-        let asked = self.readings.iter().map(|reading| ListOffsetsPartition {
-            partition_index: reading.partition,
-            current_leader_epoch: -1,
-            timestamp: LATEST,
-        });
-        let topic = ListOffsetsTopic { name: self.job.places.name().into(), partitions: asked.collect() };
-        let request =
-            ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
+        let partitions = self.readings.iter().map(|reading| reading.partition);
+        let request = list_request(self.job.places.name(), End::Latest, partitions);
         let reply: ListOffsetsResponse<'_> = self.link.call(ApiKey::ListOffsets, version, &request).await?;
         for answer in reply.topics.iter().flat_map(|topic| &topic.partitions) {
             if let Some(reading) =

@@ -47,6 +47,8 @@ pub(crate) struct Cuts {
     pub producers: usize,
     /// Consumers that were.
     pub consumers: usize,
+    /// Connections that were lost and opened again, and the longest time that this took.
+    pub returns: (u64, Duration),
 }
 
 /// The load that they were cut off from.
@@ -72,6 +74,23 @@ impl Cuts {
         self.first.get_or_insert(cut);
     }
 
+    /// Notes that a client is back that was away so long.
+    pub(crate) fn note_return(&mut self, away: Duration) {
+        let (count, longest) = self.returns;
+        self.returns = (count + 1, longest.max(away));
+    }
+
+    /// What happened to those that came back, in one line; `None` where nobody did.
+    pub(crate) fn returns_line(&self) -> Option<String> {
+        let (count, longest) = self.returns;
+        let connections = match count {
+            0 => return None,
+            1 => "1 connection was".to_owned(),
+            many => format!("{} connections were", grouped(many)),
+        };
+        Some(format!("{connections} lost and opened again, after {} s at most", short(longest)))
+    }
+
     /// Whether nobody was left to do what the load is about.
     pub(crate) fn ended(&self, whole: &Whole) -> bool {
         match whole.producers {
@@ -95,7 +114,7 @@ impl Cuts {
         let now = match (why, whole.answers) {
             (Why::Refused(_), _) => "",
             (Why::Unreachable(_) | Why::Lost(_), true) => {
-                "; it answers again, but no client of a load comes back to it"
+                "; it answers again, but only the clients of a soak come back"
             }
             (Why::Unreachable(_) | Why::Lost(_), false) => "; nobody answers there now",
         };
@@ -151,7 +170,20 @@ mod tests {
             text.starts_with("the load ended after 1.9 s of 6 s: the connection to there:9092"),
             "{text}"
         );
-        assert!(text.ends_with("; it answers again, but no client of a load comes back to it"), "{text}");
+        assert!(text.ends_with("; it answers again, but only the clients of a soak come back"), "{text}");
+    }
+
+    #[test]
+    fn who_came_back_is_counted_and_not_cut_off() {
+        let mut cuts = Cuts::default();
+        assert_eq!(cuts.returns_line(), None);
+        cuts.note_return(Duration::from_millis(1_240));
+        let line = "1 connection was lost and opened again, after 1.2 s at most";
+        assert_eq!(cuts.returns_line().as_deref(), Some(line));
+        cuts.note_return(Duration::from_millis(300));
+        let line = "2 connections were lost and opened again, after 1.2 s at most";
+        assert_eq!(cuts.returns_line().as_deref(), Some(line));
+        assert_eq!(cuts.first, None);
     }
 
     #[test]

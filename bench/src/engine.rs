@@ -324,6 +324,12 @@ impl Shared {
         self.cuts.lock().expect("nobody panics with it").note(role, cut);
     }
 
+    /// Notes that a client is back, now, that lost its connection at a moment of the load.
+    pub(crate) fn note_return(&self, lost: u64) {
+        let away = Duration::from_nanos(self.now().saturating_sub(lost));
+        self.cuts.lock().expect("nobody panics with it").note_return(away);
+    }
+
     /// Notes how far a backlog is.
     pub(crate) fn note_backlog(&self, progress: Option<Progress>) {
         *self.backlog.lock().expect("nobody panics with it") = progress;

@@ -13,6 +13,7 @@
 //! | `cluster`, `offsets`, `places` | versions, topics, leaders, producer ids, where logs begin and end |
 //! | `engine`, `link` | the executors and their connections |
 //! | `producer`, `peer`, `consumer`, `verify` | those who produce and consume, and what they find |
+//! | `comeback` | how they come back to a broker that they have lost, where they are to |
 //! | `traffic`, `backlog`, `max`, `connections`, `groups` | the modes |
 //! | `tally`, `watch`, `screen`, `cut`, `verdict`, `outcome` | the counting, and what people read |
 //! | `interrupt` | what ends a load before its time |
@@ -27,6 +28,7 @@ mod batch;
 mod batcher;
 pub mod budget;
 mod cluster;
+mod comeback;
 mod connections;
 mod consumer;
 mod cut;

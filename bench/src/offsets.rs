@@ -50,14 +50,7 @@ impl<'c> Offsets<'c> {
 
     fn ask(&mut self, end: End, partitions: &[i32]) -> Result<Vec<Answer>, BenchError> {
         let api = ApiKey::ListOffsets;
-        let asked = partitions.iter().map(|partition| ListOffsetsPartition {
-            partition_index: *partition,
-            current_leader_epoch: -1,
-            timestamp: end as i64,
-        });
-        let topic = ListOffsetsTopic { name: self.topic.name.as_str().into(), partitions: asked.collect() };
-        let request =
-            ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
+        let request = list_request(&self.topic.name, end, partitions.iter().copied());
         let address = self.address;
         let reply: ListOffsetsResponse<'_> = self
             .client
@@ -71,6 +64,21 @@ impl<'c> Offsets<'c> {
         };
         Ok(partitions.iter().map(answer_of).collect())
     }
+}
+
+/// The request for this end of partitions of a topic.
+pub(crate) fn list_request(
+    topic: &str,
+    end: End,
+    partitions: impl Iterator<Item = i32>,
+) -> ListOffsetsRequest<'_> {
+    let asked = partitions.map(|partition_index| ListOffsetsPartition {
+        partition_index,
+        current_leader_epoch: -1,
+        timestamp: end as i64,
+    });
+    let topic = ListOffsetsTopic { name: topic.into(), partitions: asked.collect() };
+    ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() }
 }
 
 /// Waits until every leader of `topic` knows that it leads: Metadata names the leaders of a new topic before the

@@ -121,6 +121,16 @@ impl Peer {
         Some((&self.places.node_names[self.node], why))
     }
 
+    /// What lost the connection, where that is what broke it: an answer that ends a producer is another matter.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(*self.why.borrow(), Some(Why::Lost(_)))
+    }
+
+    /// Takes over what is doubtful of the connection before this one.
+    pub(crate) fn take_over(&self, before: &Peer) {
+        self.doubtful.replace(before.doubtful.take());
+    }
+
     /// What failed of a partition's records.
     pub(crate) fn take_doubtful(&self, partition: i32) -> Vec<Span> {
         self.doubtful.borrow_mut().remove(&partition).unwrap_or_default()

@@ -32,6 +32,8 @@ pub(crate) struct Places {
     pub fetch_version: i16,
     /// The version of ListOffsets.
     pub list_version: i16,
+    /// The version of InitProducerId; `None` where there is none.
+    pub init_version: Option<i16>,
 }
 
 impl Places {
@@ -52,6 +54,7 @@ impl Places {
             produce_version: cluster.version_for(ApiKey::Produce, topic)?,
             fetch_version: cluster.version_for(ApiKey::Fetch, topic)?,
             list_version: cluster.version(ApiKey::ListOffsets)?,
+            init_version: cluster.version(ApiKey::InitProducerId).ok(),
             topic: topic.clone(),
         })
     }

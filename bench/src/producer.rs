@@ -3,7 +3,8 @@
 //! A task of its shard makes and sends; for each broker another one receives. What must hold: no more requests than the
 //! window allows are unanswered; every record that was made is counted once, as answered or as failed; latency counts
 //! from when a record was due; an idempotent producer ends with its first error, since nothing behind a gap could
-//! succeed. Nothing is retried: a benchmark's errors are told, not hidden.
+//! succeed. Nothing is retried: a benchmark's errors are told, not hidden. A soak's producer outlives a lost
+//! connection, with a new producer id where it has one.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -21,6 +22,7 @@ use ottla_wire::ApiKey;
 
 use crate::batch::{NewRecord, Sequence};
 use crate::batcher::{BatchLimits, Batcher, Gathered};
+use crate::comeback::Comeback;
 use crate::cut::{Role, Why};
 use crate::engine::Shard;
 use crate::error::reason;
@@ -37,7 +39,7 @@ use crate::verify::Sent;
 /// How long what was gathered may take to be sent and answered once the load is over, and where somebody who ended it
 /// before its time waits.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(60);
-const EARLY_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const EARLY_PATIENCE: Duration = Duration::from_secs(5);
 /// Where records linger anyway, the producer wakes no more often than so many times meanwhile: going to sleep and
 /// waking is most of what an open loop costs. Latency counts from when a record was due, however long the nap.
 const NAPS_PER_LINGER: u64 = 20;
@@ -91,6 +93,8 @@ pub(crate) struct ProducePlan {
     pub records: Option<u64>,
     /// When the load ends, from its start.
     pub end: Option<Duration>,
+    /// A connection that is lost is opened again.
+    pub comes_back: bool,
 }
 
 impl ProducePlan {
@@ -123,15 +127,10 @@ impl ProducerJob {
     pub(crate) async fn run(self, shard: Rc<Shard>) {
         let wake = Rc::new(Notify::new());
         shard.wake_at_the_end(&wake);
-        let (mut peers, mut receivers) = (Vec::new(), Vec::new());
+        let mut links = Vec::new();
         for (node, addresses) in self.places.nodes.iter().enumerate() {
             match Link::open(addresses).await {
-                Ok(link) => {
-                    let (stream, inbox, outbox) = link.split();
-                    let peer = Peer::new(&self.plan, (&self.places, node), outbox, Rc::clone(&wake));
-                    receivers.push(host::spawn(Rc::clone(&peer).receive(stream, inbox, Rc::clone(&shard))));
-                    peers.push(peer);
-                }
+                Ok(link) => links.push(link),
                 Err(error) => {
                     let reason = reason(&error.into());
                     shard.meter().failed(reason.clone(), 1);
@@ -142,10 +141,15 @@ impl ProducerJob {
             }
         }
         shard.ready().await;
-        if peers.len() == self.places.nodes.len() {
-            let mut producer = Producer::new(self, Rc::clone(&shard), peers, wake);
+        if links.len() == self.places.nodes.len() {
+            let mut producer = Producer::new(self, Rc::clone(&shard), wake);
+            for (node, link) in links.into_iter().enumerate() {
+                let (peer, receiver) = producer.attach(node, link);
+                producer.peers.push(peer);
+                producer.receivers.push(receiver);
+            }
             producer.produce().await;
-            producer.end(receivers).await;
+            producer.end().await;
         }
         shard.shared.producers_left.fetch_sub(1, Ordering::AcqRel);
     }
@@ -164,7 +168,9 @@ struct Producer {
     keys: Keys,
     keyless: Keyless,
     batcher: Batcher,
+    /// By the number of the node, the connection and the task that receives from it.
     peers: Vec<Rc<Peer>>,
+    receivers: Vec<JoinHandle<()>>,
     wake: Rc<Notify>,
     /// Records made so far, and how many there are to be.
     made: u64,
@@ -181,7 +187,7 @@ struct Producer {
 }
 
 impl Producer {
-    fn new(job: ProducerJob, shard: Rc<Shard>, peers: Vec<Rc<Peer>>, wake: Rc<Notify>) -> Producer {
+    fn new(job: ProducerJob, shard: Rc<Shard>, wake: Rc<Notify>) -> Producer {
         let ProducerJob { plan, places, share, producer, filler } = job;
         let leaders: Vec<usize> = places.partitions.iter().map(|place| place.node).collect();
         let client = share.client;
@@ -209,17 +215,29 @@ impl Producer {
             shard,
             share,
             producer,
-            peers,
+            peers: Vec::new(),
+            receivers: Vec::new(),
             wake,
         }
+    }
+
+    /// Puts a connection to a broker to work.
+    fn attach(&self, node: usize, link: Link) -> (Rc<Peer>, JoinHandle<()>) {
+        let (stream, inbox, outbox) = link.split();
+        let peer = Peer::new(&self.plan, (&self.places, node), outbox, Rc::clone(&self.wake));
+        let receiver = host::spawn(Rc::clone(&peer).receive(stream, inbox, Rc::clone(&self.shard)));
+        (peer, receiver)
     }
 
     /// Makes and sends until the load is over.
     async fn produce(&mut self) {
         loop {
+            if self.is_broken() && !self.come_back().await {
+                return;
+            }
             let now = self.shard.shared.now();
             self.learn_end();
-            if self.is_over(now) || self.is_broken() {
+            if self.is_over(now) {
                 return;
             }
             self.make(now);
@@ -230,6 +248,59 @@ impl Producer {
                 self.wait(now).await;
             }
         }
+    }
+
+    /// Opens the connections again that were lost, where that is wanted; whether there are all of them. Nothing that
+    /// was in flight is sent again: it failed, and may be there or not.
+    async fn come_back(&mut self) -> bool {
+        if !self.plan.comes_back {
+            return false;
+        }
+        for node in 0..self.peers.len() {
+            let peer = Rc::clone(&self.peers[node]);
+            if !peer.is_broken() {
+                continue;
+            }
+            if !peer.is_lost() || !self.reopen(node, &peer).await {
+                return false;
+            }
+        }
+        // What fell due meanwhile had no broker to go to: the generator is not late with it.
+        self.room_since = self.shard.shared.now();
+        true
+    }
+
+    async fn reopen(&mut self, node: usize, before: &Peer) -> bool {
+        let lost = self.shard.shared.now();
+        let places = Arc::clone(&self.places);
+        let led = places.partitions.iter().filter(|place| place.node == node);
+        let partitions: Vec<i32> = led.map(|place| place.partition).collect();
+        let comeback = Comeback { places: &places, node, partitions: &partitions };
+        let is_over = || self.is_late(self.shard.shared.now());
+        let back = match (self.producer, places.init_version) {
+            (Some(_), Some(version)) => {
+                comeback.idempotent(version, is_over).await.map(|(link, id)| (link, Some(id)))
+            }
+            (Some(_), None) | (None, _) => comeback.link(is_over).await.map(|link| (link, None)),
+        };
+        let Some((link, producer)) = back else { return false };
+        before.outbox().close();
+        let (peer, receiver) = self.attach(node, link);
+        std::mem::replace(&mut self.receivers[node], receiver).await;
+        peer.take_over(before);
+        self.peers[node] = peer;
+        if producer.is_some() {
+            self.producer = producer;
+            self.next_sequences.fill(0);
+        }
+        self.shard.shared.note_return(lost);
+        true
+    }
+
+    /// Whether the load is over by the clock.
+    fn is_late(&self, now: u64) -> bool {
+        let end = self.shard.shared.producers_end().or(self.end);
+        end.is_some_and(|end| now >= nanos(end))
     }
 
     /// Says what has ended it, unless that was the end of the load; whether something has.
@@ -439,7 +510,7 @@ impl Producer {
     }
 
     /// Sends the rest, awaits all answers, and says what was sent.
-    async fn end(mut self, receivers: Vec<JoinHandle<()>>) {
+    async fn end(mut self) {
         let shared = Arc::clone(&self.shard.shared);
         let is_cut = self.note_cut();
         shared.made.fetch_add(self.made, Ordering::Relaxed);
@@ -464,7 +535,7 @@ impl Producer {
         for peer in &self.peers {
             peer.close();
         }
-        for receiver in receivers {
+        for receiver in std::mem::take(&mut self.receivers) {
             receiver.await;
         }
         if !is_cut {

@@ -18,7 +18,7 @@ use crate::args::plan::{ConsumerPlan, Mode, ProducersPlan, StartAt, Target, Traf
 use crate::backlog::{BacklogJob, Outcome};
 use crate::cluster::{CLIENT_ID, Cluster, NewTopic, Topic};
 use crate::consumer::{ConsumePlan, ConsumerJob, Position, Until};
-use crate::cut::Whole;
+use crate::cut::{Cuts, Whole};
 use crate::engine::{self, Job, Shared, Window};
 use crate::error::BenchError;
 use crate::filler::Filler;
@@ -335,13 +335,19 @@ fn positions(
     Ok(positions.collect())
 }
 
-/// Whether the load was what was asked for.
-fn verdict(
+/// Whether the load was what was asked for, and what else there is to say of it.
+fn verdict(plan: &TrafficPlan, shared: &Shared, load: (&Watched, (usize, usize))) -> Verdict {
+    let cuts = shared.cuts();
+    let mut verdict = verdict_of_load(plan, (shared, &cuts), load);
+    verdict.lines.extend(cuts.returns_line());
+    verdict
+}
+
+fn verdict_of_load(
     plan: &TrafficPlan,
-    shared: &Shared,
+    (shared, cuts): (&Shared, &Cuts),
     (watched, (producers, consumers)): (&Watched, (usize, usize)),
 ) -> Verdict {
-    let cuts = shared.cuts();
     let made = shared.made.load(Ordering::Relaxed);
     if let Some(first) = &cuts.first {
         let end = plan.producers.as_ref().map_or(plan.run.end(), |producers| producers.produce.end);

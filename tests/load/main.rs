@@ -4,10 +4,11 @@
 //! Nothing here depends on how fast anything is: no figure of time is looked at.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use ottla_tests::broker::{Broker, Options, binary};
+use ottla_tests::kafka::free_port;
 use ottla_tests::topics::create_topic;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -237,6 +238,79 @@ fn a_soak_prints_its_lines_and_verifies() {
     let lines = run.out.lines().filter(|line| line.contains("0 errors  0 records bad")).count();
     assert!(lines >= 2, "{}{}", run.out, run.err);
     assert!(run.out.contains(", all as sent"), "{}", run.out);
+}
+
+/// A soak of a topic that is to go on until it is told to end, and its broker, which can be started again where it was.
+struct Soak {
+    _directory: tempfile::TempDir,
+    options: Options,
+    address: String,
+    load: Option<Child>,
+}
+
+impl Soak {
+    fn begin(topic: &str) -> (Self, Broker) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let options = Options { port: free_port(), ..Options::new(&directory.path().join("data")) };
+        let broker = Broker::start(&options);
+        let address = broker.address().to_string();
+        create_topic(broker.address(), topic, 3, &[]);
+        let mut load = Command::new(binary());
+        load.args(["bench", "soak", "--rate", "500", "--duration", "12h", "--idempotent", "--topic", topic])
+            .args(["--bootstrap-server", &address])
+            .stdout(std::process::Stdio::piped());
+        let load = load.spawn().expect("the binary was just built");
+        let soak = Self { _directory: directory, options, address, load: Some(load) };
+        soak.wait(topic);
+        (soak, broker)
+    }
+
+    /// Once its records can be read it is under way.
+    fn wait(&self, topic: &str) {
+        let flags = "--from latest --num-records 200 --duration 10m";
+        bench(&format!("consume --bootstrap-server {} --topic {topic} {flags}", self.address)).good();
+    }
+
+    /// Ends it in order, and gives its report.
+    fn end(mut self) -> String {
+        let load = self.load.take().expect("it ends once");
+        let sent = Command::new("kill").args(["-s", "INT", &load.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+        let output = load.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(130));
+        String::from_utf8(output.stdout).expect("text")
+    }
+}
+
+impl Drop for Soak {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing behind.
+        if let Some(mut load) = self.load.take() {
+            load.kill().expect("it is a child of this process");
+            load.wait().expect("it was killed");
+        }
+    }
+}
+
+#[test]
+fn a_soak_outlives_a_killed_broker_and_misses_nothing() {
+    let (soak, broker) = Soak::begin("outlived");
+    broker.kill();
+    let broker = Broker::start(&soak.options);
+    soak.wait("outlived");
+    let text = soak.end();
+    assert!(text.contains("\n2 connections were lost and opened again, after "), "{text}");
+    assert!(text.contains(", all as sent") && !text.contains("ended after"), "{text}");
+    drop(broker);
+}
+
+#[test]
+fn a_soak_whose_broker_stays_away_says_so() {
+    let (soak, broker) = Soak::begin("left");
+    broker.kill();
+    let text = soak.end();
+    assert!(text.contains("\nthe load ended after ") && text.contains("was lost ("), "{text}");
+    assert!(text.contains("; nobody answers there now") && !text.contains("opened again"), "{text}");
 }
 
 #[test]

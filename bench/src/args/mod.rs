@@ -46,7 +46,7 @@ pub enum BenchCommand {
     Connections(ConnectionsArgs),
     /// Consumers that join and leave a group; report how long a rebalance takes
     Groups(GroupsArgs),
-    /// End to end for a long time, with a line every minute
+    /// End to end for a long time, with a line every minute; clients come back to a broker that was gone
     Soak(SoakArgs),
     /// A workload file in OpenMessaging Benchmark's shape
     Workload(WorkloadArgs),

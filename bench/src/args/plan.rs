@@ -374,6 +374,7 @@ fn producers(
         pace: records.pace(run)?,
         records: records.records()?,
         end: run.end(),
+        comes_back: false,
     };
     let payload = match (&records.payload_file, records.payload_monotonic, records.compressibility) {
         (Some(path), ..) => format!("the values of {}", path.display()),
@@ -400,6 +401,7 @@ impl FetchArgs {
             verify: !self.no_verify,
             end,
             records,
+            comes_back: false,
         })
     }
 }
@@ -580,9 +582,16 @@ impl GroupsArgs {
 impl SoakArgs {
     /// Checks the flags.
     pub(crate) fn plan(&self) -> Result<TrafficPlan, BenchError> {
-        let plan = self.load.plan(Mode::Soak)?;
-        let line_every = Some(check::positive_time("--line-every", &self.line_every)?);
-        Ok(TrafficPlan { line_every, ..plan })
+        let mut plan = self.load.plan(Mode::Soak)?;
+        plan.line_every = Some(check::positive_time("--line-every", &self.line_every)?);
+        // Who watches a broker for days wants to know what became of the records when it was gone for a moment.
+        if let Some(producers) = &mut plan.producers {
+            producers.produce.comes_back = true;
+        }
+        if let Some(consumers) = &mut plan.consumers {
+            consumers.fetch.comes_back = true;
+        }
+        Ok(plan)
     }
 }
 

@@ -117,6 +117,23 @@ fn a_load_that_lost_its_broker_says_so_and_blames_nobody_for_the_rate() {
 }
 
 #[test]
+fn a_soak_comes_back_to_its_broker_and_tells_what_became_of_the_records() {
+    let flags = "soak --rate 100 --duration 3s --batch-size 0 --linger 0 --partitions 1";
+    for more in ["", " --idempotent"] {
+        let broker = FakeBroker::start(Script { close_at: Some(7), ..Script::default() });
+        let (code, report) = bench(&broker, &format!("{flags}{more}"));
+        let (records, errors) = produced(&report);
+        assert_eq!((code, records + errors), (1, 300), "what got no answer is an error: {report}");
+        assert!(records > 200 && records as i64 == broker.seen().records(), "{report}");
+        assert!(report.contains("\n1 connection was lost and opened again, after "), "{report}");
+        assert!(report.contains("records, all as sent") && !report.contains("ended after"), "{report}");
+    }
+    let forgetful = Script { close_at: Some(7), lose: Some(30), ..Script::default() };
+    let (code, report) = bench(&FakeBroker::start(forgetful), flags);
+    assert!(code == 1 && report.contains("1 record lost: "), "{report}");
+}
+
+#[test]
 fn a_ramp_is_measured_from_its_first_rate_on() {
     let broker = FakeBroker::start(Script::default());
     let flags = "produce --rate 1k..3k --warmup 200ms --duration 400ms --batch-size 0 --record-size 30";
