@@ -2,8 +2,9 @@
 //!
 //! Pages that are new to the cache cost more than the copy that they save, and the reader of old records leaves as
 //! many behind as it reads, at the cost of everybody else's. So what is not in the page cache is read directly, in
-//! pieces, and sent from memory; who goes on reading gets the next piece read meanwhile. What a reader leaves of a
-//! piece waits for its next request, so that pieces follow each other and nothing is read twice.
+//! pieces, and sent from memory; who goes on reading gets the next two read meanwhile, beside synced writes the next.
+//! What a reader leaves of a piece waits for its next request, so that pieces follow each other and nothing is read
+//! twice.
 //!
 //! What several readers have had a moment ago goes through the page cache ([`touched`](super::touched)), and is there
 //! for whoever follows. Not beside synced writes: making room for new pages holds those up far longer than a read does.
@@ -38,14 +39,25 @@ use crate::host::buffer::AlignedBuf;
 use crate::host::sync::{OneReceiver, Permit, Semaphore, oneshot};
 use crate::host::types::OpenHow;
 
-/// Bytes that are read at a time.
-const PIECE_BYTES_MAX: u64 = 1 << 20;
-/// Bytes that are read at a time beside synced writes.
-const PIECE_BYTES_BESIDE_WRITES: u64 = 256 << 10;
+/// How a shard reads.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Bytes that are read at a time.
+    piece: u64,
+    /// As long as no more than this waits for a reader another piece is read for it.
+    enough: u64,
+}
+
+/// What a reader asks for ends within a piece that it has not had, so that one that waits is soon used up, and the disk
+/// would rest while the reader takes what it got.
+const ALONE: Pace = Pace { piece: 1 << 20, enough: 3 << 19 };
+/// The way of writes to the disk is not to be taken for long.
+const BESIDE_WRITES: Pace = Pace { piece: 256 << 10, enough: 128 << 10 };
+
 /// How long after a synced write another one is expected.
 const WRITES_GO_ON: Duration = Duration::from_millis(200);
 /// Bytes of pieces that a shard has in memory at a time.
-const ROOM_BYTES: usize = 8 << 20;
+const ROOM_BYTES: usize = 16 << 20;
 /// Bytes of those that may be read before somebody asks.
 const AHEAD_BYTES_MAX: usize = ROOM_BYTES / 4 * 3;
 /// How long a piece waits for its reader.
@@ -67,8 +79,8 @@ fn writes_go_on() -> bool {
     last != Monotonic::ZERO && now() < last.after(WRITES_GO_ON)
 }
 
-fn piece_bytes() -> u64 {
-    if writes_go_on() { PIECE_BYTES_BESIDE_WRITES } else { PIECE_BYTES_MAX }
+fn pace() -> Pace {
+    if writes_go_on() { BESIDE_WRITES } else { ALONE }
 }
 
 /// A shard's reads of old bytes.
@@ -134,7 +146,7 @@ impl Piece {
 }
 
 /// Reads the piece that has byte `at`, of which `end` is the last that is wanted, or takes the one that was read ahead.
-/// While the caller sends it the one behind it is read.
+/// While the caller sends it those behind it are read.
 pub(super) async fn piece_at(fd: &SharedFd, at: u64, end: u64) -> io::Result<Piece> {
     let driver = driver::current();
     let cold = &driver.cold;
@@ -147,12 +159,12 @@ pub(super) async fn piece_at(fd: &SharedFd, at: u64, end: u64) -> io::Result<Pie
     let piece = match piece {
         Some(piece) => piece,
         None => {
-            let range = piece_range(at, end);
+            let range = piece_range(at, end, pace());
             let room = cold.room.acquire(bytes_of(&range)).await;
             read(fd, range, room).await?
         }
     };
-    if begin_ahead(fd, piece.end(), end) {
+    if begin_ahead(fd, piece.end()..end, pace()) {
         // One round for its task, and one for the ring that has its read by then: else both would wait for the caller.
         yield_now().await;
         yield_now().await;
@@ -183,21 +195,29 @@ pub fn peek_piece(fd: &SharedFd, at: u64, into: &mut [u8]) -> bool {
     })
 }
 
-/// Begins to read what follows `at` before somebody asks for it, up to `end`, where it is not in the page cache: one
-/// piece, if there is room and not most of one waits already. The file must have been opened without `direct`.
+/// Begins to read what follows `at` before somebody asks for it, up to `end`, where it is not in the page cache: a few
+/// pieces, if there is room and not enough waits already. The file must have been opened without `direct`.
 pub fn read_ahead(fd: &SharedFd, at: u64, end: u64) {
-    let _ = begin_ahead(fd, at, end);
+    let _ = begin_ahead(fd, at..end, pace());
 }
 
-/// [`read_ahead`]; returns whether a read begins.
-fn begin_ahead(fd: &SharedFd, at: u64, end: u64) -> bool {
+/// [`read_ahead`] of the bytes that are `wanted`; returns whether a read begins.
+fn begin_ahead(fd: &SharedFd, wanted: Range<u64>, pace: Pace) -> bool {
+    let begins = begin_piece(fd, &wanted, pace);
+    while begins && begin_piece(fd, &wanted, pace) {}
+    begins
+}
+
+/// Begins to read the next piece; whether it does.
+fn begin_piece(fd: &SharedFd, wanted: &Range<u64>, pace: Pace) -> bool {
     let driver = driver::current();
     let cold = &driver.cold;
+    let (at, end) = (wanted.start, wanted.end);
     let waits = cold.end_of_what_waits(fd, at);
-    if waits >= end || waits - at > piece_bytes() / 2 {
+    if waits >= end || waits - at > pace.enough {
         return false;
     }
-    let range = piece_range(waits, end);
+    let range = piece_range(waits, end, pace);
     let bytes = bytes_of(&range);
     if cold.room.taken() + bytes > AHEAD_BYTES_MAX {
         return false;
@@ -260,10 +280,10 @@ async fn forget_the_old() {
 }
 
 /// The blocks of the piece that has byte `at`, of a file of which the bytes before `end` are wanted.
-fn piece_range(at: u64, end: u64) -> Range<u64> {
+fn piece_range(at: u64, end: u64, pace: Pace) -> Range<u64> {
     let block = BLOCK_BYTES as u64;
     let start = at - at % block;
-    start..end.next_multiple_of(block).min(start + piece_bytes())
+    start..end.next_multiple_of(block).min(start + pace.piece)
 }
 
 fn bytes_of(range: &Range<u64>) -> usize {
@@ -396,7 +416,7 @@ mod tests {
         host::run_local(async move {
             let bytes = pattern(8 << 20);
             let fd = cold_file(&dir.path().join("segment"), &bytes).await;
-            let readers = ROOM_BYTES / usize::try_from(PIECE_BYTES_BESIDE_WRITES).expect("small") + 4;
+            let readers = ROOM_BYTES / usize::try_from(BESIDE_WRITES.piece).expect("small") + 4;
             note_synced_write();
             let mut waiting = Vec::new();
             for _ in 0..readers {
@@ -417,6 +437,36 @@ mod tests {
                 assert!(receive_all(&client, 8 << 20).await == bytes);
                 sender.await.expect("sends");
             }
+        });
+    }
+
+    #[test]
+    fn two_pieces_wait_for_a_reader_and_one_beside_synced_writes() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let bytes = pattern(4 << 20);
+            let fd = cold_file(&dir.path().join("segment"), &bytes).await;
+            if residency(&fd, 0, 4 << 20) != Residency::Part {
+                // A file system without cold files.
+                return;
+            }
+            let cold = || driver::current();
+            cold().cold.tells.borrow_mut().insert(device_and_inode(&fd).expect("a file").0, true);
+            let waiting = || {
+                let driver = cold();
+                let ahead = driver.cold.ahead.borrow();
+                ahead.iter().map(|ahead| ahead.range.clone()).collect::<Vec<_>>()
+            };
+            let wanted = |from: u64| from..4 << 20;
+            assert!(begin_ahead(&fd, wanted(0), ALONE) && !begin_ahead(&fd, wanted(0), ALONE));
+            assert_eq!(waiting(), [0..1 << 20, 1 << 20..2 << 20]);
+            drop(cold().cold.take_ahead(&fd, 0));
+            assert!(begin_ahead(&fd, wanted(1 << 20), ALONE), "one is had, and one more is read");
+            assert_eq!(waiting(), [1 << 20..2 << 20, 2 << 20..3 << 20]);
+            let other = cold_file(&dir.path().join("other"), &bytes).await;
+            assert!(begin_ahead(&other, wanted(0), BESIDE_WRITES));
+            assert!(!begin_ahead(&other, wanted(0), BESIDE_WRITES));
+            assert_eq!((waiting().len(), waiting().pop()), (3, Some(0..256 << 10)));
         });
     }
 
