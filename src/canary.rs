@@ -89,6 +89,7 @@ canaries! {
     47 canary_47 PartsOneByOne: "a part of a request takes its place when the part before it is appended", "";
     48 canary_48 CleanThoughUnloaded: "a stop counts as clean though a partition was never loaded", "";
     49 canary_49 NamesakeOffsets: "a new topic finds in the checkpoints what they say of a deleted one of its name", "";
+    50 canary_50 CutIsDamage: "a batch that a read of the replay cuts is taken for a damaged one", "";
 }
 
 impl Canary {

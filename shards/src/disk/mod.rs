@@ -58,4 +58,4 @@ pub use settings::{DiskSettings, JournalUse};
 pub use shard_disk::ShardDisk;
 
 #[cfg(all(test, not(feature = "sim")))]
-mod tests;
+pub(crate) mod tests;

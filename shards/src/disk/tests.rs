@@ -9,5 +9,5 @@ mod limits;
 mod many;
 mod order;
 mod rebuild;
-mod support;
+pub(crate) mod support;
 mod whole;

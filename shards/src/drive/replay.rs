@@ -8,19 +8,22 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
 
+use ottla::canary::{self, Canary};
 use ottla::errors::ErrorCode;
 use ottla::ids::Offset;
 use ottla::limits::DECOMPRESSED_BYTES_MAX;
 use ottla::log::ReadRequest;
 use ottla::protocol::compression::{Codec, decompress};
-use ottla::protocol::records::{Batch, BatchIter, EndTransactionMarker, RecordIter, crc_is_valid};
+use ottla::protocol::records::{
+    Batch, BatchError, BatchIter, EndTransactionMarker, RecordIter, crc_is_valid,
+};
 
 use crate::disk::partition::read::Slice;
 use crate::disk::{DiskError, Partition};
 use crate::host::{File, yield_now};
 
-/// Bytes of batches that are read at a time.
-const READ_BYTES: u64 = 1 << 20;
+/// Bytes of batches that are read at a time: fewer in a simulated world, whose logs are small.
+const READ_BYTES: u64 = if cfg!(feature = "sim") { 2 << 10 } else { 1 << 20 };
 
 /// Why a partition could not be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +94,11 @@ pub async fn replay_records<E: Display>(
         }
         let before = next;
         for batch in BatchIter::new(&bytes) {
-            let batch = batch.map_err(|error| ReplayFailure::damaged(next, error))?;
+            let batch = match batch {
+                // A read from a file ends where its bytes do, be it within a batch: the next one begins with that.
+                Err(BatchError::Partial { .. }) if next > before && !canary::is(Canary::CutIsDamage) => break,
+                batch => batch.map_err(|error| ReplayFailure::damaged(next, error))?,
+            };
             replayer.batch(&batch)?;
             next = batch.header.next_offset();
         }
@@ -236,5 +243,63 @@ mod tests {
         let error =
             Replayer::new(|_, _: KeyValue<'_>| Ok::<(), String>(())).batch(&batch).expect_err("damaged");
         assert_eq!(error.to_string(), "the batch at offset 7 is damaged: its CRC is wrong");
+    }
+}
+
+#[cfg(all(test, not(feature = "sim")))]
+mod on_disk {
+    use super::*;
+    use crate::disk::tests::support::{self, Broker, abandon, append, directory, name, small_segments};
+    use crate::host::run_local;
+
+    /// How a log comes to be opened again.
+    #[derive(Clone, Copy, Debug)]
+    enum After {
+        CleanStop,
+        CleanStopWithoutNote,
+        Crash,
+    }
+
+    /// More than several reads, of which none ends where a batch does.
+    #[test]
+    fn a_log_of_many_reads_is_replayed_whole_however_it_is_opened() {
+        const BATCHES: i64 = 4_000;
+        for after in [After::CleanStop, After::CleanStopWithoutNote, After::Crash] {
+            for segment_bytes in [1 << 30, 3 * READ_BYTES / 2] {
+                let (root, config) = (directory(false), small_segments(segment_bytes));
+                run_local(async move {
+                    let broker = Broker::start(root.path()).await;
+                    let partition = broker.create(&name(0), config.clone()).await;
+                    let mut end = Offset::ZERO;
+                    for seed in 0..BATCHES {
+                        let batch = support::batch(seed as u64, 1_000);
+                        end = append(&partition, &batch).await.expect("an append").end;
+                    }
+                    partition.wait_acknowledged(end).await.expect("an acknowledgement");
+                    match after {
+                        After::Crash => abandon(partition).await,
+                        _ => broker.end_cleanly(partition).await,
+                    }
+                    drop(broker);
+                    if matches!(after, After::CleanStopWithoutNote) {
+                        std::fs::remove_file(root.path().join("ottla.clean"))
+                            .expect("a clean stop leaves it");
+                    }
+                    let broker = Broker::start(root.path()).await;
+                    let partition = broker.load(&name(0), config).await;
+                    let mut next = 0;
+                    let replay = |offset: Offset, _: KeyValue<'_>| {
+                        assert_eq!(offset, Offset(next), "{after:?}");
+                        next += 1;
+                        Ok::<(), String>(())
+                    };
+                    let replayed = replay_records(&partition, replay).await;
+                    assert!(replayed.is_ok(), "{after:?}, segments of {segment_bytes}: {:?}", replayed.err());
+                    assert_eq!(next, BATCHES, "{after:?}");
+                    partition.close().await.expect("a close");
+                    abandon(partition).await;
+                });
+            }
+        }
     }
 }
