@@ -21,7 +21,7 @@ use super::error::DiskError;
 use super::partition::files::{IndexBytes, IndexWrite};
 use super::partition::{IndexFiles, Partition};
 use super::shard_disk::ShardDisk;
-use crate::host::sync::{Notify, Semaphore};
+use crate::host::sync::{Notify, Permit, Semaphore};
 use crate::host::{self, Queue};
 
 /// Partitions whose checkpoint is made at the same time.
@@ -133,10 +133,7 @@ impl Partition {
         self.write_back_all().await?;
         let turn = match canary::is(Canary::RollNotAwaited) {
             true => None,
-            false => {
-                self.wait_finished().await?;
-                Some(self.housekeeping_turn().await?)
-            }
+            false => Some(self.turn_with_all_finished().await?),
         };
         let result = self.write_checkpoint(end, snapshot).await;
         drop(turn);
@@ -144,6 +141,18 @@ impl Partition {
             self.housekeeping_failed(failure);
         }
         result
+    }
+
+    /// The partition's turn of housekeeping, with no closed segment that is unfinished: one may close while the turn is
+    /// waited for, and the entries of its indexes would be in no file.
+    async fn turn_with_all_finished(&self) -> Result<Permit, DiskError> {
+        loop {
+            self.wait_finished().await?;
+            let turn = self.housekeeping_turn().await?;
+            if self.state.borrow().unfinished.is_empty() {
+                return Ok(turn);
+            }
+        }
     }
 
     /// A planted bug: a snapshot of records that may never be on disk.

@@ -128,16 +128,25 @@ impl DiskError {
         DiskError::Corrupt { path: path.to_owned(), reason: reason.to_string() }
     }
 
-    /// Whether the same may succeed later, when the disk has room again.
+    /// Whether the disk is full, whatever was tried.
     #[must_use]
-    pub fn may_be_retried(&self) -> bool {
+    pub fn is_of_a_full_disk(&self) -> bool {
         match self {
-            DiskError::Io(failure) => failure.may_be_retried(),
+            DiskError::Io(failure) => failure.is_full(),
             DiskError::Full { .. } | DiskError::Unwritten { .. } => true,
             DiskError::Offline { .. }
             | DiskError::OutOfRange { .. }
             | DiskError::Corrupt { .. }
             | DiskError::Closed => false,
+        }
+    }
+
+    /// Whether the same may succeed later, when the disk has room again.
+    #[must_use]
+    pub fn may_be_retried(&self) -> bool {
+        match self {
+            DiskError::Io(failure) => failure.may_be_retried(),
+            other => other.is_of_a_full_disk(),
         }
     }
 

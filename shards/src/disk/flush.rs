@@ -504,15 +504,24 @@ impl Partition {
             let share = state.in_flight.take();
             state.give_back(share);
             // A commit still runs, as far as the queue is concerned: the retry below takes it up again.
+            state.commit_refused |= is_commit;
         }
         let unwritten = self.unwritten();
         self.durable.fail(&unwritten);
         self.high_watermark.fail(&unwritten);
+        if self.retry_queued.replace(true) {
+            // A commit and a write back may both have failed: one retry asks for both.
+            return;
+        }
         let partition = Rc::clone(self);
         drop(host::spawn_in(Queue::Background, async move {
             host::sleep(partition.disk.settings.full_retry).await;
-            if is_commit {
-                partition.state.borrow_mut().flush = FlushState::Idle;
+            partition.retry_queued.set(false);
+            {
+                let mut state = partition.state.borrow_mut();
+                if std::mem::take(&mut state.commit_refused) {
+                    state.flush = FlushState::Idle;
+                }
             }
             partition.progress.notify_all();
             partition.disk.enqueue_flush(&partition);

@@ -253,9 +253,12 @@ impl Partition {
             Ok(file) => self.zero_pieces(base, &file).await,
             Err(failure) => Err(failure),
         };
-        // Without room there is just nothing to be had ahead; any other failure will meet the flush as well.
-        if let Err(error) = result {
-            tracing::debug!("{}: no space is zeroed ahead: {error}", self.name);
+        // Without room there is just nothing to be had ahead, and a write that fails will fail for the flush as well. A
+        // sync that fails may have been told what a flush of the same file should hear.
+        match result {
+            Err(failure) if failure.operation == "sync" => self.housekeeping_failed(&failure),
+            Err(failure) => tracing::debug!("{}: no space is zeroed ahead: {failure}", self.name),
+            Ok(()) => {}
         }
         if let Some(segment) = self.state.borrow_mut().tail_of(base) {
             segment.zero.target = None;

@@ -167,8 +167,8 @@ impl CleanJob {
                 Cleaned::GivenUp
             }
             Err(Stop::Disk(DiskError::Closed | DiskError::Offline { .. })) => Cleaned::GivenUp,
-            Err(Stop::Disk(DiskError::Io(failure))) if failure.is_full() => {
-                tracing::warn!("{}: {failure}; compaction waits until there is space", partition.name);
+            Err(Stop::Disk(error)) if error.is_of_a_full_disk() => {
+                tracing::warn!("{}: {error}; compaction waits until there is space", partition.name);
                 Cleaned::DiskFull
             }
             Err(Stop::Disk(error)) => {

@@ -178,7 +178,12 @@ impl Partition {
     fn forget_segment(&self, base: Offset) {
         self.forget_files(base);
         self.forget_generation(base);
-        self.state.borrow_mut().tails.retain(|segment| segment.base != base);
+        let mut state = self.state.borrow_mut();
+        state.tails.retain(|segment| segment.base != base);
+        // Whoever would finish it waits for room, and would find its file gone.
+        state.unfinished.remove(&base);
+        drop(state);
+        self.progress.notify_all();
     }
 
     async fn rename_deleted(&self, base: Offset, kind: SegmentFileKind, renamed: &mut Vec<PathBuf>) {

@@ -153,15 +153,16 @@ impl Partition {
         self.sync_file(&file, path).await
     }
 
-    /// Writes a small file whole.
+    /// Writes a small file whole. What was there is cut behind the new bytes and not before them: a full disk takes
+    /// bytes in the place of others, and may take none where they were cut off.
     pub(in crate::disk) async fn write_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<File, IoFailure> {
         let how = OpenHow { write: true, create: true, ..OpenHow::default() };
         let file = patient::open(path, how).await?;
-        file.set_len(0).await.at("cut", path)?;
         if !bytes.is_empty() {
             let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
             file.write_at(slices, 0, Durability::None).await.at("write", path)?;
         }
+        file.set_len(bytes.len() as u64).await.at("cut", path)?;
         Ok(file)
     }
 

@@ -140,6 +140,8 @@ pub(super) struct State {
     pub journaled: VecDeque<Journaled>,
     /// The disk was full at the last write.
     pub full: bool,
+    /// A commit was, which is not over before it is tried again.
+    pub commit_refused: bool,
     /// The leader epoch checkpoint differs from the log's epochs.
     pub epochs_dirty: bool,
     /// Closed or deleted.
@@ -180,6 +182,8 @@ pub struct Partition {
     pub(super) identifying: Cell<bool>,
     /// A write back of the segment waits for its turn.
     pub(super) write_back_queued: Cell<bool>,
+    /// What a full disk has refused is going to be tried again.
+    pub(super) retry_queued: Cell<bool>,
     pub(super) state: RefCell<State>,
     /// Whoever appends and has to wait for something keeps its turn, so that appends stay in order.
     pub(super) turn: Rc<Semaphore>,
@@ -233,6 +237,7 @@ impl Partition {
             retiring: Retiring::default(),
             journaled: VecDeque::new(),
             full: false,
+            commit_refused: false,
             epochs_dirty: false,
             closed: false,
             log,
@@ -243,6 +248,7 @@ impl Partition {
             identified: Cell::new(false),
             identifying: Cell::new(false),
             write_back_queued: Cell::new(false),
+            retry_queued: Cell::new(false),
             disk: place.disk,
             name: place.name,
             topic_id: place.topic_id,

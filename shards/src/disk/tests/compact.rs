@@ -470,6 +470,41 @@ fn a_full_disk_pauses_compaction_and_another_failure_ends_the_log_dir() {
     });
 }
 
+/// Segments that were closed while nothing could be written have no files to compact.
+#[test]
+fn compaction_waits_for_segments_that_a_full_disk_leaves_unfinished() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let path = disk.0.path().to_owned();
+    run_local(async move {
+        let broker = SmallDisk::broker(&path).await;
+        let partition = broker.create(&name(0), LogConfig { segment_bytes: 250_000, ..config() }).await;
+        let value = vec![7; 100_000];
+        let record = |key: &'static [u8]| {
+            let mut builder = BatchBuilder::new();
+            builder.append(&NewRecord { key: Some(key), value: Some(&value), ..NewRecord::default() });
+            builder.build()
+        };
+        for _ in 0..3 {
+            produce(&partition, &record(b"first")).await;
+        }
+        let ballast = path.join("ballast");
+        let free = broker.dir.space().await.expect("it is there").free;
+        std::fs::write(&ballast, vec![1; usize::try_from(free - 60_000).expect("small")]).expect("a file");
+        let mut end = partition.offsets().log_end;
+        for _ in 0..6 {
+            end = append(&partition, &record(b"second")).await.expect("memory takes it").end;
+        }
+        assert!(partition.wait_acknowledged(end).await.is_err(), "the disk is full");
+        assert_eq!(clean(&partition, Duration::ZERO).await, Some(Cleaned::DiskFull));
+        std::fs::remove_file(&ballast).expect("a file");
+        partition.wait_durable(end).await.expect("room again");
+        let cleaned = clean(&partition, Duration::ZERO).await;
+        assert!(matches!(cleaned, Some(Cleaned::UpTo(_))), "{cleaned:?}");
+        assert_eq!(values_of(&partition).await.len(), 2, "and nothing has gone");
+        abandon(partition).await;
+    });
+}
+
 #[test]
 fn a_closed_or_deleted_partition_ends_its_cleaning() {
     for delete in [false, true] {

@@ -1,5 +1,6 @@
 //! What happens at every bound: descriptors, unflushed bytes, cached chunks, a full disk, a failed write.
 
+use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
@@ -198,6 +199,12 @@ impl SmallDisk {
         }
         Some(SmallDisk(dir))
     }
+
+    /// A broker there that soon tries again what the full disk has refused.
+    pub async fn broker(path: &Path) -> Broker {
+        let settings = DiskSettings { full_retry: Duration::from_millis(20), ..DiskSettings::default() };
+        Broker::start_with(path, settings).await
+    }
 }
 
 impl Drop for SmallDisk {
@@ -260,8 +267,7 @@ fn a_full_disk_refuses_what_is_new_and_knows_what_it_has() {
     let Some(disk) = SmallDisk::mount() else { return };
     let path = disk.0.path().to_owned();
     run_local(async move {
-        let settings = DiskSettings { full_retry: Duration::from_millis(20), ..DiskSettings::default() };
-        let broker = Broker::start_with(&path, settings).await;
+        let broker = SmallDisk::broker(&path).await;
         let partition = broker.create(&name(0), LogConfig::default()).await;
         produce(&partition, &sequenced(1, 0, 1_000)).await;
         let ballast = path.join("ballast");
