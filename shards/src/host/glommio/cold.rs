@@ -15,7 +15,8 @@
 //! cache has, are read through the cache.
 //!
 //! What must hold: buffers of readers that do not take what they asked for go to others; a piece that nobody came for
-//! is forgotten soon after [`AHEAD_KEPT`]; a piece is given to readers of its own file only.
+//! is forgotten soon after [`AHEAD_KEPT`], and at once where its memory is wanted; a piece is given to readers of its
+//! own file only.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -60,6 +61,8 @@ const WRITES_GO_ON: Duration = Duration::from_millis(200);
 const ROOM_BYTES: usize = 16 << 20;
 /// Bytes of those that may be read before somebody asks.
 const AHEAD_BYTES_MAX: usize = ROOM_BYTES / 4 * 3;
+/// What is left of a piece is copied where it is no more than one of so many parts of it.
+const SMALL_REST_PART: usize = 8;
 /// How long a piece waits for its reader.
 const AHEAD_KEPT: Duration = Duration::from_secs(1);
 /// How often the pieces that wait are looked at.
@@ -127,7 +130,7 @@ enum Coming {
 pub(super) struct Piece {
     start: u64,
     bytes: AlignedBuf,
-    _room: Permit,
+    room: Permit,
 }
 
 impl Piece {
@@ -142,6 +145,18 @@ impl Piece {
                 .map_or(self.bytes.len(), |at| at.min(self.bytes.len()))
         };
         &self.bytes[place(at)..place(end)]
+    }
+
+    /// What it has from `at` on: where that is little, in a buffer of that size. A reader of many files leaves less
+    /// than a block of each.
+    fn rest(mut self, at: u64) -> Piece {
+        let rest = self.from(at, self.end());
+        if rest.len() > self.bytes.len() / SMALL_REST_PART {
+            return self;
+        }
+        let bytes = AlignedBuf::copy_of(rest);
+        self.room.shrink_to(bytes.len());
+        Piece { start: at, bytes, room: self.room }
     }
 }
 
@@ -160,6 +175,7 @@ pub(super) async fn piece_at(fd: &SharedFd, at: u64, end: u64) -> io::Result<Pie
         Some(piece) => piece,
         None => {
             let range = piece_range(at, end, pace());
+            cold.make_room(bytes_of(&range));
             let room = cold.room.acquire(bytes_of(&range)).await;
             read(fd, range, room).await?
         }
@@ -176,7 +192,8 @@ pub(super) async fn piece_at(fd: &SharedFd, at: u64, end: u64) -> io::Result<Pie
 pub(super) fn keep_rest(fd: &SharedFd, piece: Piece, at: u64) {
     let (cold, range) = (&driver::current().cold, at..piece.end());
     if !range.is_empty() && cold.place_of(fd, at).is_none() {
-        cold.keep(Ahead { fd: SharedFd::clone(fd), range, piece: Coming::Here(piece), since: now() });
+        let piece = Coming::Here(piece.rest(at));
+        cold.keep(Ahead { fd: SharedFd::clone(fd), range, piece, since: now() });
     }
 }
 
@@ -257,6 +274,17 @@ impl ColdReads {
         at
     }
 
+    /// Lets go of what readers have left, the oldest first, until so many bytes are free: whoever reads now goes before
+    /// whoever may come back.
+    fn make_room(&self, bytes: usize) {
+        let mut ahead = self.ahead.borrow_mut();
+        while self.room.free() < bytes {
+            let left = ahead.iter().position(|ahead| matches!(ahead.piece, Coming::Here(_)));
+            let Some(place) = left else { return };
+            drop(ahead.remove(place));
+        }
+    }
+
     fn keep(&self, ahead: Ahead) {
         self.ahead.borrow_mut().push_back(ahead);
         if !self.sweeping.replace(true) {
@@ -314,7 +342,7 @@ async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piec
         }
     }
     drop(turn);
-    Ok(Piece { start, bytes, _room: room })
+    Ok(Piece { start, bytes, room })
 }
 
 fn device_and_inode(fd: &SharedFd) -> io::Result<(u64, u64)> {
@@ -362,6 +390,14 @@ mod tests {
         fd
     }
 
+    /// A cold file of a file system that is known to tell what its page cache has; `None` where no file is cold.
+    async fn told_cold_file(path: &std::path::Path, bytes: &[u8]) -> Option<SharedFd> {
+        let fd = cold_file(path, bytes).await;
+        let is_cold = residency(&fd, 0, bytes.len() as u64) == Residency::Part;
+        driver::current().cold.tells.borrow_mut().insert(device_and_inode(&fd).expect("a file").0, true);
+        is_cold.then_some(fd)
+    }
+
     #[test]
     fn cold_bytes_come_as_they_are_directly_and_through_the_cache() {
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -394,12 +430,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         host::run_local(async move {
             let bytes = pattern(1 << 20);
-            let fd = cold_file(&dir.path().join("segment"), &bytes).await;
-            if residency(&fd, 0, 1 << 20) != Residency::Part {
-                // A file system without cold files.
-                return;
-            }
-            driver::current().cold.tells.borrow_mut().insert(device_and_inode(&fd).expect("a file").0, true);
+            let Some(fd) = told_cold_file(&dir.path().join("segment"), &bytes).await else { return };
             let part = 256 << 10;
             for _ in 0..8 {
                 note_synced_write();
@@ -441,17 +472,60 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_of_many_files_leaves_no_more_than_it_left() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let bytes = pattern(2 << 20);
+            let cold = || driver::current();
+            let files = 3 * (ROOM_BYTES >> 20);
+            for number in 0..files {
+                let fd = cold_file(&dir.path().join(number.to_string()), &bytes).await;
+                // All but a hundred bytes of the last block.
+                let (mut at, end) = (0, (1 << 20) - 100);
+                while at < end {
+                    let piece = piece_at(&fd, at, end).await.expect("reads");
+                    at += piece.from(at, end).len() as u64;
+                    keep_rest(&fd, piece, at);
+                }
+                let mut next = [0; 100];
+                assert!(peek_piece(&fd, end, &mut next), "what is left waits for its reader");
+                assert_eq!(next, bytes[(1 << 20) - 100..1 << 20]);
+            }
+            let taken = cold().cold.room.taken();
+            assert!(taken <= files * BLOCK_BYTES, "{taken} bytes for what is left of {files} files");
+        });
+    }
+
+    #[test]
+    fn whoever_reads_goes_before_whoever_may_come_back() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let bytes = pattern(1 << 20);
+            let cold = || driver::current();
+            let mut files = Vec::new();
+            while cold().cold.room.free() > 0 {
+                let fd = cold_file(&dir.path().join(files.len().to_string()), &bytes).await;
+                let range = 0..1 << 20;
+                let room = cold().cold.room.acquire(1 << 20).await;
+                let piece = read(&fd, range, room).await.expect("reads");
+                keep_rest(&fd, piece, 4_096);
+                files.push(fd);
+            }
+            cold().cold.make_room(3 << 19);
+            assert_eq!(cold().cold.room.free(), 2 << 20, "two whole pieces");
+            let left = |fd: &SharedFd| cold().cold.place_of(fd, 1 << 19).is_some();
+            assert!(!left(&files[0]) && !left(&files[1]), "the oldest have gone");
+            assert!(files[2..].iter().all(left));
+        });
+    }
+
+    #[test]
     fn two_pieces_wait_for_a_reader_and_one_beside_synced_writes() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         host::run_local(async move {
             let bytes = pattern(4 << 20);
-            let fd = cold_file(&dir.path().join("segment"), &bytes).await;
-            if residency(&fd, 0, 4 << 20) != Residency::Part {
-                // A file system without cold files.
-                return;
-            }
+            let Some(fd) = told_cold_file(&dir.path().join("segment"), &bytes).await else { return };
             let cold = || driver::current();
-            cold().cold.tells.borrow_mut().insert(device_and_inode(&fd).expect("a file").0, true);
             let waiting = || {
                 let driver = cold();
                 let ahead = driver.cold.ahead.borrow();
@@ -475,14 +549,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         host::run_local(async move {
             let bytes = pattern(1 << 20);
-            let fd = cold_file(&dir.path().join("segment"), &bytes).await;
+            let Some(fd) = told_cold_file(&dir.path().join("segment"), &bytes).await else { return };
             note_synced_write();
             let cold = || driver::current();
-            if residency(&fd, 0, 1 << 20) != Residency::Part {
-                // A file system without cold files.
-                return;
-            }
-            cold().cold.tells.borrow_mut().insert(device_and_inode(&fd).expect("a file").0, true);
             read_ahead(&fd, 5_000, 1 << 20);
             read_ahead(&fd, 5_000, 1 << 20);
             assert_eq!(cold().cold.ahead.borrow().len(), 1, "not twice");
