@@ -145,7 +145,8 @@ impl Group {
         let absent = std::mem::take(&mut self.pending_syncs);
         assert!(!absent.is_empty(), "the deadline stands only while someone is missing");
         for member_id in absent {
-            self.remove(&member_id);
+            // A static member that came back meanwhile has a JoinGroup parked until its new id is on disk.
+            self.drop_member(step, &member_id);
         }
         self.prepare_rebalance(step);
     }

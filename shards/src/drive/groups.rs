@@ -65,11 +65,14 @@ impl Groups {
             return;
         }
         self.core.borrow_mut().start_loading(index);
+        // A stop or a deletion may give the partition up while it is read.
+        let is_kept = || self.logs.borrow().get(&index).is_some_and(|log| Rc::ptr_eq(log, partition));
         let replay = |offset: Offset, (key, value): KeyValue<'_>| {
-            let Some(key) = key else { return Ok(()) };
+            let Some(key) = key.filter(|_| is_kept()) else { return Ok(()) };
             self.core.borrow_mut().replay(index, key, value, offset).map(|_| ())
         };
         match replay_records(partition, replay).await {
+            _ if !is_kept() => {}
             Ok(()) => self.core.borrow_mut().finish_loading(clock(), index),
             Err(error) => {
                 tracing::error!(partition = index, %error, "the groups of this partition cannot be served");

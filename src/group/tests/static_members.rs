@@ -128,6 +128,28 @@ fn a_rebalance_that_begins_while_the_new_id_is_written_answers_the_join_itself()
 }
 
 #[test]
+fn a_member_that_is_out_while_its_new_id_is_written_hears_so() {
+    let patient = |instance| JoinGroup { session_timeout_ms: 120_000, ..join_static(instance) };
+    let mut world = World::new();
+    let tokens = ["a", "b"].map(|instance| world.send(GroupRequest::Join(patient(instance))));
+    world.advance(6_000);
+    let [a, b] = tokens.map(|token| world.joined(token));
+    let leader = if a.leader == a.member_id { &a } else { &b };
+    let absent = if a.leader == a.member_id { "b" } else { "a" };
+    world.send(sync(leader, Vec::new()));
+    assert_eq!(world.describe(GROUP).state, Some(GroupState::Stable), "the other one owes its SyncGroup");
+    world.advance(59_000);
+    world.persists = false;
+    let restarted = world.send(GroupRequest::Join(patient(absent)));
+    assert!(!world.is_answered(restarted), "its new id is not on disk");
+    world.advance(2_000);
+    assert_eq!(world.joined(restarted).error, ErrorCode::UnknownMemberId);
+    world.persist_next();
+    assert_eq!(world.describe(GROUP).state, Some(GroupState::PreparingRebalance));
+    assert_eq!(world.describe(GROUP).members.len(), 1);
+}
+
+#[test]
 fn a_change_of_the_chosen_protocol_rebalances() {
     let mut world = World::new();
     let both = |instance: &str| JoinGroup {

@@ -2,21 +2,18 @@
 //!
 //! Stateless, on the connection's shard. What must hold: a group that is named twice is deleted and answered once.
 
-use std::collections::BTreeSet;
-
 use ottla_wire::delete_groups_request::DeleteGroupsRequest;
 use ottla_wire::delete_groups_response::{DeletableGroupResult, DeleteGroupsResponse};
 
-use super::{expect_reply, text};
+use super::{distinct, expect_reply, text};
 use crate::group::reply::GroupReply;
 use crate::group::request::GroupRequest;
 
 /// The coordinators' requests, one per distinct group in the request's order.
 #[must_use]
 pub fn decode(request: &DeleteGroupsRequest<'_>) -> Vec<GroupRequest> {
-    let mut seen = BTreeSet::new();
-    let distinct = request.groups_names.iter().filter(|group_id| seen.insert((**group_id).clone()));
-    distinct.map(|group_id| GroupRequest::Delete { group_id: group_id.to_string() }).collect()
+    let group_ids = distinct(&request.groups_names);
+    group_ids.map(|group_id| GroupRequest::Delete { group_id: group_id.to_owned() }).collect()
 }
 
 /// The response of any version.

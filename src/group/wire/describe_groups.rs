@@ -1,14 +1,15 @@
 //! DescribeGroups, versions 0 to 6: one coordinator request per group.
 //!
 //! Stateless, on the connection's shard. What must hold: before version 6 an unknown group is no error, only Dead
-//! (KIP-1043).
+//! (KIP-1043); a group that is named again is answered once, so that a few bytes of a request are never all its members
+//! in the reply.
 
 use std::borrow::Cow;
 
 use ottla_wire::describe_groups_request::DescribeGroupsRequest;
 use ottla_wire::describe_groups_response::{DescribeGroupsResponse, DescribedGroup, DescribedGroupMember};
 
-use super::{blob, expect_reply, text};
+use super::{blob, distinct, expect_reply, text};
 use crate::errors::ErrorCode;
 use crate::group::reply::{DescribeReply, DescribedMember, GroupReply};
 use crate::group::request::GroupRequest;
@@ -19,12 +20,11 @@ const GROUP_ID_NOT_FOUND_FROM: i16 = 6;
 /// The client can ask what it may do with a group.
 const AUTHORIZED_OPERATIONS_FROM: i16 = 3;
 
-/// The coordinators' requests, one per group in the request's order.
+/// The coordinators' requests, one per distinct group in the request's order.
 #[must_use]
 pub fn decode(request: &DescribeGroupsRequest<'_>) -> Vec<GroupRequest> {
-    let groups =
-        request.groups.iter().map(|group_id| GroupRequest::Describe { group_id: group_id.to_string() });
-    groups.collect()
+    let group_ids = distinct(&request.groups);
+    group_ids.map(|group_id| GroupRequest::Describe { group_id: group_id.to_owned() }).collect()
 }
 
 /// Whether the answer tells what the client may do with each group.

@@ -20,6 +20,7 @@ pub mod sync_group;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -42,6 +43,12 @@ pub trait TopicNames {
     fn id_of(&self, name: &str) -> Option<TopicId>;
     /// Whether the existing topic has that partition.
     fn has_partition(&self, topic_id: TopicId, partition: i32) -> bool;
+}
+
+/// Group ids as far as they are named for the first time, in their order.
+fn distinct<'a>(group_ids: &'a [Cow<'_, str>]) -> impl Iterator<Item = &'a str> {
+    let mut seen = BTreeSet::new();
+    group_ids.iter().map(|group_id| &**group_id).filter(move |group_id| seen.insert(*group_id))
 }
 
 fn owned(text: &Option<Cow<'_, str>>) -> Option<String> {

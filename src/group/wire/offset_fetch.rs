@@ -2,7 +2,10 @@
 //!
 //! On the connection's shard; the plan lives as long as the request. What must hold: groups and topics stand in the
 //! request's order; version 1 has errors only at partitions, versions 2 to 7 one for the response, later ones one per
-//! group; from version 10 on a topic without an id is left out.
+//! group; from version 10 on a topic without an id is left out; what is named again is answered once, so that a few
+//! bytes of a request are never a whole group or a commit's metadata of the reply.
+
+use std::collections::BTreeSet;
 
 use ottla_wire::offset_fetch_request::{OffsetFetchRequest, OffsetFetchRequestTopics};
 use ottla_wire::offset_fetch_response::{
@@ -14,6 +17,7 @@ use super::{TopicNames, expect_reply, text};
 use crate::errors::ErrorCode;
 use crate::group::reply::{FetchReply, FetchedPartition, FetchedTopic, GroupReply};
 use crate::group::request::{FetchOffsets, FetchTopic, GroupRequest, NO_TOPIC_ID};
+use crate::ids::TopicId;
 
 /// The response has an error of its own.
 const TOP_LEVEL_ERROR_FROM: i16 = 2;
@@ -42,7 +46,18 @@ enum PlannedTopic {
     Unknown(FetchedTopic),
 }
 
-/// The plan, and the coordinators' requests, one per group in the request's order.
+/// The partitions of one group that have been named.
+#[derive(Default)]
+struct Named<'a>(BTreeSet<(&'a str, TopicId, i32)>);
+
+impl<'a> Named<'a> {
+    /// Those of `partitions` that are named for the first time.
+    fn first(&mut self, name: &'a str, topic_id: TopicId, partitions: &[i32]) -> Vec<i32> {
+        partitions.iter().copied().filter(|partition| self.0.insert((name, topic_id, *partition))).collect()
+    }
+}
+
+/// The plan, and the coordinators' requests, one per distinct group in the request's order.
 #[must_use]
 pub fn decode(
     version: i16,
@@ -50,18 +65,20 @@ pub fn decode(
     names: &impl TopicNames,
 ) -> (FetchPlan, Vec<GroupRequest>) {
     if version >= BATCHED_FROM {
-        let groups = request.groups.iter().map(|group| {
+        let mut seen = BTreeSet::new();
+        let groups = request.groups.iter().filter(|group| seen.insert(&*group.group_id)).map(|group| {
             let topics = group.topics.as_deref().map(|topics| plan_topics(version, topics, names));
             ask(group.group_id.to_string(), request.require_stable, topics)
         });
         let (groups, requests) = groups.unzip();
         return (FetchPlan { groups }, requests);
     }
+    let mut named = Named::default();
     let topics = request.topics.as_deref().map(|topics| {
         let topics = topics.iter().map(|topic| FetchTopic {
             name: topic.name.to_string(),
             topic_id: NO_TOPIC_ID,
-            partitions: topic.partition_indexes.clone(),
+            partitions: named.first(&topic.name, NO_TOPIC_ID, &topic.partition_indexes),
         });
         topics.map(|topic| (PlannedTopic::Asked, Some(topic))).collect()
     });
@@ -85,8 +102,9 @@ fn plan_topics(
     topics: &[OffsetFetchRequestTopics<'_>],
     names: &impl TopicNames,
 ) -> Vec<(PlannedTopic, Option<FetchTopic>)> {
+    let mut named = Named::default();
     let topics = topics.iter().map(|topic| {
-        let partitions = topic.partition_indexes.clone();
+        let partitions = named.first(&topic.name, topic.topic_id, &topic.partition_indexes);
         if version < TOPIC_IDS_FROM {
             let name = topic.name.to_string();
             return (PlannedTopic::Asked, Some(FetchTopic { name, topic_id: NO_TOPIC_ID, partitions }));

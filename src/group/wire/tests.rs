@@ -400,6 +400,49 @@ fn offset_fetch_of_several_groups() {
 }
 
 #[test]
+fn what_an_offset_fetch_names_again_is_answered_once() {
+    let single = OffsetFetchRequest {
+        group_id: str("g"),
+        topics: Some(vec![
+            OffsetFetchRequestTopic { name: str("a"), partition_indexes: vec![1, 1, 2] },
+            OffsetFetchRequestTopic { name: str("a"), partition_indexes: vec![2, 3] },
+            OffsetFetchRequestTopic { name: str("b"), partition_indexes: vec![1] },
+        ]),
+        ..OffsetFetchRequest::default()
+    };
+    let (_, requests) = offset_fetch::decode(7, &single, &Names);
+    let [GroupRequest::FetchOffsets(asked)] = &requests[..] else { panic!("one group") };
+    let asked = asked.topics.as_ref().expect("topics are named");
+    let asked: Vec<_> = asked.iter().map(|topic| (topic.name.as_str(), topic.partitions.clone())).collect();
+    assert_eq!(asked, [("a", vec![1, 2]), ("a", vec![3]), ("b", vec![1])]);
+    for version in 8..=10 {
+        let by_id = version >= 10;
+        let topic = || OffsetFetchRequestTopics {
+            name: str(if by_id { "" } else { "topic" }),
+            topic_id: if by_id { TOPIC_ID } else { Uuid::ZERO },
+            partition_indexes: vec![1, 1],
+        };
+        let group = |group_id: &'static str| OffsetFetchRequestGroup {
+            group_id: str(group_id),
+            topics: Some(vec![topic(), topic()]),
+            ..OffsetFetchRequestGroup::default()
+        };
+        let request = OffsetFetchRequest {
+            groups: vec![group("a"), group("b"), group("a")],
+            ..OffsetFetchRequest::default()
+        };
+        let (plan, requests) = offset_fetch::decode(version, &request, &Names);
+        assert_eq!(requests.len(), 2);
+        let GroupRequest::FetchOffsets(first) = &requests[0] else { panic!("a fetch") };
+        let partitions = first.topics.iter().flatten().map(|topic| topic.partitions.clone());
+        assert_eq!(partitions.collect::<Vec<_>>(), [vec![1], vec![]], "version {version}");
+        let topics = vec![fetched("topic", TOPIC_ID, &[1]), fetched("topic", TOPIC_ID, &[])];
+        let replies = requests.iter().map(|_| fetch_reply(ErrorCode::None, topics.clone())).collect();
+        assert_eq!(plan.encode(version, replies, &Names).groups.len(), 2);
+    }
+}
+
+#[test]
 fn offset_delete() {
     let topic = |name: &'static str| OffsetDeleteRequestTopic {
         name: str(name),
@@ -430,13 +473,13 @@ fn offset_delete() {
 fn describe_groups() {
     for version in 0..=6 {
         let request = DescribeGroupsRequest {
-            groups: vec![str("a"), str("gone"), str("c")],
+            groups: vec![str("a"), str("gone"), str("a"), str("c"), str("gone")],
             include_authorized_operations: version >= 3,
         };
         let sent = bytes_of(&request, version);
         let request: DescribeGroupsRequest = read(&sent, version);
         let asked = describe_groups::decode(&request);
-        assert_eq!(asked.len(), 3);
+        assert_eq!(asked.len(), 3, "what is named again is asked once");
         assert_eq!(describe_groups::asks_operations(version, &request), version >= 3);
         let member = DescribedMember {
             member_id: "m".to_owned(),
