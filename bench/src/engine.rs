@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, mpsc};
@@ -51,8 +52,8 @@ pub(crate) struct Shared {
     /// The load ends before its time.
     ending: AtomicBool,
     window: Window,
-    /// A cold reader is at work.
-    pub cold_reading: AtomicBool,
+    /// Cold readers that are at work.
+    cold_readers: AtomicUsize,
     /// When the first cold reader began and the last one ended, in nanoseconds from the start.
     cold: [AtomicU64; 2],
     /// Consumers fetch nothing.
@@ -149,7 +150,7 @@ impl Shared {
             undated: AtomicU64::new(0),
             ending: AtomicBool::new(false),
             window,
-            cold_reading: AtomicBool::new(false),
+            cold_readers: AtomicUsize::new(0),
             cold: [AtomicU64::new(u64::MAX), AtomicU64::new(0)],
             holding: AtomicBool::new(false),
             producers_end: AtomicU64::new(u64::MAX),
@@ -223,10 +224,21 @@ impl Shared {
 
     /// Notes that a cold reader begins or ends.
     pub(crate) fn cold_reader(&self, begins: bool) {
-        self.cold_reading.store(begins, Ordering::Relaxed);
         let now = self.now();
         self.cold[0].fetch_min(now, Ordering::Relaxed);
         self.cold[1].fetch_max(now, Ordering::Relaxed);
+        // Whoever sees that the last one has ended sees when that was.
+        match begins {
+            true => self.cold_readers.fetch_add(1, Ordering::Release),
+            false => self.cold_readers.fetch_sub(1, Ordering::Release),
+        };
+    }
+
+    /// From when to when cold readers are at work as far as is known, in nanoseconds from the start.
+    pub(crate) fn beside_cold(&self) -> Range<u64> {
+        let is_going_on = self.cold_readers.load(Ordering::Acquire) > 0;
+        let [from, until] = [&self.cold[0], &self.cold[1]].map(|at| at.load(Ordering::Relaxed));
+        from..if is_going_on { u64::MAX } else { until }
     }
 
     /// How long cold readers were at work in the measured time; `None` where none was.
@@ -516,6 +528,24 @@ mod tests {
 
     fn job(future: impl FnOnce(Rc<Shard>) -> LocalBoxFuture<()> + Send + 'static) -> Job {
         Box::new(future)
+    }
+
+    #[test]
+    fn cold_readers_are_at_work_until_the_last_has_ended() {
+        let shared = Shared::new(0, 0, 1);
+        assert!(shared.beside_cold().is_empty());
+        let before = shared.now();
+        shared.cold_reader(true);
+        shared.cold_reader(true);
+        shared.cold_reader(false);
+        let going_on = shared.beside_cold();
+        assert!(going_on.start >= before && going_on.end == u64::MAX, "one of two reads on");
+        shared.cold_reader(false);
+        let over = shared.beside_cold();
+        assert!(
+            over.start == going_on.start && over.end <= shared.now(),
+            "what was due by then still counts"
+        );
     }
 
     #[test]

@@ -304,21 +304,29 @@ impl Peer {
 }
 
 fn count(batch: &SentBatch, now: u64, shard: &Shard) {
-    let cold = shard.shared.cold_reading.load(Ordering::Relaxed);
-    shard.shared.acknowledged.fetch_add(batch.due.len() as u64, Ordering::Relaxed);
-    let kind = if cold { Kind::AckBesideCold } else { Kind::Ack };
-    let is_before = |due: &u64| shard.shared.phase(Some(*due), now) == Phase::WarmUp;
-    // Records of a batch are due one after the other.
-    let (before, measured) = batch.due.split_at(batch.due.partition_point(is_before));
-    let bytes_before = batch.own_bytes * before.len() as u64 / (batch.due.len() as u64).max(1);
-    let parts =
-        [(Phase::WarmUp, before, bytes_before), (Phase::Measured, measured, batch.own_bytes - bytes_before)];
+    let (shared, due) = (&shard.shared, &batch.due[..]);
+    shared.acknowledged.fetch_add(due.len() as u64, Ordering::Relaxed);
+    // Records of a batch are due one after the other: what is counted apart are parts of it.
+    let cold = shared.beside_cold();
+    let is_before = |due: &u64| shared.phase(Some(*due), now) == Phase::WarmUp;
+    let mut cuts = [
+        0,
+        due.partition_point(is_before),
+        due.partition_point(|due| *due < cold.start),
+        due.partition_point(|due| *due < cold.end),
+        due.len(),
+    ];
+    cuts.sort_unstable();
+    let bytes_up_to = |record: usize| batch.own_bytes * record as u64 / due.len() as u64;
     let mut meter = shard.meter();
-    for (phase, due, bytes) in parts.into_iter().filter(|(_, due, _)| !due.is_empty()) {
+    for cut in cuts.windows(2) {
+        let Some(first) = due[cut[0]..cut[1]].first() else { continue };
+        let kind = if cold.contains(first) { Kind::AckBesideCold } else { Kind::Ack };
+        let phase = if is_before(first) { Phase::WarmUp } else { Phase::Measured };
         let counts = meter.in_phase(phase, kind);
-        counts.records += due.len() as u64;
-        counts.bytes += bytes;
-        for due in due {
+        counts.records += (cut[1] - cut[0]) as u64;
+        counts.bytes += bytes_up_to(cut[1]) - bytes_up_to(cut[0]);
+        for due in &due[cut[0]..cut[1]] {
             counts.took(now.saturating_sub(*due));
         }
     }
