@@ -322,11 +322,15 @@ const PER_LISTENER: [&str; 10] = [
 /// Keys that may be set for a listener of all brokers.
 const LISTENER_OF_ALL: [&str; 3] = ["max.connections", "max.connection.creation.rate", "num.network.threads"];
 
+/// Keys that Kafka takes at run time and that are read here at the start alone, when the sockets are bound. A change
+/// that does nothing would be advertised to clients all the same.
+const AT_START: [&str; 2] = ["listeners", "listener.security.protocol.map"];
+
 /// Whether each of these may be set at run time at all, and at this level, and has a value of its type.
 fn validate_broker(overrides: &Overrides, per_broker: bool) -> Result<(), ConfigError> {
     let scope = |name: &str| table::find(Resource::Broker, name).map(|key| key.scope);
     refuse(overrides, "Cannot update these configs dynamically", |name| {
-        scope(name) == Some(Scope::BrokerReadOnly)
+        scope(name) == Some(Scope::BrokerReadOnly) || AT_START.contains(&name)
     })?;
     refuse(
         overrides,

@@ -6,6 +6,8 @@
 //! Invariants: every known setting passed its rule; this node is the only controller; every bound listener speaks
 //! plaintext.
 
+use std::collections::BTreeMap;
+
 use super::checks;
 use super::key::Effect;
 use super::listeners::{ListenerSettings, Listeners};
@@ -99,6 +101,8 @@ pub struct NetworkConfig {
     pub connection_idle_ms_max: i64,
     /// `max.connections`.
     pub connections_max: u32,
+    /// `listener.name.<name>.max.connections`, by the listener's name in lower case.
+    pub connections_of_listener_max: BTreeMap<String, u32>,
     /// `max.connections.per.ip`.
     pub connections_per_ip_max: u32,
     /// `max.connections.per.ip.overrides`: host or address, and its limit.
@@ -362,11 +366,31 @@ fn network(read: Reader<'_>) -> Result<NetworkConfig, ConfigError> {
             .filter(|bytes| *bytes > 0),
         connection_idle_ms_max: read.long("connections.max.idle.ms")?,
         connections_max: unsigned(read, "max.connections")?,
+        connections_of_listener_max: listener_limits(read)?,
         connections_per_ip_max: unsigned(read, "max.connections.per.ip")?,
         connections_per_ip_overrides: checks::per_ip_overrides(read)?,
         send_buffer_bytes: or_system(read.long("socket.send.buffer.bytes")?),
         receive_buffer_bytes: or_system(read.long("socket.receive.buffer.bytes")?),
     })
+}
+
+/// `listener.name.<name>.max.connections` of every listener that has it.
+fn listener_limits(read: Reader<'_>) -> Result<BTreeMap<String, u32>, ConfigError> {
+    const KEY: &str = "max.connections";
+    let key = table::find(Resource::Broker, KEY).expect("a key of the table");
+    let mut limits = BTreeMap::new();
+    for (name, text) in read.0.effective() {
+        let listener =
+            name.strip_prefix("listener.name.").and_then(|rest| rest.strip_suffix(KEY)?.strip_suffix('.'));
+        if let Some(listener) = listener {
+            let max = Value::parse(key, text)?.as_long().expect("the key is a number");
+            limits.insert(
+                listener.to_owned(),
+                u32::try_from(max).expect("the key's type is INT, and not negative"),
+            );
+        }
+    }
+    Ok(limits)
 }
 
 fn topics(read: Reader<'_>) -> Result<TopicsConfig, ConfigError> {

@@ -60,9 +60,20 @@ pub fn create_topics(address: SocketAddr, names: &[String], partitions: i32, con
 /// # Panics
 /// When the broker refuses it.
 pub fn set_topic_config(address: SocketAddr, topic: &str, key: &str, value: &str) {
+    set_config(address, (2, topic), key, value);
+}
+
+/// Sets one key of the configuration of all brokers.
+///
+/// # Panics
+/// When the broker refuses it.
+pub fn set_cluster_config(address: SocketAddr, key: &str, value: &str) {
+    set_config(address, (4, ""), key, value);
+}
+
+fn set_config(address: SocketAddr, (resource_type, name): (i8, &str), key: &str, value: &str) {
     let config = AlterableConfig { name: key.into(), config_operation: 0, value: Some(value.into()) };
-    let resource =
-        AlterConfigsResource { resource_type: 2, resource_name: topic.into(), configs: vec![config] };
+    let resource = AlterConfigsResource { resource_type, resource_name: name.into(), configs: vec![config] };
     let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
     let mut client = Client::connect(address, "tests").expect("the broker listens");
     let reply: IncrementalAlterConfigsResponse<'_> =

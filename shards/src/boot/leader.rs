@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ottla::config::BrokerConfig;
 use ottla::controller::image::{Image, TopicsImage};
@@ -17,6 +16,7 @@ use ottla::log::LogConfig;
 use ottla::placement::{CLUSTER_METADATA_LEADER_EPOCH, CLUSTER_METADATA_TOPIC_ID, owner};
 
 use super::Plan;
+use super::admission;
 use super::banner::{Banner, DirLine};
 use super::identity::{self, Identity, new_id};
 use super::listeners::{self, Bound, MetricsListener};
@@ -24,8 +24,8 @@ use super::shard::{Begin, Starting};
 use crate::disk::{DiskError, Found, LogDir, LogDirs, OpenWith, Partition};
 use crate::drive::messages::Query;
 use crate::drive::{Controller, LoadedMetadata, lifecycle};
-use crate::host::{self, Signal, exit_start as give_up, now, spawn_detached, stop_signal};
-use crate::net::{AcceptLimits, Accepted, Acceptor};
+use crate::host::{self, Signal, exit_start as give_up, now, stop_signal};
+use crate::net::Acceptor;
 
 /// From the first directory to the last.
 pub(super) async fn lead(starting: &Rc<Starting>) {
@@ -59,7 +59,7 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
     lifecycle::watch_dirs(starting.shard());
     print_banner(&plan, &dirs, (&identity, &image), (&bound, metrics.url())).await;
     metrics.serve(starting);
-    let acceptor = accept(starting, &config, bound);
+    let acceptor = admission::accept(starting, bound).await;
     let signal = stop_signal().await;
     stop(starting, &acceptor, &dirs, signal).await;
 }
@@ -363,32 +363,6 @@ async fn print_banner(
 async fn dir_line(dir: &LogDir, is_new: bool) -> DirLine<'_> {
     let free_bytes = dir.space().await.ok().map(|space| space.free);
     DirLine { path: dir.path(), is_offline: dir.is_offline(), free_bytes, is_direct: dir.is_direct(), is_new }
-}
-
-/// Accepts on every listener; each connection goes to the shard that has the fewest.
-fn accept(starting: &Rc<Starting>, config: &BrokerConfig, bound: Vec<Bound>) -> Rc<Acceptor> {
-    let per_ip = config.network.connections_per_ip_overrides.iter();
-    let limits = AcceptLimits {
-        connections_max: config.network.connections_max as usize,
-        connections_per_ip_max: config.network.connections_per_ip_max as usize,
-        per_ip_overrides: per_ip
-            .filter_map(|(address, max)| Some((address.parse().ok()?, *max as usize)))
-            .collect(),
-    };
-    let acceptor = Acceptor::new(limits);
-    let shards = starting.plan().shards;
-    let loads: Vec<Arc<AtomicUsize>> = (0..shards).map(|_| Arc::default()).collect();
-    for (number, bound) in bound.into_iter().enumerate() {
-        let (mesh, loads) = (Rc::clone(starting.mesh()), loads.clone());
-        let place = move |mut accepted: Accepted| {
-            let load = |shard: &u16| loads[usize::from(*shard)].load(Ordering::Relaxed);
-            let to = (0..shards).min_by_key(load).expect("there is a shard");
-            accepted.guard.count_with(&loads[usize::from(to)]);
-            drop(mesh.cast(ShardId(to), Query::Connection(Box::new(accepted))));
-        };
-        spawn_detached(Rc::clone(&acceptor).run(bound.listener, number, place));
-    }
-    acceptor
 }
 
 /// The controlled end: no new connections, everything in flight answered, every log closed, the directories marked

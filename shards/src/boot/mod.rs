@@ -1,12 +1,9 @@
-//! The start, in order: settings, the machine, directories, who this node is, the metadata, every shard's
-//! partitions, and
-//! only then clients.
+//! The start, in order: settings, the machine, directories, who this node is, the metadata, every shard's partitions,
+//! and only then clients.
 //!
 //! Shard 0 leads; the others wait for [`Query::Begin`](crate::drive::messages::Query) over the mesh. What must hold:
-//! nothing
-//! is served before everything that was acknowledged is in place; what makes a start impossible is one line on
-//! standard
-//! error that names the setting and what to do, and exit code 1.
+//! nothing is served before everything that was acknowledged is in place; what makes a start impossible is one line on
+//! standard error that names the setting and what to do, and exit code 1.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -21,6 +18,7 @@ use crate::host::{self, ShardSpec, available_cpus};
 use crate::logs::{self, Loggers};
 use crate::mesh;
 
+mod admission;
 mod banner;
 mod identity;
 mod leader;

@@ -285,6 +285,7 @@ fn take_broker_config(shard: &Shard, image: &Image) {
         tracing::warn!(settings = ignored.join(", "), "dynamic settings of the broker are not used");
     }
     shard.config.replace(Arc::new(config));
+    shard.configured.notify_all();
 }
 
 /// Gives the logs of topics that `is_changed` their new settings.
@@ -430,6 +431,7 @@ pub async fn log_dirs(shard: &Shard) -> Vec<LogDirUsage> {
 pub async fn quiesce(shard: &Rc<Shard>) {
     shard.stopping.set(true);
     shard.stop.notify_all();
+    shard.configured.notify_all();
     shard.watches.end_all();
     for id in shard.hosted.borrow().keys() {
         if is_offsets(&shard.image(), *id) {

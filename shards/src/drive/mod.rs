@@ -91,6 +91,7 @@ pub struct Shard {
     /// Its group coordinator.
     pub groups: Groups,
     config: RefCell<Arc<BrokerConfig>>,
+    configured: Notify,
     image: RefCell<Arc<Image>>,
     hosted: RefCell<BTreeMap<TopicIdPartition, Rc<Hosted>>>,
     sessions: RefCell<FetchSessions>,
@@ -142,6 +143,7 @@ impl Shard {
             connections: OnceCell::new(),
             groups: Groups::new(&config),
             config: RefCell::new(config),
+            configured: Notify::new(),
             image: RefCell::new(image),
             hosted: RefCell::default(),
             sessions: RefCell::new(FetchSessions::new(sessions_max)),
@@ -168,6 +170,18 @@ impl Shard {
     #[must_use]
     pub fn config(&self) -> Arc<BrokerConfig> {
         Arc::clone(&self.config.borrow())
+    }
+
+    /// Waits until the broker's settings are others than `known`; `None` when it stops.
+    pub async fn config_behind(&self, known: &Arc<BrokerConfig>) -> Option<Arc<BrokerConfig>> {
+        while !self.stopping.get() {
+            let config = self.config();
+            if !Arc::ptr_eq(&config, known) {
+                return Some(config);
+            }
+            self.configured.notified().await;
+        }
+        None
     }
 
     /// A partition that this shard owns and has open.

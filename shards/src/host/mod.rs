@@ -53,7 +53,7 @@ pub use sim::{
     StreamSeed, Timeout, available_cpus, canonicalize, catch_signals, create_dir, create_dir_all, disk_space,
     exists, exit_start, file_sizes, hold_until_the_end, host_name, indirect_file_system, loop_times, now,
     peek_piece, probe, process_usage, raise_descriptor_limit, random_bytes, random_u64, read_ahead, read_dir,
-    release_held, remove_dir_all, remove_file, rename, run_local, run_shards, say, say_why, shard_id,
-    shard_slot, shard_stats, sleep, sleep_until, spawn, spawn_blocking, spawn_detached, spawn_in,
+    release_held, remove_dir_all, remove_file, rename, resolve, run_local, run_shards, say, say_why,
+    shard_id, shard_slot, shard_stats, sleep, sleep_until, spawn, spawn_blocking, spawn_detached, spawn_in,
     stop_signal, sync_dir, sync_file_system, timeout, turn_began, wall_ms, yield_now,
 };

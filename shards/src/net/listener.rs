@@ -33,6 +33,8 @@ const SWEEP_EVERY: usize = 1024;
 pub struct AcceptLimits {
     /// `max.connections`: of all listeners together.
     pub connections_max: usize,
+    /// `listener.name.<name>.max.connections` by the listener's number; one that is not there has none of its own.
+    pub per_listener: Vec<Option<usize>>,
     /// `max.connections.per.ip`.
     pub connections_per_ip_max: usize,
     /// `max.connections.per.ip.overrides`, as addresses.
@@ -44,6 +46,7 @@ impl Default for AcceptLimits {
     fn default() -> AcceptLimits {
         AcceptLimits {
             connections_max: usize::MAX,
+            per_listener: Vec::new(),
             connections_per_ip_max: usize::MAX,
             per_ip_overrides: BTreeMap::new(),
         }
@@ -53,26 +56,26 @@ impl Default for AcceptLimits {
 /// Counts a connection as long as it lives.
 #[derive(Debug)]
 pub struct ConnectionGuard {
-    all: Arc<AtomicUsize>,
-    of_address: Arc<AtomicUsize>,
-    /// The count of the shard that it was given to.
-    of_shard: Option<Arc<AtomicUsize>>,
+    counts: Vec<Arc<AtomicUsize>>,
 }
 
 impl ConnectionGuard {
-    /// Counts the connection with those of one shard too.
-    pub fn count_with(&mut self, of_shard: &Arc<AtomicUsize>) {
-        of_shard.fetch_add(1, Ordering::Relaxed);
-        self.of_shard = Some(Arc::clone(of_shard));
+    /// Room for the counts of all, of the listener, of the address and of the shard.
+    fn new() -> ConnectionGuard {
+        ConnectionGuard { counts: Vec::with_capacity(4) }
+    }
+
+    /// Counts the connection with those of `count` too.
+    pub fn count_with(&mut self, count: &Arc<AtomicUsize>) {
+        count.fetch_add(1, Ordering::Relaxed);
+        self.counts.push(Arc::clone(count));
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.all.fetch_sub(1, Ordering::Relaxed);
-        self.of_address.fetch_sub(1, Ordering::Relaxed);
-        if let Some(of_shard) = &self.of_shard {
-            of_shard.fetch_sub(1, Ordering::Relaxed);
+        for count in &self.counts {
+            count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -92,6 +95,7 @@ pub struct Accepted {
 pub struct Acceptor {
     limits: RefCell<AcceptLimits>,
     all: Arc<AtomicUsize>,
+    by_listener: RefCell<BTreeMap<usize, Arc<AtomicUsize>>>,
     by_address: RefCell<BTreeMap<IpAddr, Arc<AtomicUsize>>>,
     accepted: Cell<usize>,
     stopped: Cell<bool>,
@@ -107,6 +111,7 @@ impl Acceptor {
         Rc::new(Acceptor {
             limits: RefCell::new(limits),
             all: Arc::default(),
+            by_listener: RefCell::default(),
             by_address: RefCell::default(),
             accepted: Cell::new(0),
             stopped: Cell::new(false),
@@ -134,7 +139,7 @@ impl Acceptor {
         while !self.stopped.get() {
             let Some(outcome) = self.accept_or_stop(&listener).await else { return };
             match outcome {
-                Ok(seed) => match self.admit(seed.peer().ip()) {
+                Ok(seed) => match self.admit(number, seed.peer().ip()) {
                     Some(guard) => place(Accepted { seed, listener: number, guard }),
                     None => metrics.add(Counter::ConnectionsRefused, 1),
                 },
@@ -161,31 +166,33 @@ impl Acceptor {
         .await
     }
 
-    /// Counts a connection from `address`, or says why it is not taken; it is closed then.
-    fn admit(&self, address: IpAddr) -> Option<ConnectionGuard> {
+    /// Counts a connection of a listener from `address`, or says why it is not taken; it is closed then.
+    fn admit(&self, listener: usize, address: IpAddr) -> Option<ConnectionGuard> {
         self.accepted.set(self.accepted.get() + 1);
         if self.accepted.get().is_multiple_of(SWEEP_EVERY) {
             self.by_address.borrow_mut().retain(|_, count| count.load(Ordering::Relaxed) > 0);
         }
         let limits = self.limits.borrow();
+        let of_listener = Arc::clone(self.by_listener.borrow_mut().entry(listener).or_default());
         let of_address = Arc::clone(self.by_address.borrow_mut().entry(address).or_default());
-        let limit = limits.per_ip_overrides.get(&address).copied().unwrap_or(limits.connections_per_ip_max);
-        let setting = if self.all.load(Ordering::Relaxed) >= limits.connections_max {
-            Some("max.connections")
-        } else if of_address.load(Ordering::Relaxed) >= limit {
-            Some("max.connections.per.ip")
-        } else {
-            None
-        };
-        if let Some(setting) = setting {
+        let listener_max = limits.per_listener.get(listener).copied().flatten().unwrap_or(usize::MAX);
+        let address_max = limits.per_ip_overrides.get(&address).copied();
+        let address_max = address_max.unwrap_or(limits.connections_per_ip_max);
+        let counts = [
+            (&self.all, limits.connections_max, "max.connections"),
+            (&of_listener, listener_max, "max.connections of the listener"),
+            (&of_address, address_max, "max.connections.per.ip"),
+        ];
+        let full = counts.iter().find(|(count, max, _)| count.load(Ordering::Relaxed) >= *max);
+        if let Some((_, _, setting)) = full {
             self.refusals.once_in_a_while(|left_out| {
                 tracing::warn!(%address, setting, left_out, "a connection above the limit was closed");
             });
             return None;
         }
-        self.all.fetch_add(1, Ordering::Relaxed);
-        of_address.fetch_add(1, Ordering::Relaxed);
-        Some(ConnectionGuard { all: Arc::clone(&self.all), of_address, of_shard: None })
+        let mut guard = ConnectionGuard::new();
+        counts.iter().for_each(|(count, ..)| guard.count_with(count));
+        Some(guard)
     }
 
     /// Accepts nothing more, from no listener.
@@ -227,18 +234,34 @@ mod tests {
     fn the_limits_count_open_connections_alone() {
         let acceptor = Acceptor::new(AcceptLimits {
             connections_max: 3,
+            per_listener: Vec::new(),
             connections_per_ip_max: 2,
             per_ip_overrides: [(from(9), 0)].into(),
         });
-        let one = acceptor.admit(from(1)).expect("within");
-        let _two = acceptor.admit(from(1)).expect("within");
-        assert!(acceptor.admit(from(1)).is_none(), "two of one address");
-        assert!(acceptor.admit(from(9)).is_none(), "an override of none");
-        let _three = acceptor.admit(from(2)).expect("within");
-        assert!(acceptor.admit(from(3)).is_none(), "three in all");
+        let one = acceptor.admit(0, from(1)).expect("within");
+        let _two = acceptor.admit(0, from(1)).expect("within");
+        assert!(acceptor.admit(0, from(1)).is_none(), "two of one address");
+        assert!(acceptor.admit(0, from(9)).is_none(), "an override of none");
+        let _three = acceptor.admit(0, from(2)).expect("within");
+        assert!(acceptor.admit(0, from(3)).is_none(), "three in all");
         drop(one);
         assert_eq!(acceptor.connections(), 2);
-        let _four = acceptor.admit(from(1)).expect("within again");
+        let _four = acceptor.admit(0, from(1)).expect("within again");
+    }
+
+    #[test]
+    fn a_listener_may_have_a_limit_of_its_own_and_limits_may_change() {
+        let of_second = |max| AcceptLimits { per_listener: vec![None, Some(max)], ..AcceptLimits::default() };
+        let acceptor = Acceptor::new(of_second(1));
+        let admit = |listener| acceptor.admit(listener, from(1));
+        let _others = [admit(0).expect("no limit"), admit(0).expect("no limit"), admit(2).expect("no limit")];
+        let first = admit(1).expect("within");
+        assert!(admit(1).is_none());
+        acceptor.set_limits(of_second(2));
+        let _second = admit(1).expect("within what holds now");
+        acceptor.set_limits(of_second(1));
+        drop(first);
+        assert!(admit(1).is_none(), "what was taken before counts, and stays");
     }
 
     #[test]
@@ -246,7 +269,7 @@ mod tests {
         let acceptor = Acceptor::new(AcceptLimits::default());
         for number in 0..2 * SWEEP_EVERY {
             let address = IpAddr::from(u32::try_from(number).expect("small").to_be_bytes());
-            drop(acceptor.admit(address).expect("no limit"));
+            drop(acceptor.admit(0, address).expect("no limit"));
         }
         assert!(acceptor.by_address.borrow().len() <= SWEEP_EVERY);
     }

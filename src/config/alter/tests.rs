@@ -196,12 +196,7 @@ fn broker_settings_that_cannot() {
             "-1",
             "Invalid value -1 for configuration message.max.bytes: Value must be at least 0",
         ),
-        (
-            false,
-            "listeners",
-            "PLAINTEXT://:1",
-            "Cannot update these configs at default cluster level, broker id must be specified: [listeners]",
-        ),
+        (true, "listeners", "PLAINTEXT://:1", "Cannot update these configs dynamically: [listeners]"),
         (
             true,
             "ssl.keystore.location",
@@ -235,7 +230,7 @@ fn stored_settings_that_cannot_be_applied_are_left_out() {
     let (usable, ignored) = usable_broker_settings(&stored, true);
     assert_eq!(usable, overrides(&[("log.retention.ms", "5")]));
     assert_eq!(ignored, ["message.max.bytes", "num.partitions"]);
-    let (usable, _) = usable_broker_settings(&overrides(&[("listeners", "PLAINTEXT://:1")]), false);
+    let (usable, _) = usable_broker_settings(&overrides(&[("listeners", "PLAINTEXT://:1")]), true);
     assert!(usable.is_empty());
 }
 

@@ -139,11 +139,8 @@ fn refusals_for_brokers_are_kafkas() {
     );
     assert_eq!(one(BROKER, "", &[("nope", APPEND, Some("x"))]), refused(40, "Unknown config name: nope"));
     assert_eq!(
-        one(BROKER, "", &[("listeners", SET, Some("PLAINTEXT://:1"))]),
-        refused(
-            42,
-            "Cannot update these configs at default cluster level, broker id must be specified: [listeners]"
-        )
+        one(BROKER, "1", &[("listeners", SET, Some("PLAINTEXT://:1"))]),
+        refused(42, "Cannot update these configs dynamically: [listeners]")
     );
 }
 

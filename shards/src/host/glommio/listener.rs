@@ -13,6 +13,32 @@ use super::address::{self, listen_on, local_address, set_option};
 use super::blocking::spawn_blocking;
 use super::socket::{Ready, StreamSeed};
 
+/// The addresses that `host` stands for: `localhost` for 127.0.0.1 and ::1, an address for itself, a name for all that
+/// it resolves to.
+///
+/// # Errors
+/// The system's: of a name that nobody knows, or that cannot be asked for.
+pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
+    let host = without_brackets(host);
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+    }
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let name = host.to_owned();
+    let resolved: io::Result<Vec<SocketAddr>> =
+        spawn_blocking(move || (name.as_str(), 0).to_socket_addrs().map(Iterator::collect)).await;
+    let mut addresses: Vec<IpAddr> = resolved?.iter().map(SocketAddr::ip).collect();
+    addresses.sort();
+    addresses.dedup();
+    Ok(addresses)
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
 /// A listening socket, or several that count as one.
 pub struct Listener {
     sockets: Vec<Rc<OwnedFd>>,
@@ -29,24 +55,11 @@ impl Listener {
     /// # Errors
     /// The system's; `AddrInUse` when the port is taken.
     pub async fn bind(host: &str, port: u16) -> io::Result<Listener> {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let literal = host.parse::<IpAddr>().ok();
-        if host.is_empty() || literal.is_some_and(|address| address.is_unspecified()) {
+        let host = without_brackets(host);
+        if host.is_empty() || host.parse().is_ok_and(|address: IpAddr| address.is_unspecified()) {
             return Listener::bind_wildcard(port);
         }
-        if host.eq_ignore_ascii_case("localhost") {
-            return Listener::bind_all(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()], port);
-        }
-        if let Some(address) = literal {
-            return Listener::bind_all(&[address], port);
-        }
-        let name = host.to_owned();
-        let resolved: io::Result<Vec<SocketAddr>> =
-            spawn_blocking(move || (name.as_str(), 0).to_socket_addrs().map(Iterator::collect)).await;
-        let mut addresses: Vec<IpAddr> = resolved?.iter().map(SocketAddr::ip).collect();
-        addresses.sort();
-        addresses.dedup();
-        Listener::bind_all(&addresses, port)
+        Listener::bind_all(&resolve(host).await?, port)
     }
 
     fn bind_wildcard(port: u16) -> io::Result<Listener> {

@@ -41,7 +41,7 @@ pub use executor::{
 };
 pub(super) use executor::{pin_thread, process_cpus};
 pub use file::{File, SharedFd, hold_until_the_end, release_held};
-pub use listener::Listener;
+pub use listener::{Listener, resolve};
 pub use probe::{ProbeError, has_deferred_completions, missing_operations, probe, raise_descriptor_limit};
 pub use process::{exit_start, host_name, process_usage, say, say_why};
 pub use signal::{catch_signals, stop_signal};

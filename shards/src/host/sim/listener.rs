@@ -26,7 +26,7 @@ impl Listener {
     /// `AddrInUse` when the port is taken, `AddrNotAvailable` for what is not this machine's.
     pub async fn bind(host: &str, port: u16) -> io::Result<Listener> {
         let process = this_process();
-        let addresses = resolve(&process, host)?;
+        let addresses = own_addresses(&process, host)?;
         // Ports given to who connects are never taken twice; a listener's may be.
         let mut last = io::Error::from_raw_os_error(libc::EADDRINUSE);
         for _ in 0..if port == 0 { 64 } else { 1 } {
@@ -91,9 +91,25 @@ impl Listener {
     }
 }
 
+/// The addresses that `host` stands for: `localhost` for 127.0.0.1 and ::1, an address for itself, the machine's own
+/// name for its address.
+///
+/// # Errors
+/// `NotFound` of any other name.
+pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
+    match without_brackets(host).parse() {
+        Ok(address) => Ok(vec![address]),
+        Err(_) => own_addresses(&this_process(), host),
+    }
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
 /// The machine's addresses that `host` stands for; none for all of them.
-fn resolve(process: &Process, host: &str) -> io::Result<Vec<IpAddr>> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+fn own_addresses(process: &Process, host: &str) -> io::Result<Vec<IpAddr>> {
+    let host = without_brackets(host);
     if host.is_empty() {
         return Ok(Vec::new());
     }

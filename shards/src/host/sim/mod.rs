@@ -54,7 +54,7 @@ pub use self::{
         spawn_detached, spawn_in, turn_began, yield_now,
     },
     file::{File, SharedFd, hold_until_the_end, peek_piece, read_ahead, release_held},
-    listener::Listener,
+    listener::{Listener, resolve},
     network::{ConnectionInfo, NetworkFaults},
     process::{
         NodeId, ProbeError, ProcessId, ProcessState, available_cpus, catch_signals, exit_start, host_name,
