@@ -15,6 +15,9 @@ pub const WHOLE_FILE_BYTES_MAX: usize = 1 << 30;
 /// The most elements that one array of a request may have (Kafka 4.4's own bound).
 pub const ARRAY_ELEMENTS_MAX: usize = 1_000_000;
 
+/// The most partitions that the fetch sessions of one shard remember together: some 24 MiB.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 100_000;
+
 /// The most tagged fields that one structure may carry (Kafka 4.4's own bound).
 pub const TAGGED_FIELDS_MAX: usize = 10_000;
 

@@ -2,9 +2,10 @@
 //! told last time, so that it is told only what changed.
 //!
 //! Each shard keeps the sessions of its own connections; a client that comes back through another shard gets
-//! `FETCH_SESSION_ID_NOT_FOUND` and starts a new one, as it does after a broker's restart. What must hold: a session
-//! is bounded by the limit on array elements, their number by `slots_max`; an incremental reply leaves out exactly
-//! the partitions without news; the order rotates so that no partition starves behind a full one.
+//! `FETCH_SESSION_ID_NOT_FOUND` and starts a new one, as it does after a broker's restart. What must hold: the
+//! number of sessions is bounded by `slots_max`, that of their partitions by `partitions_max`, and a client whose
+//! session has no room is served without one; an incremental reply leaves out exactly the partitions without news;
+//! the order rotates so that no partition starves behind a full one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -166,6 +167,9 @@ impl Session {
 #[derive(Debug)]
 pub struct FetchSessions {
     slots_max: usize,
+    partitions_max: usize,
+    /// Partitions of all sessions together.
+    partitions: usize,
     sessions: BTreeMap<i32, Session>,
 }
 
@@ -179,10 +183,10 @@ pub struct SessionPlan {
 }
 
 impl FetchSessions {
-    /// Keeps at most `slots_max` sessions.
+    /// Keeps at most `slots_max` sessions with `partitions_max` partitions together.
     #[must_use]
-    pub fn new(slots_max: usize) -> Self {
-        Self { slots_max, sessions: BTreeMap::new() }
+    pub fn new(slots_max: usize, partitions_max: usize) -> Self {
+        Self { slots_max, partitions_max, partitions: 0, sessions: BTreeMap::new() }
     }
 
     /// The number of sessions kept.
@@ -201,7 +205,7 @@ impl FetchSessions {
     ///
     /// # Errors
     /// `FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH` or `FETCH_SESSION_TOPIC_ID_ERROR`, for the
-    /// whole request; the session stays as it was.
+    /// whole request; the session stays as it was, unless it has grown beyond all bounds: then it is gone.
     pub fn begin(
         &mut self,
         now: Monotonic,
@@ -210,7 +214,7 @@ impl FetchSessions {
         forgotten: &[PartitionRef],
     ) -> Result<SessionPlan, ErrorCode> {
         if matches!(request.epoch, INITIAL_EPOCH | FINAL_EPOCH) {
-            self.sessions.remove(&request.session_id);
+            self.forget(request.session_id);
             let kind = match request.epoch {
                 FINAL_EPOCH => SessionKind::Sessionless,
                 _ => SessionKind::New { uses_topic_ids: request.uses_topic_ids },
@@ -224,16 +228,23 @@ impl FetchSessions {
         if session.uses_topic_ids != request.uses_topic_ids {
             return Err(ErrorCode::FetchSessionTopicIdError);
         }
+        let before = session.partitions.len();
         for partition in forgotten {
             session.remove(partition);
         }
         for (partition, wanted) in wanted {
             session.want(partition, wanted);
         }
+        self.partitions = self.partitions - before + session.partitions.len();
+        if self.partitions > self.partitions_max {
+            // The client asks for everything anew, and is served with or without a session.
+            self.forget(request.session_id);
+            return Err(ErrorCode::FetchSessionIdNotFound);
+        }
         session.used = now;
         session.epoch = if session.epoch == i32::MAX { 1 } else { session.epoch + 1 };
         if session.partitions.is_empty() {
-            self.sessions.remove(&request.session_id);
+            self.forget(request.session_id);
             return Ok(SessionPlan { kind: SessionKind::Sessionless, partitions: Vec::new() });
         }
         let kind = SessionKind::Incremental { session_id: request.session_id };
@@ -255,7 +266,7 @@ impl FetchSessions {
                 let everything = vec![true; told.len()];
                 let candidate = i32::try_from(candidate_id & 0x7fff_ffff).expect("31 bits fit").max(1);
                 let taken = self.sessions.contains_key(&candidate);
-                if told.is_empty() || taken || !self.make_room(now) {
+                if told.is_empty() || taken || !self.make_room(now, told.len()) {
                     return (0, everything);
                 }
                 let mut session = Session::new(now, uses_topic_ids);
@@ -265,6 +276,7 @@ impl FetchSessions {
                 for (partition, _, told) in told {
                     session.tell(partition, *told);
                 }
+                self.partitions += session.partitions.len();
                 self.sessions.insert(candidate, session);
                 (candidate, everything)
             }
@@ -278,17 +290,26 @@ impl FetchSessions {
         }
     }
 
-    /// Makes room for one session, evicting the one that was unused for longest if that is long enough.
-    fn make_room(&mut self, now: Monotonic) -> bool {
-        if self.sessions.len() < self.slots_max {
-            return true;
+    fn forget(&mut self, session_id: i32) {
+        if let Some(session) = self.sessions.remove(&session_id) {
+            self.partitions -= session.partitions.len();
         }
-        let oldest = self.sessions.iter().min_by_key(|(_, session)| session.used);
-        let Some((&id, session)) = oldest else { return false };
-        if now.since(session.used) < EVICTION_AGE_MIN {
+    }
+
+    /// Makes room for one session of so many partitions, evicting those that were unused for longest if that is long
+    /// enough.
+    fn make_room(&mut self, now: Monotonic, partitions: usize) -> bool {
+        if partitions > self.partitions_max {
             return false;
         }
-        self.sessions.remove(&id);
+        while self.sessions.len() >= self.slots_max || self.partitions + partitions > self.partitions_max {
+            let oldest = self.sessions.iter().min_by_key(|(_, session)| session.used);
+            let Some((&id, session)) = oldest else { return false };
+            if now.since(session.used) < EVICTION_AGE_MIN {
+                return false;
+            }
+            self.forget(id);
+        }
         true
     }
 }

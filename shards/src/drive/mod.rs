@@ -26,6 +26,7 @@ use std::sync::Arc;
 use ottla::config::BrokerConfig;
 use ottla::controller::image::Image;
 use ottla::ids::{ShardId, TopicIdPartition};
+use ottla::limits::FETCH_SESSION_PARTITIONS_MAX;
 use ottla::metrics::ShardMetrics;
 pub use ottla::placement::CONTROLLER_SHARD;
 use ottla::protocol::compression::Decompressor;
@@ -95,6 +96,8 @@ pub struct Shard {
     image: RefCell<Arc<Image>>,
     hosted: RefCell<BTreeMap<TopicIdPartition, Rc<Hosted>>>,
     sessions: RefCell<FetchSessions>,
+    /// Topics that are being created because clients asked for them.
+    creating: metadata::Creating,
     watches: Watches,
     next_watch: Cell<u64>,
     producer_ids: RefCell<ProducerIdBlock>,
@@ -146,7 +149,8 @@ impl Shard {
             configured: Notify::new(),
             image: RefCell::new(image),
             hosted: RefCell::default(),
-            sessions: RefCell::new(FetchSessions::new(sessions_max)),
+            sessions: RefCell::new(FetchSessions::new(sessions_max, FETCH_SESSION_PARTITIONS_MAX)),
+            creating: metadata::Creating::default(),
             watches: Watches::default(),
             next_watch: Cell::new(0),
             producer_ids: RefCell::default(),

@@ -36,7 +36,7 @@ fn session(sessions: &mut FetchSessions) -> i32 {
 
 #[test]
 fn an_incremental_reply_has_only_the_news() {
-    let mut sessions = FetchSessions::new(10);
+    let mut sessions = FetchSessions::new(10, 100);
     let id = session(&mut sessions);
     let plan = sessions.begin(Monotonic::ZERO, request(id, 1), Vec::new(), &[]).expect("the next epoch");
     let order: Vec<_> = plan.partitions.iter().map(|(p, _)| p.partition).collect();
@@ -48,7 +48,7 @@ fn an_incremental_reply_has_only_the_news() {
 
 #[test]
 fn a_partition_with_records_goes_to_the_end_of_the_line() {
-    let mut sessions = FetchSessions::new(10);
+    let mut sessions = FetchSessions::new(10, 100);
     let id = session(&mut sessions);
     let plan = sessions.begin(Monotonic::ZERO, request(id, 1), Vec::new(), &[]).expect("the next epoch");
     let answers = [(partition(0), wanted(5), told(9, true)), (partition(1), wanted(5), told(5, false))];
@@ -60,7 +60,7 @@ fn a_partition_with_records_goes_to_the_end_of_the_line() {
 
 #[test]
 fn a_wrong_number_or_epoch_is_refused_and_changes_nothing() {
-    let mut sessions = FetchSessions::new(10);
+    let mut sessions = FetchSessions::new(10, 100);
     let id = session(&mut sessions);
     let unknown = sessions.begin(Monotonic::ZERO, request(id + 1, 1), Vec::new(), &[]);
     assert_eq!(unknown.map(|_| ()), Err(ErrorCode::FetchSessionIdNotFound));
@@ -74,7 +74,7 @@ fn a_wrong_number_or_epoch_is_refused_and_changes_nothing() {
 
 #[test]
 fn forgetting_everything_ends_the_session() {
-    let mut sessions = FetchSessions::new(10);
+    let mut sessions = FetchSessions::new(10, 100);
     let id = session(&mut sessions);
     let forgotten = [partition(0), partition(1)];
     let plan =
@@ -85,7 +85,7 @@ fn forgetting_everything_ends_the_session() {
 
 #[test]
 fn the_final_epoch_closes_the_session() {
-    let mut sessions = FetchSessions::new(10);
+    let mut sessions = FetchSessions::new(10, 100);
     let id = session(&mut sessions);
     let plan = sessions.begin(Monotonic::ZERO, request(id, -1), vec![(partition(0), wanted(0))], &[]);
     assert_eq!(plan.expect("always allowed").kind, SessionKind::Sessionless);
@@ -94,7 +94,7 @@ fn the_final_epoch_closes_the_session() {
 
 #[test]
 fn a_full_cache_evicts_only_what_is_old() {
-    let mut sessions = FetchSessions::new(1);
+    let mut sessions = FetchSessions::new(1, 100);
     session(&mut sessions);
     let later = Monotonic::ZERO.after(EVICTION_AGE_MIN);
     for (now, id_expected) in [(Monotonic::ZERO, 0), (later, 78)] {
@@ -105,4 +105,37 @@ fn a_full_cache_evicts_only_what_is_old() {
         assert_eq!(id, id_expected);
         assert_eq!(sessions.len(), 1);
     }
+}
+
+#[test]
+fn all_sessions_together_have_so_many_partitions() {
+    let mut sessions = FetchSessions::new(10, 3);
+    let id = session(&mut sessions);
+    let open = |sessions: &mut FetchSessions, now, wants: std::ops::Range<i32>| {
+        let list = wants.map(|index| (partition(index), wanted(5))).collect();
+        let plan = sessions.begin(now, request(0, 0), list, &[]).expect("anybody may ask for everything");
+        let told: Vec<_> = plan.partitions.into_iter().map(|(p, w)| (p, w, told(5, false))).collect();
+        sessions.finish(now, plan.kind, &told, 78).0
+    };
+    assert_eq!(open(&mut sessions, Monotonic::ZERO, 0..2), 0, "no room for two more");
+    assert_eq!(open(&mut sessions, Monotonic::ZERO, 0..1), 78, "for one there is");
+    let close = sessions.begin(Monotonic::ZERO, request(78, -1), Vec::new(), &[]);
+    assert_eq!(close.expect("it is closed").kind, SessionKind::Sessionless);
+
+    let swap =
+        sessions.begin(Monotonic::ZERO, request(id, 1), vec![(partition(2), wanted(0))], &[partition(0)]);
+    assert_eq!(swap.expect("one goes, one comes").partitions.len(), 2);
+    let more = (3..5).map(|index| (partition(index), wanted(0))).collect();
+    let grown = sessions.begin(Monotonic::ZERO, request(id, 2), more, &[]);
+    assert_eq!(grown.expect_err("four are too many"), ErrorCode::FetchSessionIdNotFound);
+    assert!(sessions.is_empty(), "the client begins anew");
+
+    assert_eq!(open(&mut sessions, Monotonic::ZERO, 0..3), 78, "what is gone has left its room");
+    assert_eq!(open(&mut sessions, Monotonic::ZERO, 0..4), 0, "never that many");
+    assert_eq!(open(&mut sessions, Monotonic::ZERO.after(EVICTION_AGE_MIN), 0..3), 0, "its number is taken");
+    let later = Monotonic::ZERO.after(EVICTION_AGE_MIN);
+    let list: Vec<_> = (0..2).map(|index| (partition(index), wanted(5), told(5, false))).collect();
+    let kind = SessionKind::New { uses_topic_ids: false };
+    assert_eq!(sessions.finish(later, kind, &list, 79).0, 79, "the unused one makes room");
+    assert_eq!(sessions.len(), 1);
 }
