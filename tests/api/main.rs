@@ -1,6 +1,7 @@
 //! What real clients rely on beyond the shapes of messages, asked of a running broker over the wire.
 
 mod compaction;
+mod connections;
 mod delete_records;
 mod describe_producers;
 mod fetch_limits;

@@ -28,6 +28,8 @@ pub struct Body<'a> {
     pub frame: &'a Bytes,
     /// Where the body begins in it.
     pub at: usize,
+    /// Where it came from, and its end.
+    pub connection: &'a Rc<ConnectionContext>,
     /// When its bytes were there.
     pub ready: Monotonic,
     /// Where the connection's shard counts.
@@ -108,7 +110,7 @@ impl Place {
 }
 
 /// Serves one frame.
-async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &ConnectionContext) -> Answer {
+async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &Rc<ConnectionContext>) -> Answer {
     let Ok((header, at)) = decode_request_header(frame) else { return Answer::Close };
     let Some(api) = ApiKey::from_code(header.request_api_key) else { return Answer::Close };
     let place = connection.session(|| Place::of(shard, connection));
@@ -123,7 +125,7 @@ async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &ConnectionConte
         now_wall: wall_ms(),
     };
     shard.metrics.request(api);
-    let body = Body { context, frame, at, ready: connection.ready(), metrics: &shard.metrics };
+    let body = Body { context, frame, at, connection, ready: connection.ready(), metrics: &shard.metrics };
     if !served::accepts(api, context.version) {
         return match api {
             ApiKey::ApiVersions => api_versions_unknown(body),

@@ -1,7 +1,7 @@
 //! Fetch on the connection's shard: ask the owners, wait as the request allows, send slices.
 //!
 //! What must hold: an answer never mixes two reads of one partition; a wait begins only from ends that were read, so
-//! that no append between reading and waiting is slept through.
+//! that no append between reading and waiting is slept through; a wait ends with its connection.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ use crate::drive::fan_out::{ask_all, by_owner, first_of};
 use crate::drive::messages::{Answer, Query, ReadQuery, Visit, WatchId, WatchQuery};
 use crate::drive::stages::{FetchTimes, last_visit};
 use crate::host::{LocalBoxFuture, now, random_u64};
-use crate::net::{Piece, Reply};
+use crate::net::{ConnectionContext, Piece, Reply};
 
 /// Serves one Fetch request.
 pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
@@ -45,7 +45,7 @@ pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
     let deadline = context.now.after_ms(i64::from(question.params.max_wait_ms));
     let asked = now();
     metrics.span(Timing::FetchPlan, context.now, asked);
-    let since = read_until_due(shard, &mut fetch, asked, deadline).await;
+    let since = read_until_due(shard, &mut fetch, asked, (deadline, body.connection)).await;
     fetch.limit();
 
     let told = fetch.told();
@@ -59,23 +59,25 @@ pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
     }
 }
 
-/// Reads until the reply is due or its time has come; returns when that was. The first round begins at `asked`.
+/// Reads until the reply is due, its time has come or its connection has ended; returns when that was. The first round
+/// begins at `asked`.
 async fn read_until_due(
     shard: &Rc<Shard>,
     fetch: &mut FetchPlan<Vec<Piece>>,
     asked: Monotonic,
-    deadline: Monotonic,
+    (deadline, connection): (Monotonic, &Rc<ConnectionContext>),
 ) -> Monotonic {
     let (mut asked, mut times) = (asked, FetchTimes::default());
     loop {
         let (seen, visit) = read(shard, fetch).await;
         let read_at = now();
         times.read(asked, visit, read_at);
-        if fetch.is_due() || read_at >= deadline || seen.is_empty() || shard.stopping.get() {
+        let is_time = read_at >= deadline || connection.is_closed() || shard.stopping.get();
+        if fetch.is_due() || seen.is_empty() || is_time {
             times.observe(&shard.metrics);
             return read_at;
         }
-        wait(shard, seen, deadline).await;
+        wait(shard, seen, (deadline, connection)).await;
         asked = now();
         times.waited(read_at, asked);
     }
@@ -107,8 +109,12 @@ async fn read(
     (seen, last)
 }
 
-/// Waits until one of the partitions has moved past what was seen, or the deadline.
-async fn wait(shard: &Rc<Shard>, seen: Vec<(TopicIdPartition, Offset)>, deadline: Monotonic) {
+/// Waits until one of the partitions has moved past what was seen, the deadline, or the end of the connection.
+async fn wait(
+    shard: &Rc<Shard>,
+    seen: Vec<(TopicIdPartition, Offset)>,
+    (deadline, connection): (Monotonic, &Rc<ConnectionContext>),
+) {
     let id = WatchId(shard.next_watch.get());
     shard.next_watch.set(id.0 + 1);
     let groups = by_owner(seen, shard.shards, |(partition, _)| *partition);
@@ -120,7 +126,9 @@ async fn wait(shard: &Rc<Shard>, seen: Vec<(TopicIdPartition, Offset)>, deadline
             let _: Answer = call.await;
         })
     });
-    first_of(waits.collect()).await;
+    let connection = Rc::clone(connection);
+    let ended: LocalBoxFuture<()> = Box::pin(async move { connection.closed().await });
+    first_of(waits.chain([ended]).collect()).await;
     for owner in owners.into_iter().filter(|_| now() < deadline) {
         shard.mesh.cast(owner, Query::Unwatch(id)).await;
     }

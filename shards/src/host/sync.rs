@@ -356,6 +356,12 @@ impl Semaphore {
         usize::try_from(self.free.get()).unwrap_or(0)
     }
 
+    /// Whether more is taken than there is, and by how much.
+    #[must_use]
+    pub fn debt(&self) -> usize {
+        usize::try_from(-self.free.get()).unwrap_or(0)
+    }
+
     /// What is taken now, debt included; a granted request counts as the whole budget at most.
     #[must_use]
     pub fn taken(&self) -> usize {

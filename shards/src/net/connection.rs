@@ -11,7 +11,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::Range;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -38,6 +38,12 @@ const REQUEST_OVERHEAD_BYTES: usize = 512;
 const FRAME_START_BYTES: usize = 16 << 10;
 /// A file range is sent in steps of this many bytes, after each of which the connection counts as moving.
 const FILE_STEP_BYTES: usize = 1 << 20;
+/// Pieces of a reply that waits behind others are copied up to this many bytes, out of chunks of a mebibyte that they
+/// would hold beyond what they count for. Where the memory for replies is used up they stay parts of chunks, which
+/// replies to requests of the same time have in common.
+const WAITING_COPY_BYTES_MAX: usize = 256 << 10;
+/// The same of what the socket does not take, which most clients take soon.
+const SENDING_COPY_BYTES_MAX: usize = 4 << 10;
 /// One connection's unsent replies may take this part of the memory for them before it reads no more requests.
 const UNSENT_PART: usize = 4;
 
@@ -60,6 +66,8 @@ pub(super) enum End {
     Idle,
     /// It stood still while others waited for memory.
     Stalled,
+    /// The client had closed it, and its last requests took too long.
+    Gone,
 }
 
 impl End {
@@ -126,7 +134,7 @@ impl Connection {
         let mut end = reader.read().await;
         if end.drains() {
             if matches!(end, End::Client) {
-                self.context.set_closed();
+                self.client_is_gone();
             }
             reader.release();
             if let Err(other) = reader.drained().await {
@@ -147,7 +155,7 @@ impl Connection {
                 tracing::warn!(%peer, reason, left_out, "a connection was closed");
             }),
             End::Failed(error) => tracing::debug!(id, %peer, %error, "a connection failed"),
-            End::Client | End::Stopping | End::Answered | End::Ordered | End::Idle => {
+            End::Client | End::Stopping | End::Answered | End::Ordered | End::Idle | End::Gone => {
                 tracing::debug!(id, %peer, ?end, "a connection closed");
             }
         }
@@ -175,6 +183,15 @@ impl Connection {
         }
     }
 
+    /// The client has ended its direction: what only waits for something to happen need wait no longer, and what is
+    /// answered soon is still sent, for a client that ended no more than its own direction.
+    fn client_is_gone(&self) {
+        self.context.set_closed();
+        let mut clock = self.clock.get();
+        clock.on_gone(host::now());
+        self.clock.set(clock);
+    }
+
     fn moved(&self, now: Monotonic) {
         let mut clock = self.clock.get();
         clock.on_moved(now);
@@ -189,7 +206,8 @@ impl Connection {
         its_turn && self.unsent.get() <= unsent_max && !self.closing.get()
     }
 
-    /// Hands one frame to the handler, polls its future once, and lets it go on as a task if it is not ready.
+    /// Hands one frame to the handler, polls its future once, and lets it go on as a task if it is not ready. The task
+    /// may outlive the connection, whose socket and place among the connections it does not hold.
     fn start(
         self: &Rc<Self>,
         (class, frame): (Class, Bytes),
@@ -203,11 +221,13 @@ impl Connection {
         match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => self.answer(ticket, answer, journey),
             Poll::Pending => {
-                let connection = Rc::clone(self);
+                let connection = Rc::downgrade(self);
                 host::spawn_detached(async move {
                     let answer = future.await;
                     drop(permits);
-                    connection.answer(ticket, answer, journey);
+                    if let Some(connection) = Weak::upgrade(&connection) {
+                        connection.answer(ticket, answer, journey);
+                    }
                 });
             }
         }
@@ -216,7 +236,10 @@ impl Connection {
     fn answer(self: &Rc<Self>, ticket: Ticket, answer: Answer<Reply>, mut journey: Journey) {
         let now = host::now();
         let answer = match answer {
-            Answer::Reply(reply) => {
+            Answer::Reply(mut reply) => {
+                if self.writing.get() && self.shard.replies.free() > 0 {
+                    reply.own(WAITING_COPY_BYTES_MAX);
+                }
                 let memory = self.shard.charge(&reply);
                 self.unsent.set(self.unsent.get() + memory.amount());
                 journey.answered(&self.shard.metrics, reply.since(), now);
@@ -261,6 +284,7 @@ impl Connection {
                 Ok(Stop::Done) => {}
                 Ok(Stop::Full | Stop::File) => {
                     self.writing.set(true);
+                    self.sending.borrow_mut().own(SENDING_COPY_BYTES_MAX);
                     host::spawn_detached(Rc::clone(self).write());
                     // The reader sees to it that a client which takes nothing does not hold us for ever.
                     self.wake_reader();
@@ -502,9 +526,15 @@ impl Reader {
         self.next.as_ref().map(|(class, _)| *class)
     }
 
-    /// Whether there is memory for the reply to the next request, if that may be large.
+    /// Whether there is memory for the reply to the next request, if that may be large. Replies other than to Fetch go
+    /// as far into debt as there is memory for all, so that readers who do not read hold up nobody else.
     fn may_be_answered(&self) -> bool {
-        self.next_class() != Some(Class::Read) || self.connection.shard.replies.free() > 0
+        let replies = &self.connection.shard.replies;
+        match self.next_class() {
+            Some(Class::Read) => replies.free() > 0,
+            Some(Class::Alone) => replies.debt() < replies.total(),
+            Some(Class::Append) | None => true,
+        }
     }
 
     /// Bytes of requests that have not started.
@@ -649,15 +679,20 @@ impl Reader {
     /// Ready when the connection has stood still for too long; else looks again when it may have.
     fn judge(&mut self, what: For, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            let short = self.connection.shard.memory_is_short();
-            match self.connection.clock.get().judge(host::now(), self.activity(what), short) {
+            let (now, short) = (host::now(), self.connection.shard.memory_is_short());
+            let is_time_to_look = self.timer.as_ref().is_some_and(|timer| timer.deadline() <= now);
+            if what == For::Broker && is_time_to_look && self.connection.stream.is_hung_up() {
+                self.connection.client_is_gone();
+            }
+            match self.connection.clock.get().judge(now, self.activity(what), short) {
                 Verdict::Wait => return Poll::Pending,
                 Verdict::Idle => return Poll::Ready(End::Idle),
                 Verdict::Stalled => return Poll::Ready(End::Stalled),
+                Verdict::Gone => return Poll::Ready(End::Gone),
                 Verdict::LookAt(moment) => {
                     let timer = self.timer.get_or_insert_with(|| host::sleep_until(moment));
                     // A timer that is due earlier stays: looking once too often is cheaper than moving it each time.
-                    if timer.deadline() > moment || timer.deadline() <= host::now() {
+                    if timer.deadline() > moment || timer.deadline() <= now {
                         timer.reset(moment);
                     }
                     if Pin::new(timer).poll(cx).is_pending() {
@@ -675,7 +710,10 @@ impl Reader {
         if what == For::Client && self.frames.is_mid_frame() {
             return Activity::Standing;
         }
-        let answering = what != For::Client || !self.connection.pipeline.borrow().is_empty();
-        if answering { Activity::Answering } else { Activity::Resting }
+        match what {
+            For::Broker => Activity::Deaf,
+            For::Client if self.connection.pipeline.borrow().is_empty() => Activity::Resting,
+            For::Client | For::Drain => Activity::Answering,
+        }
     }
 }

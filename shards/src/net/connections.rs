@@ -22,7 +22,7 @@ pub struct NetConfig {
     /// `socket.request.max.bytes`: a longer frame closes its connection.
     pub request_bytes_max: usize,
     /// Memory of requests in progress of all connections of the shard (its part of `queued.max.request.bytes`); that
-    /// of unsent replies may be half as much again.
+    /// of unsent replies may be half as much again, and that of replies to others than Fetch that much on top.
     pub memory_bytes_max: usize,
     /// Requests of one connection in progress or with unsent replies; the next is not read before.
     pub requests_in_progress_max: usize,
@@ -155,10 +155,11 @@ impl Connections {
         self.memory.taken() + self.replies.taken()
     }
 
-    /// Whether connections wait for memory.
+    /// Whether connections wait for memory, or replies take more than there is.
     #[must_use]
     pub fn memory_is_short(&self) -> bool {
-        self.memory.has_waiters() || self.replies.has_waiters() || self.finisher.has_waiters()
+        let in_debt = self.replies.debt() > 0;
+        in_debt || self.memory.has_waiters() || self.replies.has_waiters() || self.finisher.has_waiters()
     }
 
     /// Reads no further requests. What is in progress is answered, and each connection closes when its last reply has

@@ -39,6 +39,15 @@ impl Piece {
         matches!(self, Piece::Bytes(_))
     }
 
+    /// Copies bytes in memory, if there are no more than `bytes_max`, out of what they are part of.
+    pub(super) fn own(&mut self, bytes_max: usize) {
+        if let Piece::Bytes(bytes) = self
+            && bytes.len() <= bytes_max
+        {
+            *bytes = Bytes::copy_from_slice(bytes);
+        }
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -98,6 +107,12 @@ impl Reply {
         self.pieces.iter().map(in_memory).sum()
     }
 
+    /// Gives pieces of no more than `bytes_max` memory of their own: a reply that has to wait holds no more than it
+    /// counts for, where a piece of a hundred bytes may be part of a mebibyte.
+    pub(super) fn own(&mut self, bytes_max: usize) {
+        self.pieces.iter_mut().for_each(|piece| piece.own(bytes_max));
+    }
+
     pub(super) fn into_pieces(self) -> Vec<Piece> {
         self.pieces
     }
@@ -111,6 +126,18 @@ mod tests {
     fn a_reply_knows_its_memory() {
         let reply = Reply::of_bytes(Bytes::from_static(&[0, 0, 0, 1, 7]));
         assert_eq!(reply.memory(), 5);
+    }
+
+    #[test]
+    fn what_waits_in_small_pieces_holds_nothing_else() {
+        let [small, large] = [100, 101].map(|bytes| (bytes, Bytes::from(vec![7; 1 << 20])));
+        let pieces = [small.1.slice(..small.0), large.1.slice(..large.0)].map(Piece::Bytes);
+        let head = Piece::Bytes(Bytes::copy_from_slice(&201_i32.to_be_bytes()));
+        let mut reply = Reply::new([head].into_iter().chain(pieces).collect());
+        reply.own(100);
+        assert!(small.1.is_unique(), "its bytes are copied");
+        assert!(!large.1.is_unique(), "it is lent on");
+        assert_eq!(reply.memory(), 205);
     }
 
     #[test]

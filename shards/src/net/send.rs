@@ -55,6 +55,11 @@ impl SendQueue {
         self.pieces.len() < GATHERED_MAX && bytes < GATHERED_BYTES
     }
 
+    /// Gives small pieces memory of their own: see [`Reply::own`].
+    pub(super) fn own(&mut self, bytes_max: usize) {
+        self.pieces.iter_mut().for_each(|piece| piece.own(bytes_max));
+    }
+
     /// Adds a reply behind the others.
     pub(super) fn push(&mut self, outgoing: Outgoing) {
         let pieces = outgoing.reply.into_pieces();

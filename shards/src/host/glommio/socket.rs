@@ -105,6 +105,15 @@ impl Stream {
         Ready::new(&self.fd, libc::POLLOUT)
     }
 
+    /// Whether the other end has ended its direction, or the connection is broken. What was received before may still
+    /// wait to be read.
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
+        let mut polled = libc::pollfd { fd: self.fd.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: one entry, which is borrowed mutably for a call that does not wait.
+        unsafe { libc::poll(&raw mut polled, 1, 0) > 0 }
+    }
+
     /// Receives what is there into the spare capacity of `first`, at most `first_limit` bytes, and the rest into
     /// `second`. Returns how many bytes went into each (`first` has grown by its part; both zero: the end of the
     /// stream), or `None` when nothing is there.

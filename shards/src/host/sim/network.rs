@@ -555,6 +555,15 @@ impl Network {
         forgotten
     }
 
+    /// Whether the other end of a connection has ended it, or it is broken.
+    pub(super) fn is_hung_up(&self, number: u64, side: u8) -> bool {
+        let end = |connection: &Connection| {
+            let end = &connection.ends[usize::from(side)];
+            end.peer_ended || end.reset || end.error.is_some()
+        };
+        self.connections.get(&number).is_none_or(end)
+    }
+
     /// Both addresses of a connection: the own and the peer's.
     pub(super) fn addresses(&self, number: u64, side: u8) -> Option<(SocketAddr, SocketAddr)> {
         let connection = self.connections.get(&number)?;

@@ -164,6 +164,14 @@ impl Stream {
         Ready::new(&self.socket, true)
     }
 
+    /// Whether the other end has ended its direction, or the connection is broken. What was received before may still
+    /// wait to be read.
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
+        let (connection, side) = self.socket.end();
+        engine().network.borrow().is_hung_up(connection, side)
+    }
+
     fn try_take(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         let engine = engine();
         let mut network = engine.network.borrow_mut();

@@ -140,20 +140,27 @@ fn a_client_that_does_not_read_is_not_read_from_and_does_not_hold_up_others() {
     });
 }
 
+/// Clients that ask one after the other for what is more than the socket's buffers hold, and take nothing; at least
+/// `begun` of their requests are begun.
+async fn ask_and_take_nothing(server: &Server, clients: usize, request: &[u8], begun: usize) -> Vec<Client> {
+    let mut deaf = Vec::new();
+    for at in 0..clients {
+        let client = server.connect().await;
+        client.stream.set_buffers(None, server.connections.config.send_buffer_bytes).expect("sets");
+        client.send(request).await;
+        server.has_started((at + 1).min(begun)).await;
+        deaf.push(client);
+    }
+    deaf
+}
+
 #[test]
 fn replies_that_nobody_takes_hold_up_reads_and_nothing_else() {
     host::run_local(async {
         let buffer = Some(128 << 10);
         let server = Server::start(NetConfig { send_buffer_bytes: buffer, ..tight() }).await;
         let fetch = request_of(ApiKey::Fetch, Op::Memory, &(1u32 << 20).to_be_bytes());
-        let mut deaf = Vec::new();
-        for at in 0..10 {
-            let client = server.connect().await;
-            client.stream.set_buffers(None, buffer).expect("sets");
-            client.send(&fetch).await;
-            server.has_started((at + 1).min(2)).await;
-            deaf.push(client);
-        }
+        let deaf = ask_and_take_nothing(&server, 10, &fetch, 2).await;
         let (writer, reader) = (server.connect().await, server.connect().await);
         reader.send(&fetch).await;
         for _ in 0..50 {
@@ -166,6 +173,49 @@ fn replies_that_nobody_takes_hold_up_reads_and_nothing_else() {
         drop(deaf);
         assert_eq!(reader.reply().await.len(), 1 << 20);
         drop((writer, reader));
+        server.is_clean().await;
+    });
+}
+
+#[test]
+fn replies_of_every_kind_are_bounded_where_nobody_takes_them() {
+    host::run_local(async {
+        let buffer = Some(128 << 10);
+        let server = Server::start(NetConfig { send_buffer_bytes: buffer, ..tight() }).await;
+        let describe = request_of(ApiKey::Metadata, Op::Memory, &(1u32 << 20).to_be_bytes());
+        let deaf = ask_and_take_nothing(&server, 20, &describe, 4).await;
+        let (reader, producer) = (server.connect().await, server.connect().await);
+        reader.send(&describe).await;
+        for _ in 0..50 {
+            producer.ask(Op::Echo, b"appended").await;
+            assert_eq!(producer.reply().await, b"appended");
+        }
+        let described = server.seen.started.borrow().iter().filter(|payload| payload.len() == 4).count();
+        assert!(described <= 6, "{described} were begun, of which four fill twice the memory for replies");
+        assert!(server.connections.memory_is_short(), "whoever stands still is closed for it");
+        drop(deaf);
+        assert_eq!(reader.reply().await.len(), 1 << 20);
+        drop((reader, producer));
+        server.is_clean().await;
+    });
+}
+
+/// One goes while its request waits and everything it sent was read; the other one behind a request that was not read.
+#[test]
+fn a_client_that_goes_takes_its_connection_along_whatever_its_requests_wait_for() {
+    host::run_local(async {
+        let server = Server::start(NetConfig { requests_in_progress_max: 2, ..NetConfig::default() }).await;
+        let (seen, unseen) = (server.connect().await, server.connect().await);
+        seen.ask(Op::EchoReleased, b"never").await;
+        for _ in 0..3 {
+            unseen.ask(Op::EchoReleased, b"never").await;
+        }
+        server.has_started(3).await;
+        drop((seen, unseen));
+        server.connections.emptied().await;
+        assert_eq!(server.seen.in_progress.get(), 3, "the requests wait on");
+        assert_eq!(server.acceptor.connections(), 0, "and hold no place");
+        server.release();
         server.is_clean().await;
     });
 }
