@@ -9,8 +9,9 @@ use super::surroundings::Surroundings;
 #[must_use]
 pub fn wanted(shards: u64) -> u64 {
     const MIB: u64 = 1 << 20;
-    // Newest blocks, unwritten ones, requests and replies, index entries, old records on their way, free buffers.
-    let each = (32 + 64 + 128 + 16 + 16 + 50) * MIB;
+    // Newest blocks, unwritten ones, requests, replies, fetch sessions, index entries, old records on their way, free
+    // buffers.
+    let each = (32 + 64 + 128 + 128 + 24 + 16 + 16 + 50) * MIB;
     // The cleaner's keys, and everything that does not grow with load.
     let once = (128 + 64) * MIB;
     shards.saturating_mul(each).saturating_add(once)
