@@ -89,7 +89,10 @@ impl Broker {
     #[must_use]
     pub fn start(options: &Options) -> Self {
         let mut command = command_of(options);
-        command.arg("start").arg("--data").arg(&options.data);
+        command.arg("start");
+        if !options.overrides.iter().any(|setting| setting.starts_with("log.dirs=")) {
+            command.arg("--data").arg(&options.data);
+        }
         command.args(["--override", &format!("listeners=PLAINTEXT://127.0.0.1:{}", options.port)]);
         for setting in &options.overrides {
             command.args(["--override", setting]);

@@ -1,8 +1,7 @@
 //! From the command line, the file and the environment to the broker's settings.
 //!
-//! Layers, weakest first: defaults, `server.properties`, `KAFKA_*` variables, `--data`, `--override`. What is
-//! refused is
-//! one line that names the key, the value and what is allowed.
+//! Layers, weakest first: defaults, `server.properties`, `KAFKA_*` variables, `--data` and `--override`. What is
+//! refused is one line that names the key, the value and what is allowed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -64,24 +63,39 @@ pub fn gather(args: &StartArgs) -> Result<Start, SettingsError> {
         .collect();
     let environment =
         env::from_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let mut command_line = BTreeMap::new();
+    let mut command_line = overrides(&args.overrides)?;
     let names_dirs =
         |layer: &BTreeMap<String, String>| layer.contains_key("log.dirs") || layer.contains_key("log.dir");
     let is_placed = file.as_ref().is_some_and(names_dirs) || names_dirs(&environment.settings);
-    if let Some(data) = &args.data {
-        command_line.insert("log.dirs".to_owned(), data.display().to_string());
-    } else if !is_placed {
-        command_line.insert("log.dirs".to_owned(), DATA_DEFAULT.to_owned());
-    }
-    for setting in &args.overrides {
-        let pair = setting.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
-        let Some((key, value)) = pair.filter(|(key, _)| !key.is_empty()) else {
-            return Err(SettingsError(format!("--override {setting}: it takes key=value")));
-        };
-        command_line.insert(key.to_owned(), value.to_owned());
+    match &args.data {
+        Some(data) if names_dirs(&command_line) => {
+            return Err(SettingsError(format!(
+                "--data {}: --override says where the data lies, too; give one of them",
+                data.display()
+            )));
+        }
+        Some(data) => {
+            command_line.insert("log.dirs".to_owned(), data.display().to_string());
+        }
+        None if is_placed || names_dirs(&command_line) => {}
+        None => {
+            command_line.insert("log.dirs".to_owned(), DATA_DEFAULT.to_owned());
+        }
     }
     let layers = Layers { file, environment: environment.settings, command_line };
     Ok(Start { config: BrokerConfig::new(&layers)?, cluster_id: environment.cluster_id })
+}
+
+/// The settings that are given as `key=value`; the last one of a key counts.
+fn overrides(given: &[String]) -> Result<BTreeMap<String, String>, SettingsError> {
+    let pair = |setting: &String| {
+        let pair = setting.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+        let pair = pair.filter(|(key, _)| !key.is_empty());
+        let (key, value) =
+            pair.ok_or_else(|| SettingsError(format!("--override {setting}: it takes key=value")))?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    given.iter().map(pair).collect()
 }
 
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, SettingsError> {
@@ -116,6 +130,24 @@ mod tests {
             let error = gather(&args(&[bad])).expect_err("a key or a value is missing");
             assert_eq!(error.to_string(), format!("--override {bad}: it takes key=value"));
         }
+    }
+
+    #[test]
+    fn the_command_line_says_once_where_the_data_lies() {
+        let dirs = |args: &StartArgs| gather(args).map(|start| start.config.storage.log_dirs);
+        for key in ["log.dir", "log.dirs"] {
+            let overridden = args(&[&format!("{key}=/var/lib/ottla")]);
+            assert_eq!(dirs(&overridden).expect("it is placed"), ["/var/lib/ottla"], "{key}");
+            let twice = StartArgs { data: Some("/srv/ottla".into()), ..overridden };
+            let error = dirs(&twice).expect_err("two places").to_string();
+            assert_eq!(
+                error,
+                "--data /srv/ottla: --override says where the data lies, too; give one of them"
+            );
+        }
+        let data = StartArgs { data: Some("/srv/ottla".into()), ..args(&[]) };
+        assert_eq!(dirs(&data).expect("it is placed"), ["/srv/ottla"]);
+        assert_eq!(dirs(&args(&[])).expect("the default"), [DATA_DEFAULT]);
     }
 
     #[test]
