@@ -271,7 +271,7 @@ impl BrokerConfig {
                 continue;
             }
             match table::find_broker(name).map(|key| key.effect) {
-                None => notes.unknown.push(name.to_owned()),
+                None => notes.unknown.push(name.escape_debug().to_string()),
                 Some(Effect::Acts) => {}
                 Some(Effect::WithoutEffect) => notes.without_effect.push(name.to_owned()),
                 Some(Effect::NotYet) => notes.not_yet.push(name.to_owned()),

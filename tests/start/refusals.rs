@@ -22,6 +22,7 @@ fn values_that_are_not_allowed() {
     for (setting, parts) in [
         ("num.partitions=many", &["num.partitions", "many", "number"][..]),
         ("num.partitions=0", &["num.partitions", " 0 ", "at least 1"]),
+        ("num.partitions=1\u{1b}[31m", &["num.partitions", r"1\u{1b}[31m"]),
         ("node.id=-1", &["node.id", "-1", "at least 0"]),
         ("log.dirs=", &["log.dirs", "non-empty"]),
         ("auto.create.topics.enable=maybe", &["auto.create.topics.enable", "maybe", "true"]),

@@ -223,8 +223,9 @@ fn rules_between_settings() {
 
 #[test]
 fn unknown_settings_are_named_once() {
-    let notes = config("my.key=1\nlistener.name.x.nosuch=2\nssl.protocol=TLSv1.3").start_notes();
-    assert_eq!(notes.unknown, ["listener.name.x.nosuch", "my.key"]);
+    let text = "my.key=1\nlistener.name.x.nosuch=2\nssl.protocol=TLSv1.3\nmy.\u{1b}[31mred=1";
+    let notes = config(text).start_notes();
+    assert_eq!(notes.unknown, ["listener.name.x.nosuch", r"my.\u{1b}[31mred", "my.key"]);
     assert_eq!(notes.not_yet, ["ssl.protocol"]);
 }
 

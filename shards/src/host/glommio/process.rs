@@ -15,7 +15,19 @@ pub fn say(text: &str) {
 
 /// Says in one line on standard error why the process ends. Its exit code says it too where nobody is there to be told.
 pub fn say_why(line: &dyn Display) {
-    let _ = writeln!(std::io::stderr(), "ottla: {line}");
+    let _ = writeln!(std::io::stderr(), "ottla: {}", one_line(&line.to_string()));
+}
+
+/// `text` with its control characters written out: what a setting's value has must not end the line or paint it.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => line.extend(character.escape_debug()),
+            false => line.push(character),
+        }
+    }
+    line
 }
 
 /// Says in one line on standard error why the process cannot go on with its start, and ends it with exit code 1.
