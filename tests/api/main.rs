@@ -201,6 +201,26 @@ fn an_offset_in_the_middle_of_a_batch_gives_the_whole_batch_whatever_the_limits(
 }
 
 /// As Kafka does since it converts nothing for old clients: those that read zstd without knowing version 10 go on.
+/// The log's only epoch is 0; it knows where that ends, and nothing of one to come.
+#[test]
+fn an_epoch_that_the_log_does_not_know_is_an_offset_out_of_range() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let broker = start(&directory, &[]);
+    let mut client = client(&broker);
+    produce(&mut client, &batch(1));
+    for (last_fetched_epoch, wanted) in
+        [(-1, ErrorCode::None), (0, ErrorCode::None), (1, ErrorCode::OffsetOutOfRange)]
+    {
+        let mut request = fetch_request(0, 0);
+        request.topics[0].partitions[0].last_fetched_epoch = last_fetched_epoch;
+        let reply: FetchResponse<'_> =
+            client.call(ApiKey::Fetch, FETCH_VERSION, &request).expect("it is served");
+        let (error, bytes) = fetched(&reply);
+        assert_eq!((error, bytes > 0), (wanted.code(), wanted.is_none()), "after epoch {last_fetched_epoch}");
+    }
+    assert_eq!(broker.stop(), 0);
+}
+
 #[test]
 fn a_topic_of_zstd_is_sent_to_every_client() {
     let directory = tempfile::tempdir().expect("a temporary directory");

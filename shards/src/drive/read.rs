@@ -40,15 +40,19 @@ pub async fn read(
     if let Err(error) = check_epoch(partition, wanted.current_leader_epoch) {
         return FetchOutcome::refused(error);
     }
-    if let Some((epoch, end)) = divergence(partition, wanted) {
-        let offsets = partition.offsets();
-        return FetchOutcome {
-            high_watermark: offsets.high_watermark,
-            last_stable_offset: offsets.last_stable,
-            log_start_offset: offsets.log_start,
-            diverging: Some((epoch, end)),
-            ..FetchOutcome::refused(ErrorCode::None)
-        };
+    match divergence(partition, wanted) {
+        Ok(None) => {}
+        Ok(diverging) => {
+            let offsets = partition.offsets();
+            return FetchOutcome {
+                high_watermark: offsets.high_watermark,
+                last_stable_offset: offsets.last_stable,
+                log_start_offset: offsets.log_start,
+                diverging,
+                ..FetchOutcome::refused(ErrorCode::None)
+            };
+        }
+        Err(error) => return FetchOutcome::refused(error),
     }
     match try_read(partition, wanted, read_committed, room).await {
         Ok(outcome) => outcome,
@@ -125,13 +129,19 @@ pub fn check_epoch(partition: &Partition, known: i32) -> Result<(), ErrorCode> {
 }
 
 /// Where the client's log stopped being ours, if it did (KIP-595).
-fn divergence(partition: &Partition, wanted: Wanted) -> Option<(LeaderEpoch, Offset)> {
+///
+/// # Errors
+/// `OFFSET_OUT_OF_RANGE` where this log cannot tell: it knows no epoch that old, or none that new (Kafka's
+/// `Partition.readRecords`).
+fn divergence(partition: &Partition, wanted: Wanted) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
     if wanted.last_fetched_epoch < 0 {
-        return None;
+        return Ok(None);
     }
     let last = LeaderEpoch(wanted.last_fetched_epoch);
     let end = partition.epoch_end_offset(last);
-    let diverges =
-        end != EpochEndOffset::UNDEFINED && (end.epoch < last || end.end_offset < wanted.fetch_offset);
-    diverges.then_some((end.epoch, end.end_offset))
+    if end == EpochEndOffset::UNDEFINED {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    let diverges = end.epoch < last || end.end_offset < wanted.fetch_offset;
+    Ok(diverges.then_some((end.epoch, end.end_offset)))
 }
