@@ -238,11 +238,12 @@ impl State {
         self.journaled.drain(..count).map(|piece| piece.sequence).collect()
     }
 
-    /// Whether size or number of records asks for a write of a relaxed log.
+    /// Whether size or number of records asks for a write of a relaxed log, or somebody who waits for it.
     fn relaxed_is_due(&self) -> bool {
         let records = self.log.log_end_offset().0 - self.relaxed_until.0;
         self.uncommitted_bytes() >= RELAXED_BYTES
             || records >= self.log.config().flush_messages
+            || self.hastened > self.relaxed_until
             || self.tails.len() > 1
     }
 }

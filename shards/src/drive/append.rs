@@ -209,6 +209,7 @@ pub async fn append_own(
     let appended = partition.append(&batch, NewBatch::of_coordinator(header)).await;
     let batch =
         appended.inspect_err(|failure| tell(&partition, failure)).map_err(|failure| failure.code())?;
+    partition.hasten(batch.end);
     while !is_answered_early(&partition) {
         match partition.wait_durable(batch.end).await {
             Ok(()) => break,

@@ -131,6 +131,8 @@ pub(super) struct State {
     pub relaxed_deadline: Option<Monotonic>,
     /// The end of what has been asked to be written for a relaxed log.
     pub relaxed_until: Offset,
+    /// The end of what somebody wants on disk at once, however relaxed the log is.
+    pub hastened: Offset,
     pub index_files: IndexFiles,
     pub unfinished: BTreeMap<Offset, Unfinished>,
     /// Closed segments that are finished and not durable in everything, in the order in which they were finished.
@@ -231,6 +233,7 @@ impl Partition {
             pending: None,
             relaxed_deadline: None,
             relaxed_until: offsets.log_end,
+            hastened: offsets.log_end,
             index_files: written,
             unfinished: BTreeMap::new(),
             unsettled: Vec::new(),
@@ -364,6 +367,20 @@ impl Partition {
     /// When it will not be: the write failed, the partition is gone. On a full disk it may still be, later.
     pub fn wait_durable(&self, offset: Offset) -> Reach {
         self.durable.reach(offset)
+    }
+
+    /// Has everything before `offset` written now, also where `flush.messages` lets it wait: for records of the
+    /// broker's own, which count when they are on disk.
+    pub fn hasten(self: &Rc<Self>, offset: Offset) {
+        let is_new = {
+            let mut state = self.state.borrow_mut();
+            let is_new = offset > state.hastened;
+            state.hastened = state.hastened.max(offset);
+            is_new
+        };
+        if is_new {
+            self.disk.schedule_flush(self);
+        }
     }
 
     /// Waits until this broker may vouch for everything before `offset` (acks=1): it is on disk, or, where

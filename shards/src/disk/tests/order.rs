@@ -7,6 +7,7 @@ use ottla::ids::{FilePosition, Offset};
 use ottla::log::LogConfig;
 
 use super::support::*;
+use crate::disk::DiskSettings;
 use crate::host::sync::Notify;
 use crate::host::{self, run_local};
 
@@ -71,6 +72,28 @@ fn a_topic_that_is_no_longer_relaxed_is_written_at_once() {
         partition.set_config(LogConfig::default());
         assert_eq!(partition.offsets().high_watermark, Offset(1), "a high watermark never goes back");
         partition.wait_durable(Offset(1)).await.expect("a flush");
+    });
+}
+
+#[test]
+fn a_relaxed_log_is_written_at_once_for_whoever_wants_it_on_disk() {
+    let root = directory(false);
+    run_local(async move {
+        let hours = DiskSettings { relaxed_flush: Duration::from_secs(7_200), ..DiskSettings::default() };
+        let broker = Broker::start_with(root.path(), hours).await;
+        let relaxed = LogConfig { flush_messages: i64::MAX, ..LogConfig::default() };
+        let partition = broker.create(&name(0), relaxed).await;
+        let mut end = Offset(0);
+        for at in 0..20 {
+            // All but the first come while a write is on its way, or is about to be.
+            end = append(&partition, &batch(at, 10)).await.expect("an append").end;
+            partition.hasten(end);
+        }
+        let written = host::timeout(Duration::from_secs(60), partition.wait_durable(end)).await;
+        written.expect("nobody waits for hours").expect("a flush");
+        append(&partition, &batch(20, 10)).await.expect("an append");
+        host::sleep(Duration::from_millis(20)).await;
+        assert_eq!(partition.offsets().durable_end, end, "what nobody wants waits");
     });
 }
 
