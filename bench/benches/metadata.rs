@@ -38,6 +38,7 @@ fn registration() -> Registration {
         rack: None,
         log_dirs: vec![DIRECTORY],
         found: std::collections::BTreeMap::new(),
+        shortened: std::collections::BTreeSet::new(),
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! The first start finalizes the features and registers the broker; a later one writes only what changed, so that a
 //! plain restart waits for no disk. Kafka registers a new incarnation every time, which tells its controller apart from
-//! its brokers; this node is both, and its leader epochs stay what they were. A partition leads from a log directory
-//! that is online, and has no leader otherwise: a directory that comes back brings the leader back with a higher epoch.
-//! Decided on the controller shard.
+//! its brokers; this node is both, and its leader epochs stay what they were, but where consumers may have read what a
+//! crash has taken: they find out by the higher epoch (KIP-320). A partition leads from a log directory that is online,
+//! and has no leader otherwise: a directory that comes back brings the leader back with a higher epoch. Decided on the
+//! controller shard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_wire::MetadataRecord;
@@ -37,6 +38,8 @@ pub struct Registration {
     pub log_dirs: Vec<Uuid>,
     /// The log directory in which each partition was found on disk.
     pub found: BTreeMap<TopicPartition, Uuid>,
+    /// Those of them that may have lost records which consumers have read: relaxed logs behind a crash.
+    pub shortened: BTreeSet<TopicPartition>,
 }
 
 /// The records that a start needs before it may serve, `next_offset` being the first one's; none when all is as it was.
@@ -56,7 +59,7 @@ pub fn activate(image: &Image, node: &Registration, next_offset: Offset) -> Vec<
         let records_before = i64::try_from(records.len()).expect("it is at most one");
         register(image.node_id, node, next_offset.plus(records_before), &mut records);
     }
-    records.extend(leaderships(image, &node.log_dirs, &node.found));
+    records.extend(leaderships(image, &node.log_dirs, &node.found, &node.shortened));
     records
 }
 
@@ -74,7 +77,7 @@ pub fn log_dirs_changed(image: &Image, online: &[Uuid]) -> Vec<MetadataRecord<'s
             ..Default::default()
         }));
     }
-    records.extend(leaderships(image, online, &BTreeMap::new()));
+    records.extend(leaderships(image, online, &BTreeMap::new(), &BTreeSet::new()));
     records
 }
 
@@ -121,11 +124,13 @@ fn register(id: NodeId, node: &Registration, offset: Offset, records: &mut Vec<M
 }
 
 /// Takes this broker's leadership from partitions whose directory is not online, and gives it back to the others. A
-/// partition that somebody moved to another directory is there from now on (as by Kafka's `AssignReplicasToDirs`).
+/// partition that somebody moved to another directory is there from now on (as by Kafka's `AssignReplicasToDirs`). One
+/// that is `shortened` is led anew.
 fn leaderships(
     image: &Image,
     online: &[Uuid],
     found: &BTreeMap<TopicPartition, Uuid>,
+    shortened: &BTreeSet<TopicPartition>,
 ) -> Vec<MetadataRecord<'static>> {
     let mut records = Vec::new();
     for topic in image.topics.iter() {
@@ -133,7 +138,9 @@ fn leaderships(
             let name = TopicPartition { topic: Arc::clone(&topic.name), partition: partition_id };
             let known = partition.directory_of(image.node_id);
             let moved_to = found.get(&name).copied().filter(|dir| known.is_some_and(|known| known != *dir));
-            let leader = next_leader(partition, image.node_id, moved_to.or(known), online);
+            let leads_anew = shortened.contains(&name) && partition.leader == image.node_id;
+            let leader = next_leader(partition, image.node_id, moved_to.or(known), online)
+                .or(leads_anew.then_some(image.node_id));
             if moved_to.is_none() && leader.is_none() {
                 continue;
             }

@@ -2,7 +2,7 @@
 //!
 //! Compiled for tests alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::MetadataRecord;
 use ottla_wire::config_record::ConfigRecord;
@@ -47,6 +47,7 @@ pub(crate) fn registration() -> Registration {
         rack: Some("r1".into()),
         log_dirs: vec![DIR],
         found: BTreeMap::new(),
+        shortened: BTreeSet::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ottla::config::BrokerConfig;
+use ottla::controller::effective;
 use ottla::controller::image::{Image, TopicsImage};
 use ottla::controller::names::CLUSTER_METADATA;
 use ottla::controller::registration::Registration;
@@ -45,6 +46,7 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
         rack: config.rack.as_deref().map(Arc::from),
         log_dirs: identity.log_dir_ids.clone(),
         found: places(&dirs, &image.topics, &on_disk),
+        shortened: shortened(image, &config, &on_disk),
     };
     let empty = Image::empty(&identity.cluster_id, config.node_id);
     let loaded = Controller::load(log, &empty, register).await;
@@ -303,6 +305,21 @@ fn places(dirs: &LogDirs, topics: &TopicsImage, on_disk: &[OnDisk]) -> BTreeMap<
     let known = Known::new(dirs, topics, on_disk);
     let place = |it: &OnDisk| Some((it.found.partition.clone(), dirs.for_topics().get(it.dir)?.id()?));
     on_disk.iter().filter(|it| known.id_of(it).is_some()).filter_map(place).collect()
+}
+
+/// The partitions that may have lost what consumers have read: a crash has left their logs, and their settings
+/// acknowledge before the disk has it.
+fn shortened(image: &Image, config: &BrokerConfig, on_disk: &[OnDisk]) -> BTreeSet<TopicPartition> {
+    let config = effective::broker_config(image, config).config;
+    let is_relaxed = |topic: &str| {
+        let topic = effective::topic_config(image, &config, topic).config;
+        !topic.log_config(&config.producers).acknowledges_durable()
+    };
+    let crashed: Vec<&TopicPartition> =
+        on_disk.iter().filter(|it| !it.found.was_clean).map(|it| &it.found.partition).collect();
+    let topics: BTreeSet<&str> = crashed.iter().map(|name| &*name.topic).collect();
+    let relaxed: BTreeSet<&str> = topics.into_iter().filter(|topic| is_relaxed(topic)).collect();
+    crashed.into_iter().filter(|name| relaxed.contains(&*name.topic)).cloned().collect()
 }
 
 /// Begins every shard with the partitions that it owns.

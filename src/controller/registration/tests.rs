@@ -67,6 +67,25 @@ fn leader_epochs_stay_over_a_restart_and_rise_over_a_lost_directory() {
 }
 
 #[test]
+fn a_partition_that_may_be_shorter_is_led_anew() {
+    let image = image_with(&[topic("t", 1, 2)]);
+    let name = |partition| TopicPartition { topic: Arc::from("t"), partition };
+    let shortened = Registration { shortened: [name(1)].into(), ..registration() };
+    let records = activate(&image, &shortened, Offset(10));
+    assert_eq!(names(&records), ["PartitionChangeRecord"]);
+    let (after, _) = replayed(&image, &records);
+    let states = |image: &Image| {
+        let topic = image.topics.by_name("t").expect("it exists");
+        let state = |partition: &PartitionImage| (partition.leader, partition.leader_epoch.0);
+        topic.partitions.iter().map(state).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&after), [(NodeId(1), 0), (NodeId(1), 1)]);
+    let lost = Registration { log_dirs: vec![OTHER_DIR], ..shortened };
+    let (after, _) = replayed(&image, &activate(&image, &lost, Offset(10)));
+    assert_eq!(states(&after), [(NodeId(-1), 1); 2], "what cannot be led is not led anew");
+}
+
+#[test]
 fn the_only_replica_leads_again_although_it_was_taken_out_of_the_in_sync_ones() {
     let mut image = image_with(&[topic("t", 1, 2)]);
     image.topics.change(Uuid([1; 16]), |partitions| {
