@@ -16,7 +16,6 @@ use ottla::ids::{LeaderEpoch, Offset, TimestampMs};
 use ottla::limits::{BATCH_HEADER_BYTES, BLOCK_BYTES};
 use ottla::log::append::Prepared;
 use ottla::log::{AppendError, DuplicateBatch, NewBatch};
-use ottla::metrics::Counter;
 use ottla::protocol::records::edit;
 use thiserror::Error;
 
@@ -211,8 +210,7 @@ impl Partition {
             duplicate: None,
         };
         if let Some(roll) = appended.roll {
-            self.disk.metrics.add(Counter::SegmentsRolled, 1);
-            state.begin_segment(*roll, &self.disk.gauge);
+            self.begin_segment(&mut state, *roll);
         }
         state.store(batch, appended.base_offset, appended.leader_epoch);
         let end = appended.end;

@@ -56,8 +56,7 @@ impl Partition {
         self.untouched.set(false);
         let mut state = self.state.borrow_mut();
         if let Some(roll) = roll {
-            self.disk.metrics.add(Counter::SegmentsRolled, 1);
-            state.begin_segment(*roll, &self.disk.gauge);
+            self.begin_segment(&mut state, *roll);
         }
         state.epochs_dirty |= epochs_changed;
         state.retiring.segments.extend(segments);

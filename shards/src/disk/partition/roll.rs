@@ -13,6 +13,7 @@ use ottla::canary::{self, Canary};
 use ottla::ids::{FilePosition, Offset};
 use ottla::log::Roll;
 use ottla::log::files::SegmentFileKind;
+use ottla::metrics::Counter;
 
 use super::files::{IndexBytes, IndexWrite};
 use super::settle::Unsettled;
@@ -24,8 +25,8 @@ use crate::disk::tail::{MemoryGauge, Tail};
 use crate::host::{self, Queue};
 
 impl State {
-    /// Starts the segment that a roll begins, in memory.
-    pub(in crate::disk) fn begin_segment(&mut self, roll: Roll, gauge: &MemoryGauge) {
+    /// See [`Partition::begin_segment`].
+    fn begin_segment(&mut self, roll: Roll, gauge: &MemoryGauge) {
         let Roll { closed, indexes, new_base, snapshot } = roll;
         let written = std::mem::take(&mut self.index_files);
         let unfinished = Unfinished {
@@ -48,6 +49,14 @@ impl State {
 }
 
 impl Partition {
+    /// Starts the segment that a roll begins, in memory.
+    pub(super) fn begin_segment(&self, state: &mut State, roll: Roll) {
+        self.disk.metrics.add(Counter::SegmentsRolled, 1);
+        // What is cached of an active segment's indexes is what they had then.
+        self.disk.indexes.forget((self.number, roll.closed.base_offset));
+        state.begin_segment(roll, &self.disk.gauge);
+    }
+
     /// Starts to finish the closed segments whose bytes are all on disk.
     pub(in crate::disk) fn finish_closed_segments(self: &Rc<Self>) {
         let mut state = self.state.borrow_mut();

@@ -214,6 +214,7 @@ impl Partition {
 
     async fn load_indexes(self: &Rc<Self>, base: Offset) -> Result<Rc<SegmentIndexes>, DiskError> {
         let generation = self.generation(base);
+        let was_active = self.is_active(base);
         let (written, behind) = self.entries_in_memory(base);
         let indexes = match self.read_indexes(base, written, &behind).await {
             Ok(Ok(indexes)) => indexes,
@@ -225,13 +226,19 @@ impl Partition {
             Err(failure) => return Err(failure.into()),
         };
         let indexes = Rc::new(indexes);
-        if self.has_segment(base) && generation == self.generation(base) {
+        // What was read of an active segment is not all of it once it has rolled.
+        let is_as_before = generation == self.generation(base) && was_active == self.is_active(base);
+        if self.has_segment(base) && is_as_before {
             self.disk.indexes.put((self.number, base), &indexes);
         }
         Ok(indexes)
     }
 
-    /// Whether cached indexes hold every entry that is not in memory any more.
+    fn is_active(&self, base: Offset) -> bool {
+        self.state.borrow().log.active_segment().base_offset() == base
+    }
+
+    /// Whether cached indexes hold every entry that is not in memory any more; those of a closed segment do.
     fn covers(&self, base: Offset, indexes: &SegmentIndexes) -> bool {
         let state = self.state.borrow();
         let active = state.log.active_segment();

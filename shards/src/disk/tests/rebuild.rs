@@ -1,4 +1,5 @@
-//! Transaction indexes that are damaged between two lives: built anew, as they were, from whatever else is there.
+//! Transaction indexes that are damaged between two lives: built anew, as they were, from whatever else is there; and
+//! indexes in the cache, which are not those of the segment once it has grown.
 
 use std::path::Path;
 
@@ -101,6 +102,38 @@ fn an_index_of_no_aborted_transaction_is_none() {
         let end = partition.offsets().log_end;
         assert_eq!(partition.aborted_between(Offset(0), end).await.expect("none is found"), []);
         assert_eq!(consume(&partition, 0, 1 << 20).await.concat().len() as u64, partition.bytes());
+        abandon(partition).await;
+    });
+}
+
+#[test]
+fn what_is_cached_of_an_active_segments_indexes_goes_with_its_roll() {
+    let root = directory(false);
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.create(&name(0), small_segments(400_000)).await;
+        let mut at = 0;
+        while at < 1_000 {
+            produce(&partition, &batch(at, 200)).await;
+            at += 1;
+        }
+        broker.disk.checkpoint_now().await;
+        let key = (partition.number, Offset(0));
+        let up_to = partition.offsets().high_watermark;
+        partition.read(request(10, up_to, 1)).await.expect("a read");
+        assert!(broker.disk.indexes.get(key).is_some(), "the reader's place is looked up in the file");
+        while partition.with_log(|log| log.active_segment().base_offset()) == Offset(0) {
+            produce(&partition, &batch(at, 200)).await;
+            at += 1;
+        }
+        partition.wait_finished().await.expect("its indexes are whole");
+        let up_to = partition.offsets().high_watermark;
+        partition.read(request(i64::try_from(at).expect("small") - 3, up_to, 1)).await.expect("a read");
+        let entries = std::fs::metadata(root.path().join("topic-0/00000000000000000000.index"));
+        let entries = entries.expect("an index").len() / 8;
+        if let Some(cached) = broker.disk.indexes.get(key) {
+            assert_eq!(cached.offsets.len() as u64, entries, "whoever looks again finds all of it");
+        }
         abandon(partition).await;
     });
 }
