@@ -29,14 +29,18 @@ use crate::host::sync::Semaphore;
 /// New segments whose names are made durable at a time; the kernel has fewer workers for that.
 const NAMED_TOGETHER: usize = 8;
 
+/// However many log dirs share the budget of unflushed bytes, each has a few batches' worth.
+const UNFLUSHED_OF_DIR_MIN: usize = 8 << 20;
+
 /// What the partitions of one shard share.
 pub struct ShardDisk {
     pub(super) settings: DiskSettings,
     pub(super) dirs: LogDirs,
     pub(super) fds: Rc<FdCache>,
     pub(super) gauge: MemoryGauge,
-    /// Bytes that are appended and not on disk.
-    pub(super) unflushed: Rc<Semaphore>,
+    /// Bytes that are appended and not on disk, by log dir in their order: what a full or slow one holds is not taken
+    /// from the others.
+    unflushed: Vec<Rc<Semaphore>>,
     /// Bytes of segment writes in flight.
     pub(super) writes: Rc<Semaphore>,
     pub(super) flushes: FlushQueue,
@@ -80,7 +84,11 @@ impl ShardDisk {
         Rc::new(ShardDisk {
             fds,
             gauge: MemoryGauge::default(),
-            unflushed: Semaphore::new(settings.unflushed_bytes_max),
+            unflushed: {
+                let each = (settings.unflushed_bytes_max / dirs.for_topics().len()).max(UNFLUSHED_OF_DIR_MIN);
+                let each = each.min(settings.unflushed_bytes_max);
+                dirs.all().iter().map(|_| Semaphore::new(each)).collect()
+            },
             writes: Semaphore::new(settings.write_bytes_in_flight_max),
             flushes: FlushQueue::new(settings.flushes_in_flight_max),
             journals: dirs.all().iter().map(|dir| Journal::new(dir, &settings)).collect(),
@@ -116,8 +124,17 @@ impl ShardDisk {
 
     /// The journal of a log dir.
     pub(super) fn journal_of(&self, dir: &Arc<LogDir>) -> &Rc<Journal> {
+        &self.journals[self.place_of(dir)]
+    }
+
+    /// The budget of a log dir's bytes that are appended and not on disk.
+    pub(super) fn unflushed_of(&self, dir: &Arc<LogDir>) -> &Rc<Semaphore> {
+        &self.unflushed[self.place_of(dir)]
+    }
+
+    fn place_of(&self, dir: &Arc<LogDir>) -> usize {
         let place = self.dirs.all().iter().position(|known| Arc::ptr_eq(known, dir));
-        &self.journals[place.expect("a partition lives in one of the shard's log dirs")]
+        place.expect("a partition lives in one of the shard's log dirs")
     }
 
     /// How many partitions are worked on at a time where all of them need work.
@@ -129,7 +146,7 @@ impl ShardDisk {
     /// Bytes that are appended and not on disk, over all partitions.
     #[must_use]
     pub fn unflushed_bytes(&self) -> usize {
-        self.unflushed.taken()
+        self.unflushed.iter().map(|of_dir| of_dir.taken()).sum()
     }
 
     /// Segment files that are kept open.
@@ -140,8 +157,9 @@ impl ShardDisk {
 
     /// Sets the gauges of the disk.
     pub fn tell(&self, snapshot: &mut Snapshot) {
-        snapshot.set(Gauge::UnflushedBytes, self.unflushed.taken() as f64);
-        snapshot.set(Gauge::UnflushedLimit, self.settings.unflushed_bytes_max as f64);
+        let limit: usize = self.unflushed.iter().map(|of_dir| of_dir.total()).sum();
+        snapshot.set(Gauge::UnflushedBytes, self.unflushed_bytes() as f64);
+        snapshot.set(Gauge::UnflushedLimit, limit as f64);
         snapshot.set(Gauge::TailBytes, self.gauge.get() as f64);
         snapshot.set(Gauge::TailLimit, self.settings.cache_bytes_max as f64);
         snapshot.set(Gauge::SegmentFilesOpen, self.fds.len() as f64);

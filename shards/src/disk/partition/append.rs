@@ -8,6 +8,7 @@
 //! writes whole blocks from the last written block boundary on; only when that write has ended well is the offset
 //! announced. Until then nobody outside sees the batch, unless `flush.messages` above 1 says otherwise.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use ottla::canary::{self, Canary};
@@ -23,6 +24,9 @@ use super::{Partition, State};
 use crate::disk::error::{Context as _, DiskError};
 use crate::host;
 use crate::host::sync::Permit;
+
+/// Closed segments of a partition that are not finished: each has its indexes in memory, beyond its bytes.
+const SEGMENTS_UNFINISHED_MAX: usize = 64;
 
 /// Why a batch was not appended.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -89,10 +93,10 @@ impl Partition {
         if let Err(error) = self.check() {
             return Some(Err(error.into()));
         }
-        if self.state.borrow_mut().active().tail.missing_block().is_some() {
+        if !self.may_roll() || self.state.borrow_mut().active().tail.missing_block().is_some() {
             return None;
         }
-        let room = self.disk.unflushed.try_acquire(batch.len())?;
+        let room = self.unflushed.try_acquire(batch.len())?;
         Some(self.append_now(batch, new, room))
     }
 
@@ -129,7 +133,15 @@ impl Partition {
     /// Waits until the batch can be taken: budget, and the begun block in memory.
     async fn reserve(self: &Rc<Self>, bytes: usize) -> Result<Permit, DiskError> {
         self.check()?;
-        let room = match self.disk.unflushed.try_acquire(bytes) {
+        while !self.may_roll() {
+            let progress = Box::pin(self.progress.notified());
+            let _ = host::timeout(self.disk.settings.full_retry, progress).await;
+            self.check()?;
+            if self.dir.is_full() {
+                return Err(self.no_room());
+            }
+        }
+        let room = match self.unflushed.try_acquire(bytes) {
             Some(room) => room,
             None => self.wait_for_room(bytes).await?,
         };
@@ -140,11 +152,17 @@ impl Partition {
         Ok(room)
     }
 
+    /// Whether another segment may be closed.
+    fn may_roll(&self) -> bool {
+        self.state.borrow().unfinished.len() < SEGMENTS_UNFINISHED_MAX
+    }
+
     /// Waits for the budget; but not behind bytes that a full disk keeps in memory.
     async fn wait_for_room(&self, bytes: usize) -> Result<Permit, DiskError> {
+        // One place in the queue, however long it takes.
+        let mut room = pin!(self.unflushed.acquire(bytes));
         loop {
-            let room = Box::pin(self.disk.unflushed.acquire(bytes));
-            if let Ok(room) = host::timeout(self.disk.settings.full_retry, room).await {
+            if let Ok(room) = host::timeout(self.disk.settings.full_retry, room.as_mut()).await {
                 return Ok(room);
             }
             self.check()?;

@@ -178,6 +178,8 @@ pub struct Partition {
     pub(super) path: PathBuf,
     /// The journal of its log dir.
     pub(super) journal: Rc<Journal>,
+    /// The budget of its log dir's bytes that are appended and not on disk.
+    pub(super) unflushed: Rc<Semaphore>,
     /// Its `partition.metadata` is durable, so that the journal may take it.
     pub(super) identified: Cell<bool>,
     /// That is being seen to, or was.
@@ -248,6 +250,7 @@ impl Partition {
         Rc::new(Partition {
             number: place.disk.next_number(),
             journal: Rc::clone(place.disk.journal_of(&place.dir)),
+            unflushed: Rc::clone(place.disk.unflushed_of(&place.dir)),
             identified: Cell::new(false),
             identifying: Cell::new(false),
             write_back_queued: Cell::new(false),

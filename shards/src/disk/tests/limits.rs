@@ -11,7 +11,7 @@ use ottla::log::LogConfig;
 
 use super::support::*;
 use crate::disk::fds::Use;
-use crate::disk::{DiskError, DiskSettings, Partition};
+use crate::disk::{DiskError, DiskSettings, LogDirs, Partition, ShardDisk};
 use crate::host::{self, File, OpenHow, run_local};
 
 async fn write_and_read_all(broker: &Broker, count: i32) -> Vec<Rc<Partition>> {
@@ -258,6 +258,71 @@ fn a_full_disk_is_an_error_until_there_is_room() {
         let next = produce(&partition, &batch(acknowledged + 1, 100_000)).await;
         assert_eq!(next.base_offset, Offset(acknowledged as i64 + 1));
         assert_eq!(consume(&partition, 0, 10_000).await.len() as u64, acknowledged + 2);
+        abandon(partition).await;
+    });
+}
+
+/// What a full directory holds in memory is not taken from the budget of the others.
+#[test]
+fn a_full_directory_takes_no_memory_from_another() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (path, other) = (disk.0.path().to_owned(), directory(false));
+    run_local(async move {
+        let settings = DiskSettings {
+            full_retry: Duration::from_millis(20),
+            unflushed_bytes_max: 150_000,
+            ..DiskSettings::default()
+        };
+        let dirs = LogDirs::open(&[path.clone(), other.path().to_owned()]).await.expect("two log dirs");
+        for dir in dirs.all() {
+            dir.scan().await.expect("a scan");
+        }
+        let shard = ShardDisk::new(dirs.clone(), settings);
+        let create = async |dir: usize, at| {
+            let created = shard.create(&dirs.all()[dir], &name(at), with(LogConfig::default())).await;
+            created.expect("a new partition")
+        };
+        let (full, healthy) = (create(0, 0).await, create(1, 1).await);
+        std::fs::write(path.join("ballast"), vec![1; 1 << 20]).expect("a file");
+        for seed in 0.. {
+            let appended = append(&full, &batch(seed, 100_000)).await.expect("an append");
+            if full.wait_acknowledged(appended.end).await.is_err() {
+                break;
+            }
+            assert!(seed < 100);
+        }
+        for seed in 0..5 {
+            let bytes = batch(seed, 90_000);
+            let produced = Box::pin(produce(&healthy, &bytes));
+            host::timeout(Duration::from_secs(60), produced).await.expect("it waits for nobody");
+        }
+        host::timeout(Duration::from_secs(60), Box::pin(healthy.close()))
+            .await
+            .expect("nor here")
+            .expect("closes");
+        abandon(healthy).await;
+        drop(full);
+    });
+}
+
+/// Each closed segment takes memory beyond its bytes until it is finished.
+#[test]
+fn segments_are_closed_no_faster_than_they_are_finished() {
+    let root = directory(false);
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let config = LogConfig { segment_ms: 1, ..LogConfig::default() };
+        let partition = broker.create(&name(0), config).await;
+        let mut end = Offset(0);
+        for at in 0..500 {
+            // Every batch begins a segment.
+            let batch = batch_at(at, 10, 1_000 + 2 * i64::try_from(at).expect("small"));
+            end = append(&partition, &batch).await.expect("an append").end;
+            let unfinished = partition.state.borrow().unfinished.len();
+            assert!(unfinished <= 64, "{unfinished} segments wait to be finished");
+        }
+        partition.wait_durable(end).await.expect("a flush");
+        assert_eq!(consume(&partition, 0, 1 << 20).await.len(), 500);
         abandon(partition).await;
     });
 }
