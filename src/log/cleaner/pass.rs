@@ -154,6 +154,8 @@ struct Place {
     /// The segment, by its number in the input.
     segment: usize,
     position: FilePosition,
+    /// The next batch begins at no offset below.
+    least: Offset,
     /// Bytes that the next window needs.
     needs: u64,
     aborted_known: bool,
@@ -161,7 +163,8 @@ struct Place {
 
 impl Place {
     fn start_of(segment: usize) -> Place {
-        Place { segment, position: FilePosition(0), needs: 0, aborted_known: false }
+        // Its first batch is held against the segment's base.
+        Place { segment, position: FilePosition(0), least: Offset::ZERO, needs: 0, aborted_known: false }
     }
 }
 
@@ -334,6 +337,7 @@ impl Cleaning {
             let bytes = batch.bytes.len() as u64;
             if let Phase::Map(place) | Phase::Filter(place) = &mut self.phase {
                 place.position = place.position.plus(bytes);
+                place.least = batch.header.next_offset();
                 place.needs = 0;
             }
         }
@@ -343,6 +347,10 @@ impl Cleaning {
 
     /// The batch at `from` of a window; `None` where the window does not hold it whole, or the segment has ended.
     fn next_batch<'a>(&mut self, window: &'a [u8], from: usize) -> Result<Option<Batch<'a>>, CleanError> {
+        let end = match &self.phase {
+            Phase::Map(place) | Phase::Filter(place) => self.end_of(place.segment),
+            Phase::Grouped | Phase::Done => return Ok(None),
+        };
         let (Phase::Map(place) | Phase::Filter(place)) = &mut self.phase else { return Ok(None) };
         let segment = &self.input.segments[place.segment];
         let (left, rest) = (segment.bytes - place.position.0, &window[from..]);
@@ -371,6 +379,13 @@ impl Cleaning {
             place.needs = bytes as u64;
             return Ok(None);
         };
+        // Offsets are not under the CRC.
+        let (base, last, least) =
+            (header.base_offset, header.last_offset(), place.least.max(segment.base_offset));
+        if base < least || last < base || last >= end {
+            let (base, last, least, end) = (base.0, last.0, least.0, end.0);
+            return Err(corrupt(format!("offsets {base} to {last} where {least} to {} may be", end - 1)));
+        }
         Ok(Some(Batch { header, position: from, bytes: whole }))
     }
 
