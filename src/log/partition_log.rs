@@ -209,9 +209,9 @@ impl Log {
     }
 
     /// Takes over as the leader of `epoch`; returns whether the leader epoch checkpoint has to be written before
-    /// anything is appended (KAFKA-7415).
+    /// anything is appended (KAFKA-7415). Who leads is the metadata's to say: what the log knows of later epochs, out
+    /// of a damaged file or from before an older copy of the metadata was put back, is forgotten.
     pub fn become_leader(&mut self, epoch: LeaderEpoch) -> bool {
-        assert!(epoch >= self.leader_epoch, "leader epochs never fall");
         self.leader_epoch = epoch;
         self.epochs.assign(epoch, self.log_end_offset)
     }

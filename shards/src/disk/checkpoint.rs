@@ -241,6 +241,15 @@ impl Partition {
         self.check()?;
         let must_write = {
             let mut state = self.state.borrow_mut();
+            let known = state.log.leader_epoch();
+            if known > epoch {
+                tracing::warn!(
+                    "{}: its files know leader epoch {}, and the metadata says {}, which holds",
+                    self.name,
+                    known.0,
+                    epoch.0
+                );
+            }
             let changed = state.log.become_leader(epoch);
             state.epochs_dirty |= changed;
             changed && state.log.is_replicated()

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ottla::ids::Offset;
+use ottla::ids::{LeaderEpoch, Offset};
 use ottla::log::LogConfig;
 
 use super::support::*;
@@ -302,4 +302,37 @@ fn partitions_recover_in_parallel() {
         }
         assert!(ends.borrow().iter().enumerate().all(|(at, end)| *end == at as i64 % 4 + 1));
     });
+}
+
+/// An epoch that no metadata knows: a flipped bit in the checkpoint, or metadata from an older copy.
+#[test]
+fn a_log_that_knows_a_later_epoch_is_led_in_the_one_that_the_metadata_says() {
+    let root = directory(false);
+    let base = root.path().to_owned();
+    run_local(async move {
+        let broker = Broker::start(&base).await;
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        partition.become_leader(LeaderEpoch(0)).await.expect("nothing is in the way");
+        for at in 0..10 {
+            produce(&partition, &batch(at, 40)).await;
+        }
+        broker.disk.checkpoint_now().await;
+        abandon(partition).await;
+    });
+    let checkpoint = root.path().join("topic-0/leader-epoch-checkpoint");
+    assert_eq!(std::fs::read_to_string(&checkpoint).expect("it was written"), "0\n1\n0 0\n");
+    std::fs::write(&checkpoint, "0\n1\n9 0\n").expect("a file");
+    for start in 0..2 {
+        let base = root.path().to_owned();
+        run_local(async move {
+            let broker = Broker::start(&base).await;
+            let partition = broker.load(&name(0), LogConfig::default()).await;
+            partition.become_leader(LeaderEpoch(0)).await.expect("nothing is in the way");
+            assert_eq!(partition.with_log(|log| log.epochs().latest_epoch()), LeaderEpoch(0));
+            produce(&partition, &batch(10, 40)).await;
+            assert_eq!(consume(&partition, 0, 10_000).await.len(), 11 + start);
+            broker.disk.checkpoint_now().await;
+            abandon(partition).await;
+        });
+    }
 }
