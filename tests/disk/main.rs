@@ -14,6 +14,8 @@ use ottla_tests::reader::read_partition;
 use ottla_tests::topics::{create_topic, set_topic_config};
 use ottla_tools::client::Client;
 use ottla_wire::ApiKey;
+use ottla_wire::delete_topics_request::DeleteTopicsRequest;
+use ottla_wire::delete_topics_response::DeleteTopicsResponse;
 use ottla_wire::metadata_request::MetadataRequest;
 use ottla_wire::metadata_response::MetadataResponse;
 
@@ -269,4 +271,48 @@ fn a_segment_that_cannot_be_opened_is_told_of_and_taken_up_when_it_can() {
     assert_holds(&broker, &sender, "one", 2);
     assert_eq!(told(&broker), 1, "a file is told of once a minute");
     assert_eq!(broker.stop(), 0);
+}
+
+fn delete_topic(broker: &Broker, topic: &str) {
+    let mut client = Client::connect(broker.address(), "disk").expect("the broker listens");
+    let request =
+        DeleteTopicsRequest { topic_names: vec![topic.into()], timeout_ms: 30_000, ..Default::default() };
+    let reply: DeleteTopicsResponse<'_> =
+        client.call(ApiKey::DeleteTopics, 4, &request).expect("the broker answers");
+    assert_eq!(reply.responses[0].error_code, 0);
+}
+
+/// Its files make way for a new topic of its name, and for a clean stop; those of another topic are kept aside.
+#[test]
+fn a_topic_that_cannot_be_opened_can_be_deleted_and_made_again() {
+    let metadata_of_another = "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ\n";
+    for (file, content, kept) in [
+        ("partition.metadata", metadata_of_another, true),
+        ("00000000000000000000.log.swap", "not a segment", false),
+    ] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let options = Options::new(directory.path());
+        let broker = Broker::start(&options);
+        create_topic(broker.address(), "one", 1, &[]);
+        assert_eq!(Sender::new(broker.address(), 100).send("one", 0), ErrorCode::None);
+        // A start behind a clean stop would not look at these files.
+        broker.kill();
+        std::fs::write(directory.path().join("one-0").join(file), content).expect("a file");
+
+        let broker = Broker::start(&options);
+        assert_eq!(Sender::new(broker.address(), 100).send("one", 1), ErrorCode::KafkaStorageError, "{file}");
+        delete_topic(&broker, "one");
+        create_topic(broker.address(), "one", 1, &[]);
+        assert_eq!(Sender::new(broker.address(), 100).send("one", 0), ErrorCode::None, "{file}");
+        let names = std::fs::read_dir(directory.path()).expect("it is there");
+        let names = names.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        assert_eq!(names.filter(|name| name.ends_with("-stray")).count(), usize::from(kept), "{file}");
+        assert_eq!(broker.stop(), 0);
+        assert!(directory.path().join(".kafka_cleanshutdown").exists(), "{file}: a clean stop");
+
+        let broker = Broker::start(&options);
+        let sender = Sender::new(broker.address(), 100);
+        assert_holds(&broker, &sender, "one", 1);
+        assert_eq!(broker.stop(), 0);
+    }
 }

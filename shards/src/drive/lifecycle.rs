@@ -312,9 +312,8 @@ async fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
     let (mut removed, mut unopened) = (Vec::new(), Vec::new());
     for topic in delta.topics_removed.values() {
         for id in topic.partition_keys() {
-            if let Some(dir) = shard.offline.remove(id) {
-                let name = TopicPartition { topic: Arc::clone(&topic.name), partition: id.partition };
-                unopened.push((dir, name));
+            if let Some((dir, found)) = shard.offline.remove(id) {
+                unopened.push((id, dir, found));
             }
             let Some(hosted) = shard.hosted.borrow_mut().remove(&id) else { continue };
             if &*topic.name == CONSUMER_OFFSETS {
@@ -327,9 +326,9 @@ async fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
     let deleted: Vec<_> =
         deleted.map(|topic| DeletedTopic { name: topic.name.to_string(), topic_id: topic.id }).collect();
     shard.groups.topics_deleted(shard, &deleted);
-    for (dir, name) in unopened {
-        if let Err(error) = dir.remove_stray(&name).await {
-            tracing::warn!(partition = %name, %error, "its files could not be removed");
+    for (id, dir, found) in unopened {
+        if let Err(error) = remove_unopened(id, &dir, &found).await {
+            tracing::warn!(partition = %found.partition, %error, "its files could not be removed");
         }
     }
     for_each_of(removed, shard.disk.together_max(), |hosted| async move {
@@ -339,6 +338,17 @@ async fn remove_topics(shard: &Rc<Shard>, delta: &ImageDelta) {
         }
     })
     .await;
+}
+
+/// Makes way where a partition of a deleted topic could not be opened: for a new topic of its name, and for a clean
+/// stop. Files that say they are of another topic were never the deleted one's.
+async fn remove_unopened(id: TopicIdPartition, dir: &LogDir, found: &Found) -> Result<(), DiskError> {
+    match dir.topic_id(found).await {
+        Ok(Some(other)) if other != id.topic_id => {
+            dir.put_aside(&found.partition, "it is of another topic than the one that was deleted").await
+        }
+        _ => dir.remove_stray(&found.partition).await,
+    }
 }
 
 /// Loads the groups of every partition of the offsets topic that this shard has and does not coordinate yet.

@@ -1,10 +1,9 @@
 //! Partitions of the metadata that this shard owns and does not have: they could not be made or opened.
 //!
 //! What must hold: clients hear `KAFKA_STORAGE_ERROR` of them, as of a partition in an offline log directory of
-//! Kafka's, and never that there is no such partition. One that only a full disk kept from being made or
-//! opened is tried again
-//! until there is room; every other one waits for the next start. An attempt and a change of the metadata never
-//! overlap: whoever does either has the turn.
+//! Kafka's, and never that there is no such partition. One that only a full disk kept from being made or opened is
+//! tried again until there is room; every other one waits for the next start, or goes with its topic. An attempt and a
+//! change of the metadata never overlap: whoever does either has the turn.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -24,7 +23,7 @@ use crate::host::{sleep, spawn_detached};
 /// How long a full disk is left alone before what it refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What is tried again when there may be room.
+/// What did not succeed.
 #[derive(Clone, Debug)]
 pub(super) enum Attempt {
     /// Making the partition, in the directory that the metadata says.
@@ -33,10 +32,17 @@ pub(super) enum Attempt {
     Open(Arc<LogDir>, Box<Found>),
 }
 
+/// What is known of a partition that is offline.
+#[derive(Clone, Debug)]
+struct Kept {
+    attempt: Option<Attempt>,
+    /// A full disk was the reason: it is tried again when there may be room.
+    is_retried: bool,
+}
+
 /// The partitions of a shard that are offline.
 pub(super) struct Offline {
-    /// With what a full disk kept from being done; `None` is not tried again.
-    partitions: RefCell<BTreeMap<TopicIdPartition, Option<Attempt>>>,
+    partitions: RefCell<BTreeMap<TopicIdPartition, Kept>>,
     /// Whether a task tries them again.
     is_retrying: Cell<bool>,
     /// Held while partitions are made, opened, changed or removed after the start.
@@ -58,21 +64,22 @@ impl Offline {
 
     /// Takes a partition in that is not tried again before the next start.
     pub fn insert(&self, id: TopicIdPartition) {
-        self.partitions.borrow_mut().insert(id, None);
+        self.partitions.borrow_mut().insert(id, Kept { attempt: None, is_retried: false });
     }
 
-    /// Forgets a partition: it is there, or its topic is gone. Returns the directory that has its files, if it is
-    /// known and in use.
-    pub fn remove(&self, id: TopicIdPartition) -> Option<Arc<LogDir>> {
-        match self.partitions.borrow_mut().remove(&id)?? {
-            Attempt::Open(dir, _) => Some(dir),
+    /// Forgets a partition: it is there, or its topic is gone. Returns the directory that has its files and how they
+    /// were found, if that is known.
+    pub fn remove(&self, id: TopicIdPartition) -> Option<(Arc<LogDir>, Box<Found>)> {
+        match self.partitions.borrow_mut().remove(&id)?.attempt? {
+            Attempt::Open(dir, found) => Some((dir, found)),
             Attempt::Create => None,
         }
     }
 
     fn attempts(&self) -> Vec<(TopicIdPartition, Attempt)> {
         let partitions = self.partitions.borrow();
-        partitions.iter().filter_map(|(id, attempt)| Some((*id, attempt.clone()?))).collect()
+        let retried = partitions.iter().filter(|(_, kept)| kept.is_retried);
+        retried.filter_map(|(id, kept)| Some((*id, kept.attempt.clone()?))).collect()
     }
 }
 
@@ -98,10 +105,9 @@ impl Shard {
 /// Takes a partition in that could not be made or opened, to be tried again when the reason was a full disk. A retry
 /// that fails as before is not told again.
 pub(super) fn take(shard: &Rc<Shard>, id: TopicIdPartition, attempt: Attempt, error: &DiskError) {
-    let attempt = error.may_be_retried().then_some(attempt);
-    let will_retry = attempt.is_some();
-    shard.offline.partitions.borrow_mut().insert(id, attempt);
-    if will_retry && !shard.offline.is_retrying.replace(true) {
+    let is_retried = error.may_be_retried();
+    shard.offline.partitions.borrow_mut().insert(id, Kept { attempt: Some(attempt), is_retried });
+    if is_retried && !shard.offline.is_retrying.replace(true) {
         let shard = Rc::clone(shard);
         spawn_detached(async move {
             retry(&shard).await;
