@@ -16,7 +16,8 @@ use super::topic::TopicConfig;
 use super::value::{ConfigError, Value};
 use crate::errors::ErrorCode;
 
-/// The longest value that a config record may hold, in UTF-16 units (Kafka's `Short.MAX_VALUE`).
+/// The longest value that a config record may hold, in bytes (Kafka's `Short.MAX_VALUE`, which it holds against UTF-16
+/// units before the record holds it against bytes).
 const VALUE_LENGTH_MAX: usize = 32_767;
 
 /// What to do with one key.
@@ -224,7 +225,7 @@ fn finish(
     changes: Vec<(String, Option<String>)>,
 ) -> Result<Altered, AlterError> {
     let too_long = |(_, value): &(String, Option<String>)| {
-        value.as_ref().is_some_and(|value| value.encode_utf16().count() > VALUE_LENGTH_MAX)
+        value.as_ref().is_some_and(|value| value.len() > VALUE_LENGTH_MAX)
     };
     if changes.iter().any(too_long) {
         return Err(AlterError::config(format!(

@@ -272,6 +272,14 @@ impl Creation<'_> {
             -1 => i16::try_from(defaults.replication_factor).unwrap_or(i16::MAX),
             replicas => replicas,
         };
+        if replicas <= 0 {
+            // As Kafka's `StripedReplicaPlacer` says it.
+            let text = format!(
+                "Unable to replicate the partition {replicas} time(s): Invalid replication factor {replicas}: the \
+                 replication factor must be positive."
+            );
+            return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, text));
+        }
         self.assigner.place(0, partitions, replicas).map_err(|error| {
             let reason = error.message.unwrap_or_default();
             ApiError::new(

@@ -108,6 +108,9 @@ fn requests_that_make_no_sense() {
     let (code, message) = refusal(topic(&[], &[("cleanup.policy", Set, &long)]));
     assert_eq!(code, InvalidConfig);
     assert!(message.ends_with("it exceeds the maximum value size of 32767 bytes."));
+    let appended = "ä".repeat(16_367);
+    let result = alter_broker(false, "metric.reporters", Append, &appended);
+    assert_eq!(refusal(result).0, InvalidConfig, "few characters, and more bytes than a record takes");
     assert_eq!(AlterOp::from_code(3), Some(Subtract));
     assert_eq!(AlterOp::from_code(4), None);
 }

@@ -222,9 +222,11 @@ fn defaults_are_the_brokers() {
     let request = ask(vec![topic("t", -1, -1)]);
     let decision = create(&image(), &config, 7, &request, &mut random(1));
     assert_eq!(decision.reply.topics[0].num_partitions, 5);
-    let three = testing::config(&[("default.replication.factor", "3")]);
-    let decision = create(&image(), &three, 7, &request, &mut random(1));
-    assert_eq!(decision.reply.topics[0].error_code, 38);
+    for factor in ["3", "0", "-1", "40000"] {
+        let config = testing::config(&[("default.replication.factor", factor)]);
+        let decision = create(&image(), &config, 7, &request, &mut random(1));
+        assert_eq!(decision.reply.topics[0].error_code, 38, "{factor}");
+    }
 }
 
 #[test]
