@@ -2,7 +2,8 @@
 //!
 //! On the connection's shard; the plan lives as long as the request. What must hold: groups and topics stand in the
 //! request's order; version 1 has errors only at partitions, versions 2 to 7 one for the response, later ones one per
-//! group; from version 10 on a topic without an id is left out; what is named again is answered once, so that a few
+//! group; from version 10 on a topic without an id is left out; before, a name is the topic that has it now, so that
+//! what was committed to a deleted one is not its offset; what is named again is answered once, so that a few
 //! bytes of a request are never a whole group or a commit's metadata of the reply.
 
 use std::collections::BTreeSet;
@@ -77,7 +78,7 @@ pub fn decode(
     let topics = request.topics.as_deref().map(|topics| {
         let topics = topics.iter().map(|topic| FetchTopic {
             name: topic.name.to_string(),
-            topic_id: NO_TOPIC_ID,
+            topic_id: named_now(&topic.name, names),
             partitions: named.first(&topic.name, NO_TOPIC_ID, &topic.partition_indexes),
         });
         topics.map(|topic| (PlannedTopic::Asked, Some(topic))).collect()
@@ -97,6 +98,11 @@ fn ask(
     (PlannedGroup { topics: planned }, request)
 }
 
+/// The topic that a client means which knows names alone: the one that has the name now.
+fn named_now(name: &str, names: &impl TopicNames) -> TopicId {
+    names.id_of(name).unwrap_or(NO_TOPIC_ID)
+}
+
 fn plan_topics(
     version: i16,
     topics: &[OffsetFetchRequestTopics<'_>],
@@ -106,8 +112,8 @@ fn plan_topics(
     let topics = topics.iter().map(|topic| {
         let partitions = named.first(&topic.name, topic.topic_id, &topic.partition_indexes);
         if version < TOPIC_IDS_FROM {
-            let name = topic.name.to_string();
-            return (PlannedTopic::Asked, Some(FetchTopic { name, topic_id: NO_TOPIC_ID, partitions }));
+            let (name, topic_id) = (topic.name.to_string(), named_now(&topic.name, names));
+            return (PlannedTopic::Asked, Some(FetchTopic { name, topic_id, partitions }));
         }
         let topic_id = topic.topic_id;
         match names.name_of(topic_id) {
@@ -141,9 +147,13 @@ impl FetchPlan {
         assert_eq!(self.groups.len(), replies.len(), "every group is answered");
         let replies = replies.into_iter().map(|reply| expect_reply!(reply, FetchOffsets));
         let mut replies = self.groups.into_iter().zip(replies).map(|(group, reply)| {
-            let says_all_by_id = group.topics.is_none() && version >= TOPIC_IDS_FROM;
+            let says_all = group.topics.is_none();
             let reply = group.merge(reply);
-            if says_all_by_id { identified(reply, names) } else { reply }
+            match version {
+                TOPIC_IDS_FROM.. if says_all => identified(reply, names),
+                _ if says_all => of_today(reply, names),
+                _ => reply,
+            }
         });
         if version < BATCHED_FROM {
             let reply = replies.next().expect("a request before version 8 has one group");
@@ -212,6 +222,16 @@ fn batched(version: i16, reply: FetchReply) -> OffsetFetchResponseGroup<'static>
 /// Offsets of all topics come by name and stored id: for a client that knows names alone they are one topic.
 fn same_named_together(topics: Vec<FetchedTopic>) -> Vec<FetchedTopic> {
     together(topics, |a, b| a.name == b.name)
+}
+
+/// For a client that knows names alone: what is stored for a topic whose name another one has now is not said.
+fn of_today(reply: FetchReply, names: &impl TopicNames) -> FetchReply {
+    let mut topics = reply.topics;
+    topics.retain(|topic| {
+        let now = named_now(&topic.name, names);
+        topic.topic_id == NO_TOPIC_ID || now == NO_TOPIC_ID || topic.topic_id == now
+    });
+    FetchReply { topics, ..reply }
 }
 
 /// For a client that knows ids alone: an offset stored without an id is of the topic that has the name now; a topic

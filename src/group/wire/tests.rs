@@ -399,6 +399,49 @@ fn offset_fetch_of_several_groups() {
     }
 }
 
+/// A topic that was deleted and made again has none of the offsets that were committed to the one before.
+#[test]
+fn to_a_client_without_ids_a_name_is_the_topic_that_has_it_now() {
+    let stored = || {
+        vec![
+            fetched("gone", UNKNOWN_ID, &[0]),
+            fetched("topic", Uuid::ZERO, &[0]),
+            fetched("topic", TOPIC_ID, &[1]),
+            fetched("topic", UNKNOWN_ID, &[2]),
+        ]
+    };
+    let all = |version| {
+        let group = OffsetFetchRequestGroup {
+            group_id: str("g"),
+            topics: None,
+            ..OffsetFetchRequestGroup::default()
+        };
+        match version {
+            ..8 => OffsetFetchRequest { group_id: str("g"), topics: None, ..OffsetFetchRequest::default() },
+            _ => OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() },
+        }
+    };
+    for version in [7, 8, 9] {
+        let (plan, _) = offset_fetch::decode(version, &all(version), &Names);
+        let response = plan.encode(version, vec![fetch_reply(ErrorCode::None, stored())], &Names);
+        let topics: Vec<(String, usize)> = match response.groups.first() {
+            Some(group) => group.topics.iter().map(|it| (it.name.to_string(), it.partitions.len())).collect(),
+            None => response.topics.iter().map(|it| (it.name.to_string(), it.partitions.len())).collect(),
+        };
+        assert_eq!(topics, [("gone".to_owned(), 1), ("topic".to_owned(), 2)], "version {version}");
+    }
+    let topic = |name| OffsetFetchRequestTopic { name: str(name), partition_indexes: vec![0] };
+    let some = OffsetFetchRequest {
+        group_id: str("g"),
+        topics: Some(vec![topic("topic"), topic("none")]),
+        ..OffsetFetchRequest::default()
+    };
+    let (_, requests) = offset_fetch::decode(7, &some, &Names);
+    let [GroupRequest::FetchOffsets(asked)] = &requests[..] else { panic!("one group") };
+    let ids: Vec<TopicId> = asked.topics.iter().flatten().map(|topic| topic.topic_id).collect();
+    assert_eq!(ids, [TOPIC_ID, Uuid::ZERO]);
+}
+
 #[test]
 fn what_an_offset_fetch_names_again_is_answered_once() {
     let single = OffsetFetchRequest {
