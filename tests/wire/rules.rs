@@ -69,7 +69,13 @@ fn strings_are_checked() {
     assert_eq!(read(&[0, 1, b'a']), Ok(Some("a".to_owned())));
     assert_eq!(read(&[0xff, 0xff]), Ok(None));
     assert_eq!(read(&[0xff, 0xfe]), Err(DecodeError::NegativeLength(-2)));
-    assert_eq!(read(&[0, 1, 0xff]), Err(DecodeError::InvalidUtf8));
+    assert_eq!(read(&[0, 3, b'a', 0xff, b'b']), Ok(Some("a\u{fffd}b".to_owned())), "as Java reads it");
+    let mut latin = vec![0x2a, 0xab];
+    latin.extend(std::iter::repeat_n(0xe9, 0x2aab));
+    assert_eq!(read(&latin), Err(DecodeError::StringTooLong(32_769)), "three bytes for each");
+    latin.truncate(2 + 0x2aaa);
+    latin[1] = 0xaa;
+    assert_eq!(read(&latin).map(|s| s.map(|s| s.len())), Ok(Some(32_766)));
     assert_eq!(Reader::new(&[0xff, 0xff]).string(false), Err(DecodeError::UnexpectedNull));
     let mut long = vec![0x81, 0x80, 0x02];
     long.extend(std::iter::repeat_n(b'a', 32_768));

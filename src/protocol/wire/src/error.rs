@@ -27,20 +27,17 @@ pub enum DecodeError {
     /// A length below -1.
     #[error("the length {0} is negative")]
     NegativeLength(i32),
-    /// A string longer than Kafka's length can say.
+    /// A string longer than Kafka's length can say, be it once what is not UTF-8 in it is replaced.
     #[error("a string of {0} bytes is too long")]
     StringTooLong(u32),
-    /// A string that is not UTF-8.
-    #[error("a string is not UTF-8")]
-    InvalidUtf8,
     /// Null where the version has no null.
     #[error("null where null is not allowed")]
     UnexpectedNull,
     /// More elements than the limit.
     #[error("an array of {0} elements is too long")]
     TooManyElements(u32),
-    /// The elements of an array would take more memory than the input may cost.
-    #[error("an array of {0} elements takes too much memory")]
+    /// The elements of an array, or a text with replacements in it, would take more memory than the input may cost.
+    #[error("{0} elements or bytes take too much memory")]
     TooMuchMemory(u32),
     /// More tagged fields than the limit.
     #[error("{0} tagged fields are too many")]

@@ -194,7 +194,8 @@ impl<'a> Reader<'a> {
         self.nullable_string(flex)?.ok_or(DecodeError::UnexpectedNull)
     }
 
-    /// The next string, or null.
+    /// The next string, or null. What is not UTF-8 in it is replaced, as by Java, whose clients are not the only ones
+    /// that call bytes a string.
     pub fn nullable_string(&mut self, flex: bool) -> Result<Option<Cow<'a, str>>, DecodeError> {
         let length = if flex {
             self.length(true)?
@@ -212,8 +213,22 @@ impl<'a> Reader<'a> {
             return Err(DecodeError::StringTooLong(saturated(length)));
         }
         let bytes = self.take(length)?;
-        let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::InvalidUtf8)?;
-        Ok(Some(Cow::Borrowed(text)))
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Some(Cow::Borrowed(text))),
+            Err(_) => self.replaced(bytes).map(|text| Some(Cow::Owned(text))),
+        }
+    }
+
+    /// A replacement has up to three bytes for one: the text must still be one that can be written, and is memory.
+    #[cold]
+    fn replaced(&mut self, bytes: &[u8]) -> Result<String, DecodeError> {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let length = saturated(text.len());
+        if text.len() > STRING_BYTES_MAX {
+            return Err(DecodeError::StringTooLong(length));
+        }
+        self.memory = self.memory.checked_sub(text.len()).ok_or(DecodeError::TooMuchMemory(length))?;
+        Ok(text)
     }
 
     /// The next bytes; null is an error.
