@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_wire::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
+use ottla_wire::list_offsets_request::{ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
@@ -92,12 +92,12 @@ impl ListOffsetsPlan {
     ) -> (Self, Vec<ListOffsetsPart>) {
         let mut places = Places::default();
         let mut parts = Vec::new();
+        let repeated = repeated(&request.topics);
         for topic in &request.topics {
             places.topic(&topic.name, ottla_wire::Uuid::ZERO);
-            let repeated = repeated(&topic.partitions);
             for partition in &topic.partitions {
                 let slot = places.partition(partition.partition_index);
-                let checked = if repeated.contains(&partition.partition_index) {
+                let checked = if repeated.contains(&(&*topic.name, partition.partition_index)) {
                     Err(ErrorCode::InvalidRequest)
                 } else {
                     OffsetSpec::from_timestamp(partition.timestamp, context.version)
@@ -139,11 +139,14 @@ impl ListOffsetsPlan {
     }
 }
 
-/// The numbers of partitions that stand more than once among a topic's.
-fn repeated(partitions: &[ListOffsetsPartition]) -> BTreeSet<i32> {
-    let mut numbers: Vec<i32> = partitions.iter().map(|partition| partition.partition_index).collect();
-    numbers.sort_unstable();
-    numbers.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect()
+/// The partitions that are named more than once, be it under one topic or under the same one again.
+fn repeated<'a>(topics: &'a [ListOffsetsTopic<'_>]) -> BTreeSet<(&'a str, i32)> {
+    let numbers = |topic: &'a ListOffsetsTopic<'_>| {
+        topic.partitions.iter().map(|partition| (&*topic.name, partition.partition_index))
+    };
+    let mut named: Vec<(&str, i32)> = topics.iter().flat_map(numbers).collect();
+    named.sort_unstable();
+    named.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect()
 }
 
 fn partition_reply(
@@ -165,6 +168,8 @@ fn partition_reply(
 
 #[cfg(test)]
 mod tests {
+    use ottla_wire::list_offsets_request::ListOffsetsPartition;
+
     use super::*;
 
     #[test]
@@ -177,5 +182,18 @@ mod tests {
             }
         }
         assert_eq!(OffsetSpec::from_timestamp(-7, 11), Err(ErrorCode::UnsupportedVersion));
+    }
+
+    #[test]
+    fn a_partition_is_named_again_wherever_that_is() {
+        let topic = |name: &'static str, partitions: &[i32]| ListOffsetsTopic {
+            name: name.into(),
+            partitions: partitions
+                .iter()
+                .map(|index| ListOffsetsPartition { partition_index: *index, ..Default::default() })
+                .collect(),
+        };
+        let topics = [topic("a", &[0, 1, 1]), topic("b", &[0, 2]), topic("a", &[2, 0]), topic("a", &[])];
+        assert_eq!(repeated(&topics), [("a", 0), ("a", 1)].into());
     }
 }
