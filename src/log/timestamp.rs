@@ -5,9 +5,10 @@
 //! walks that segment's headers with a [`TimestampWalk`], and gives the batches that it stops at to
 //! [`TimestampSearch::find_in`].
 //!
-//! What must hold: no answer lies before the log start offset or at `up_to` or later; a record's leader epoch goes
-//! with it, and not the current one; the first record in offset order wins, however timestamps jump. Where the only
-//! candidates of a segment were cut off by DeleteRecords, the search goes on with later segments.
+//! What must hold: no answer lies before the log start offset, and none but the one for the largest timestamp at
+//! `up_to` or later; a record's leader epoch goes with it, and not the current one; the first record in offset order
+//! wins, however timestamps jump. Where the only candidates of a segment were cut off by DeleteRecords, the search goes
+//! on with later segments.
 
 use thiserror::Error;
 
@@ -28,7 +29,7 @@ pub enum TimestampQuery {
     Latest,
     /// -2, and -4 without tiered storage: the log start offset.
     Earliest,
-    /// -3: the first record that has the largest timestamp (KIP-734).
+    /// -3: the first record that has the largest timestamp (KIP-734), whether a reader may see it yet or not.
     Largest,
     /// The first record with this timestamp or a later one.
     AtOrAfter(TimestampMs),
@@ -323,7 +324,7 @@ impl Log {
             TimestampQuery::Earliest => {
                 special(self.log_start_offset, self.epochs.epoch_for(self.log_start_offset))
             }
-            TimestampQuery::Largest => self.plan_largest(up_to),
+            TimestampQuery::Largest => self.plan_largest(),
             TimestampQuery::AtOrAfter(_) => {
                 let (first, _) = self.segment_of(self.log_start_offset);
                 self.plan_from(first, query, up_to)
@@ -381,7 +382,8 @@ impl Log {
         TimestampPlan::NotFound
     }
 
-    fn plan_largest(&self, up_to: Offset) -> TimestampPlan {
+    fn plan_largest(&self) -> TimestampPlan {
+        let up_to = self.log_end_offset;
         let mut best: Option<(Offset, TimestampOffset)> = None;
         let (first, _) = self.segment_of(self.log_start_offset);
         for (segment_base, largest) in self.largest_timestamps() {

@@ -5,6 +5,7 @@ mod connections;
 mod delete_records;
 mod describe_producers;
 mod fetch_limits;
+mod lookups;
 mod metrics;
 mod order;
 

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use ottla::errors::ErrorCode;
 use ottla::ids::Offset;
 use ottla::limits::DESCRIBED_PRODUCERS_MAX;
-use ottla::log::EpochEndOffset;
 use ottla::log::timestamp::{FoundOffset, TimestampQuery};
+use ottla::log::{EpochEndOffset, LogOffsets};
 use ottla::request::delete_records::DeleteRecordsPart;
 use ottla::request::describe_producers::{ProducersOutcome, ProducersPart, state_of};
 use ottla::request::list_offsets::{ListOffsetsPart, NOT_FOUND, OffsetSpec};
@@ -19,8 +19,9 @@ use crate::drive::read::check_epoch;
 /// Looks one offset up.
 pub async fn offset(partition: &Rc<Partition>, part: ListOffsetsPart) -> Result<FoundOffset, ErrorCode> {
     check_epoch(partition, part.current_leader_epoch)?;
-    let offsets = partition.offsets();
-    let up_to = if part.read_committed { offsets.last_stable } else { offsets.high_watermark };
+    let visible = |offsets: LogOffsets| {
+        if part.read_committed { offsets.last_stable } else { offsets.high_watermark }
+    };
     let query = match part.spec {
         OffsetSpec::Latest => TimestampQuery::Latest,
         OffsetSpec::Earliest | OffsetSpec::EarliestLocal => TimestampQuery::Earliest,
@@ -29,15 +30,26 @@ pub async fn offset(partition: &Rc<Partition>, part: ListOffsetsPart) -> Result<
         // Nothing is tiered here, and nothing is about to be.
         OffsetSpec::LatestTiered | OffsetSpec::EarliestPendingUpload => return Ok(NOT_FOUND),
     };
+    let up_to = visible(partition.offsets());
     let found = partition.offset_for_timestamp(query, up_to).await.map_err(|error| {
         tracing::error!(partition = %partition.name(), %error, "a search by timestamp failed");
         error.code()
     })?;
-    Ok(found.unwrap_or(NOT_FOUND))
+    let Some(found) = found else { return Ok(NOT_FOUND) };
+    if query == TimestampQuery::Largest && found.offset >= up_to {
+        // In Kafka what one replica has appended is visible at once; here it is when it is on disk.
+        let waited = partition.wait_acknowledged(found.offset.plus(1)).await;
+        waited.map_err(|error| error.code())?;
+        if found.offset >= visible(partition.offsets()) {
+            return Ok(NOT_FOUND);
+        }
+    }
+    Ok(found)
 }
 
 /// Finds where an epoch ends.
 pub fn epoch_end(partition: &Partition, part: EpochPart) -> Result<EpochEndOffset, ErrorCode> {
+    partition.dir().check().map_err(|error| error.code())?;
     check_epoch(partition, part.current_leader_epoch)?;
     Ok(partition.epoch_end_offset(part.leader_epoch))
 }
@@ -48,6 +60,7 @@ pub fn producers(shard: &Shard, parts: Vec<ProducersPart>) -> Vec<(u32, Producer
     let mut described = 0;
     let mut outcome = |part: ProducersPart| {
         let hosted = shard.find(part.partition)?;
+        hosted.partition.dir().check().map_err(|error| error.code())?;
         if described > DESCRIBED_PRODUCERS_MAX {
             return Err(ErrorCode::PolicyViolation);
         }
