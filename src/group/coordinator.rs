@@ -253,6 +253,31 @@ impl Coordinator {
         let Some(partition) = self.append_partitions.remove(&append) else { return };
         let owned = self.partitions.get_mut(&partition).expect("an append under way has its partition");
         owned.decided(append, result);
+        self.finish_decided(clock, partition);
+    }
+
+    /// The records of an append are in the log and not on disk, which is full: whoever waits is answered with `error`,
+    /// and what becomes of them is for [`on_written_late`](Self::on_written_late) to say.
+    pub fn on_delayed(&mut self, clock: Clock, append: AppendId, error: ErrorCode) {
+        let Some(&partition) = self.append_partitions.get(&append) else { return };
+        let owned = self.partitions.get_mut(&partition).expect("an append under way has its partition");
+        owned.delayed(append, error);
+        self.finish_decided(clock, partition);
+    }
+
+    /// The records of an append that was delayed are on disk after all, with the offset of the last one: they take
+    /// effect, for a start would find them. Or they never will be.
+    pub fn on_written_late(&mut self, clock: Clock, append: AppendId, result: Result<Offset, ErrorCode>) {
+        let Some(partition) = self.append_partitions.remove(&append) else { return };
+        let owned = self.partitions.get_mut(&partition).expect("an append under way has its partition");
+        let groups = owned.written_late(append, result);
+        let config = Arc::clone(&self.config);
+        self.finish(partition, Step::new(clock, &config), groups);
+        self.finish_decided(clock, partition);
+    }
+
+    /// Lets appends take effect in their order, as far as what became of them is known.
+    fn finish_decided(&mut self, clock: Clock, partition: i32) {
         let config = Arc::clone(&self.config);
         loop {
             let owned = self.partitions.get_mut(&partition).expect("finishing an append gives nothing up");

@@ -49,6 +49,15 @@ struct InFlight {
     bytes: usize,
     /// What became of it, once known: the offset of the last record.
     result: Option<Result<Offset, ErrorCode>>,
+    /// Though it failed, its records are in the log, and may be on disk some time.
+    is_delayed: bool,
+}
+
+/// An append that was answered as failed and is in the log.
+#[derive(Debug)]
+struct Late {
+    changes: Vec<Change>,
+    groups: BTreeSet<Arc<str>>,
 }
 
 /// An OffsetFetch that waits until commits before it are decided.
@@ -65,7 +74,8 @@ pub(crate) struct Partition {
     pub(crate) phase: Phase,
     pub(crate) groups: BTreeMap<Arc<str>, Group>,
     in_flight: VecDeque<InFlight>,
-    /// How many of those there are of each group that has any.
+    late: BTreeMap<AppendId, Late>,
+    /// How many of both there are of each group that has any.
     writes_of: BTreeMap<Arc<str>, usize>,
     parked_fetches: VecDeque<ParkedFetch>,
     /// When to look for expired offsets next.
@@ -88,6 +98,7 @@ impl Partition {
             phase: Phase::Loading { deleted_topics: Vec::new() },
             groups: BTreeMap::new(),
             in_flight: VecDeque::new(),
+            late: BTreeMap::new(),
             writes_of: BTreeMap::new(),
             parked_fetches: VecDeque::new(),
             sweep_at: None,
@@ -155,7 +166,7 @@ impl Partition {
         }
     }
 
-    /// Whether a write of `group` is under way.
+    /// Whether a write of `group` is under way, or in the log and not on disk.
     pub(crate) fn has_in_flight(&self, group_id: &str) -> bool {
         self.writes_of.contains_key(group_id)
     }
@@ -169,8 +180,7 @@ impl Partition {
         if !self.has_in_flight(group_id) {
             return keys;
         }
-        let relevant = self.in_flight.iter().filter(|append| append.groups.contains(group_id));
-        for change in relevant.flat_map(|in_flight| &in_flight.append.changes) {
+        for change in self.changes_under_way() {
             if let Change::Offset { group, topic, partition, value: Some(_) } = change
                 && **group == *group_id
             {
@@ -178,6 +188,12 @@ impl Partition {
             }
         }
         keys
+    }
+
+    /// What is in no group yet and may come to be.
+    fn changes_under_way(&self) -> impl Iterator<Item = &Change> {
+        let in_flight = self.in_flight.iter().flat_map(|in_flight| &in_flight.append.changes);
+        self.late.values().flat_map(|late| &late.changes).chain(in_flight)
     }
 
     /// Every offset of the deleted topic, with its group, those under way included. An offset of a topic with the
@@ -190,7 +206,7 @@ impl Partition {
             let offsets = group.offsets.of_topic(&deleted.name).filter(|(_, value)| concerns(value));
             keys.extend(offsets.map(|(partition, _)| (group.id.clone(), partition)));
         }
-        for change in self.in_flight.iter().flat_map(|in_flight| &in_flight.append.changes) {
+        for change in self.changes_under_way() {
             if let Change::Offset { group, topic, partition, value: Some(value) } = change
                 && **topic == *deleted.name
                 && concerns(value)
@@ -207,12 +223,16 @@ impl Partition {
         for group in &groups {
             *self.writes_of.entry(group.clone()).or_default() += 1;
         }
-        self.in_flight.push_back(InFlight { id, append, groups, bytes, result: None });
+        self.in_flight.push_back(InFlight { id, append, groups, bytes, result: None, is_delayed: false });
     }
 
     /// Answers an OffsetFetch, at once or when the writes before it are decided.
     pub(crate) fn fetch(&mut self, token: Token, request: FetchOffsets) -> Option<GroupReply> {
-        if request.require_stable && self.has_in_flight(&request.group_id) {
+        let is_decided = |append: &InFlight| !append.groups.contains(&*request.group_id);
+        if request.require_stable
+            && self.has_in_flight(&request.group_id)
+            && !self.in_flight.iter().all(is_decided)
+        {
             if self.parked_fetches.len() >= GROUP_FETCHES_PARKED_MAX {
                 return Some(GroupReply::FetchOffsets(request.refusal(ErrorCode::UnstableOffsetCommit)));
             }
@@ -236,22 +256,77 @@ impl Partition {
         }
     }
 
-    /// Lets the oldest append take effect, if what became of it is known.
-    pub(crate) fn finish_next<'a>(&mut self, mut step: Step<'a>) -> Option<Finished<'a>> {
-        let result = self.in_flight.front()?.result?;
-        let InFlight { id, append, groups, bytes, .. } = self.in_flight.pop_front()?;
-        for group in &groups {
+    /// Notes that an append fails for whoever waits, and that its records are in the log for all that.
+    pub(crate) fn delayed(&mut self, id: AppendId, error: ErrorCode) {
+        if let Ok(index) = self.in_flight.binary_search_by_key(&id, |append| append.id) {
+            self.in_flight[index].is_delayed = true;
+        }
+        self.decided(id, Err(error));
+    }
+
+    /// Lets an append take effect that was answered as failed, if its records are on disk after all. Returns its
+    /// groups.
+    pub(crate) fn written_late(
+        &mut self,
+        id: AppendId,
+        result: Result<Offset, ErrorCode>,
+    ) -> BTreeSet<Arc<str>> {
+        let Some(Late { changes, groups }) = self.late.remove(&id) else { return BTreeSet::new() };
+        self.no_longer_writes(&groups);
+        if let Ok(last_offset) = result {
+            for (change, offset) in with_offsets(changes, last_offset) {
+                if self.still_acts(&change) {
+                    self.replay(change, offset);
+                }
+            }
+        }
+        groups
+    }
+
+    /// Whether a record that comes late says what is so: a group that was to end may have members again, whose own
+    /// records come behind it.
+    fn still_acts(&mut self, change: &Change) -> bool {
+        match change {
+            Change::Offset { .. } => true,
+            Change::Group { group, value: None } => self.groups.get_mut(group).is_some_and(|group| {
+                let is_over = group.is(GroupState::Empty) || group.is(GroupState::Dead);
+                group.recorded &= is_over;
+                is_over
+            }),
+            Change::Group { group, value: Some(_) } => self.groups.contains_key(group),
+        }
+    }
+
+    fn no_longer_writes(&mut self, groups: &BTreeSet<Arc<str>>) {
+        for group in groups {
             let writes = self.writes_of.get_mut(group).expect("each of its groups was counted");
             *writes -= 1;
             if *writes == 0 {
                 self.writes_of.remove(group);
             }
         }
+    }
+
+    /// Lets the oldest append take effect, if what became of it is known.
+    pub(crate) fn finish_next<'a>(&mut self, mut step: Step<'a>) -> Option<Finished<'a>> {
+        let oldest = self.in_flight.front()?;
+        let result = oldest.result?;
+        if result.is_ok() && self.late.first_key_value().is_some_and(|(late, _)| *late < oldest.id) {
+            // Its records are before these in the log: they are on disk as well, and that will be said.
+            return None;
+        }
+        let InFlight { id, append, groups, bytes, is_delayed, .. } = self.in_flight.pop_front()?;
         let Append { changes, then, replies } = append;
-        if let Ok(last_offset) = result {
-            let count = i64::try_from(changes.len()).expect("an append has fewer records than offsets");
-            for (change, offset) in changes.into_iter().zip(last_offset.0 - count + 1..) {
-                self.replay(change, Offset(offset));
+        match result {
+            Err(_) if is_delayed => {
+                self.late.insert(id, Late { changes, groups: groups.clone() });
+            }
+            Err(_) => self.no_longer_writes(&groups),
+            Ok(last_offset) => {
+                self.no_longer_writes(&groups);
+                for (change, offset) in with_offsets(changes, last_offset) {
+                    self.replay(change, offset);
+                }
             }
         }
         let outcome = result.map(|_| ());
@@ -314,7 +389,7 @@ impl Partition {
     pub(crate) fn unload(mut self, step: &mut Step<'_>) -> (usize, Vec<AppendId>) {
         let error = ErrorCode::NotCoordinator;
         let mut bytes = 0;
-        let mut ids = Vec::new();
+        let mut ids: Vec<AppendId> = self.late.keys().copied().collect();
         for in_flight in self.in_flight {
             bytes += in_flight.bytes;
             ids.push(in_flight.id);
@@ -330,4 +405,10 @@ impl Partition {
         }
         (bytes, ids)
     }
+}
+
+/// The records of an append with their offsets, the last of which is known.
+fn with_offsets(changes: Vec<Change>, last_offset: Offset) -> impl Iterator<Item = (Change, Offset)> {
+    let count = i64::try_from(changes.len()).expect("an append has fewer records than offsets");
+    changes.into_iter().zip((last_offset.0 - count + 1..).map(Offset))
 }

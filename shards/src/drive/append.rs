@@ -198,26 +198,36 @@ fn count(metrics: &ShardMetrics, appended: &Result<AppendedBatch, AppendFailure>
     }
 }
 
-/// Appends a batch of the broker's own and waits until it is durable, for room on a full disk as long as `is_patient`:
-/// what is in the log by then becomes durable some time, whatever was told of it.
-pub async fn append_own(
-    partition: Rc<Partition>,
-    batch: Vec<u8>,
-    is_patient: impl Fn() -> bool,
-) -> Result<Offset, ErrorCode> {
+/// Appends a batch of the broker's own, and has it written at once. Returns the offset of its last record, of which
+/// [`own_durable`] tells when it counts.
+///
+/// # Errors
+/// The batch is not in the log.
+pub async fn append_own(partition: &Rc<Partition>, batch: Vec<u8>) -> Result<Offset, ErrorCode> {
     let header = BatchHeader::parse(&batch).expect("the broker builds whole batches");
     let appended = partition.append(&batch, NewBatch::of_coordinator(header)).await;
-    let batch =
-        appended.inspect_err(|failure| tell(&partition, failure)).map_err(|failure| failure.code())?;
+    let batch = appended.inspect_err(|failure| tell(partition, failure)).map_err(|failure| failure.code())?;
     partition.hasten(batch.end);
-    while !is_answered_early(&partition) {
-        match partition.wait_durable(batch.end).await {
-            Ok(()) => break,
+    Ok(Offset(batch.end.0 - 1))
+}
+
+/// Waits until a batch of the broker's own is durable, for room on a full disk as long as `is_patient`: what is in the
+/// log becomes durable some time, whatever is told of it.
+///
+/// # Errors
+/// [`DiskError::Unwritten`] where it may still be later; any other where it will not.
+pub async fn own_durable(
+    partition: &Partition,
+    last: Offset,
+    is_patient: impl Fn() -> bool,
+) -> Result<(), DiskError> {
+    while !is_answered_early(partition) {
+        match partition.wait_durable(last.plus(1)).await {
             Err(DiskError::Unwritten { .. }) if is_patient() => {}
-            Err(error) => return Err(error.code()),
+            outcome => return outcome,
         }
     }
-    Ok(Offset(batch.end.0 - 1))
+    Ok(())
 }
 
 /// Planted bugs: the broker's own records count before they are durable.

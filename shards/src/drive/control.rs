@@ -26,7 +26,7 @@ use ottla_wire::frame::decode_request_header;
 use ottla_wire::{ApiKey, Message, MetadataRecord, Reader};
 
 use crate::disk::{DiskError, Partition};
-use crate::drive::append::append_own;
+use crate::drive::append::{append_own, own_durable};
 use crate::drive::dispatch::{count_errors, frame_of};
 use crate::drive::errors::TellsErrors;
 use crate::drive::fan_out::ask_all;
@@ -151,7 +151,9 @@ impl Controller {
             let value = record.encode(record_version(record));
             batch.append(&NewRecord { timestamp, key: None, value: Some(&value), headers: &[] });
         }
-        append_own(Rc::clone(&self.log), batch.build(), is_patient).await
+        let last = append_own(&self.log, batch.build()).await?;
+        own_durable(&self.log, last, is_patient).await.map_err(|error| error.code())?;
+        Ok(last)
     }
 
     /// Closes the log's files. Nothing may be decided afterwards.

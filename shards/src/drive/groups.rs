@@ -10,14 +10,14 @@ use std::rc::Rc;
 
 use ottla::config::BrokerConfig;
 use ottla::errors::ErrorCode;
-use ottla::group::{Clock, Coordinator, DeletedTopic, GroupReply, GroupRequest, Output, Token};
+use ottla::group::{AppendId, Clock, Coordinator, DeletedTopic, GroupReply, GroupRequest, Output, Token};
 use ottla::ids::Offset;
 use ottla::protocol::records::builder::{BatchBuilder, NewRecord};
 use ottla::time::Monotonic;
 
-use crate::disk::Partition;
+use crate::disk::{DiskError, Partition};
 use crate::drive::Shard;
-use crate::drive::append::append_own;
+use crate::drive::append::{append_own, own_durable};
 use crate::drive::replay::{KeyValue, replay_records};
 use crate::host::sync::{Notify, OneSender, oneshot};
 use crate::host::{now, random_u64, sleep_until, spawn_detached, wall_ms};
@@ -139,16 +139,7 @@ impl Groups {
                         batch.append(&NewRecord { timestamp, key, value, headers: &[] });
                     }
                     let log = self.logs.borrow().get(&partition).cloned();
-                    let appended = async move {
-                        let log = log.ok_or(ErrorCode::NotCoordinator)?;
-                        append_own(log, batch.build(), || false).await
-                    };
-                    let shard = Rc::clone(shard);
-                    spawn_detached(async move {
-                        let outcome: Result<Offset, ErrorCode> = appended.await;
-                        shard.groups.core.borrow_mut().on_persisted(clock(), id, outcome);
-                        shard.groups.pump(&shard);
-                    });
+                    spawn_detached(write(Rc::clone(shard), id, log, batch.build()));
                 }
             }
         }
@@ -156,6 +147,31 @@ impl Groups {
         if deadline != self.deadline.replace(deadline) {
             self.deadline_moved.notify_one();
         }
+    }
+}
+
+/// Writes the records of one append, and tells the coordinator what becomes of them. What a full disk keeps in memory
+/// is told as failed at once, and again when it is on disk.
+async fn write(shard: Rc<Shard>, id: AppendId, log: Option<Rc<Partition>>, batch: Vec<u8>) {
+    let persisted = |result: Result<Offset, ErrorCode>| {
+        shard.groups.core.borrow_mut().on_persisted(clock(), id, result);
+        shard.groups.pump(&shard);
+    };
+    let Some(log) = log else { return persisted(Err(ErrorCode::NotCoordinator)) };
+    let last = match append_own(&log, batch).await {
+        Ok(last) => last,
+        Err(error) => return persisted(Err(error)),
+    };
+    match own_durable(&log, last, || false).await {
+        Ok(()) => persisted(Ok(last)),
+        Err(error @ DiskError::Unwritten { .. }) => {
+            shard.groups.core.borrow_mut().on_delayed(clock(), id, error.code());
+            shard.groups.pump(&shard);
+            let written = own_durable(&log, last, || true).await.map(|()| last).map_err(|error| error.code());
+            shard.groups.core.borrow_mut().on_written_late(clock(), id, written);
+            shard.groups.pump(&shard);
+        }
+        Err(error) => persisted(Err(error.code())),
     }
 }
 

@@ -183,6 +183,23 @@ impl World {
         self.settle();
     }
 
+    /// The oldest append is in the log, whose disk is full; returns what [`written_late`](Self::written_late) takes.
+    pub(super) fn delay_next(&mut self) -> (AppendId, Offset) {
+        let (id, partition, records) = self.appends.pop_front().expect("an append is under way");
+        let log = self.log.entry(partition).or_default();
+        log.extend(records);
+        let last = Offset(i64::try_from(log.len()).expect("few records") - 1);
+        self.coordinator.on_delayed(self.clock(), id, ErrorCode::RequestTimedOut);
+        self.settle();
+        (id, last)
+    }
+
+    /// There is room again.
+    pub(super) fn written_late(&mut self, (id, last): (AppendId, Offset)) {
+        self.coordinator.on_written_late(self.clock(), id, Ok(last));
+        self.settle();
+    }
+
     /// Lets time pass, serving each deadline at its moment.
     pub(super) fn advance(&mut self, ms: i64) {
         let end = self.now.after_ms(ms);

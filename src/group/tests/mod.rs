@@ -4,6 +4,7 @@ mod admin;
 mod expiry;
 mod harness;
 mod join;
+mod late;
 mod leave;
 mod limits;
 mod loading;
