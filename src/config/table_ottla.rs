@@ -24,5 +24,5 @@ pub static KEYS: &[ConfigKey] = &[
     int("ottla.segment.files.open.max")
         .or("-1")
         .at_least(-1)
-        .acts("How many segment files stay open; -1: half of what the process may open."),
+        .acts("How many segment files stay open; -1: a quarter of what the process may open."),
 ];

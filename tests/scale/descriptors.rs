@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ottla_tests::broker::{Broker, Options, cpu_time};
 use ottla_tests::topics::create_topic;
 
-use crate::load::{check_rounds, produce_round, wait_for_leaders};
+use crate::load::{check_rounds, fetch_all_at_once, produce_large, produce_round, wait_for_leaders};
 
 /// What the broker says when it has to wait for a descriptor.
 const STARVED: &str = "waiting for a descriptor";
@@ -96,5 +96,23 @@ fn running_out_of_descriptors_is_waiting_and_one_line() {
     let broker = start("again", &options);
     check_rounds(broker.address(), "starved", 0..300, 2);
     assert_nothing_offline(&broker);
+    assert_eq!(broker.stop(), 0);
+}
+
+/// An answer that held every descriptor would wait for one more for ever.
+#[test]
+fn one_fetch_of_more_segments_than_descriptors_is_answered() {
+    const PARTITIONS: i32 = 300;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = Options::new(directory.path()).descriptors(96);
+    let broker = start("with 96 descriptors", &options);
+    create_topic(broker.address(), "cold", PARTITIONS, &[]);
+    produce_large(broker.address(), "cold", 0..PARTITIONS);
+    assert_eq!(broker.stop(), 0);
+    let broker = start("again", &options);
+    let answered = fetch_all_at_once(broker.address(), "cold", 0..PARTITIONS);
+    assert!(answered > 0, "some have records, and the others are asked for again");
+    create_topic(broker.address(), "other", 1, &[]);
+    produce_round(broker.address(), "other", 0..1, 0);
     assert_eq!(broker.stop(), 0);
 }

@@ -142,3 +142,52 @@ pub fn wait_for_leaders(address: SocketAddr, topic: &str, partitions: usize) {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Appends a record of two blocks to every partition.
+pub fn produce_large(address: SocketAddr, topic: &str, partitions: Range<i32>) {
+    let mut client = client(address);
+    let mut batch = BatchBuilder::new();
+    let timestamp = TimestampMs(1_700_000_000_000);
+    batch.append(&NewRecord { timestamp, key: None, value: Some(&[7; 8 << 10]), headers: &[] });
+    let batch = batch.build();
+    for some in requests(partitions) {
+        let data =
+            |index| PartitionProduceData { index, records: Some(Records::Inline((&batch[..]).into())) };
+        let topic = TopicProduceData {
+            name: topic.into(),
+            partition_data: some.map(data).collect(),
+            ..Default::default()
+        };
+        let request =
+            ProduceRequest { acks: -1, timeout_ms: 100_000, topic_data: vec![topic], ..Default::default() };
+        let reply: ProduceResponse<'_> =
+            client.call(ApiKey::Produce, 9, &request).expect("the broker answers");
+        assert!(reply.responses[0].partition_responses.iter().all(|partition| partition.error_code == 0));
+    }
+}
+
+/// Asks for every partition in one request; returns how many have records in the answer.
+pub fn fetch_all_at_once(address: SocketAddr, topic: &str, partitions: Range<i32>) -> usize {
+    let wanted = |partition| FetchPartition { partition, partition_max_bytes: 1 << 20, ..Default::default() };
+    let topic = FetchTopic {
+        topic: topic.into(),
+        partitions: partitions.map(wanted).collect(),
+        ..Default::default()
+    };
+    let request = FetchRequest {
+        min_bytes: 1,
+        max_bytes: 50 << 20,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let mut client = client(address);
+    let reply: FetchResponse<'_> = client.call(ApiKey::Fetch, 12, &request).expect("the broker answers");
+    let partitions = &reply.responses[0].partitions;
+    assert!(partitions.iter().all(|partition| partition.error_code == 0));
+    let has_records = |records: &Option<Records<'_>>| match records {
+        Some(Records::Inline(bytes)) => !bytes.is_empty(),
+        _ => false,
+    };
+    partitions.iter().filter(|partition| has_records(&partition.records)).count()
+}

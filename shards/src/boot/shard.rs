@@ -160,17 +160,20 @@ fn net_config(plan: &Plan) -> NetConfig {
 fn disk_settings(plan: &Plan) -> DiskSettings {
     let shards = usize::from(plan.shards);
     let runtime = &plan.config.runtime;
-    // Half of the descriptors are for connections and everything else.
-    let files_default = usize::try_from(plan.descriptors / 2).unwrap_or(usize::MAX);
+    // Half of the descriptors are for connections and everything else, and a file that is read past the page cache has
+    // two.
+    let files_default = usize::try_from(plan.descriptors / 4).unwrap_or(usize::MAX);
     let files = runtime.segment_files_open_max.map_or(files_default, |files| files as usize);
     // Work on a partition takes up to three descriptors at a time, and may wait for the next with one in hand.
-    let together = (usize::try_from(plan.descriptors).unwrap_or(usize::MAX) / shards / 8).clamp(2, 64);
+    let eighth = usize::try_from(plan.descriptors).unwrap_or(usize::MAX) / shards / 8;
+    let together = eighth.clamp(2, 64);
     DiskSettings {
         flushes_in_flight_max: together,
         loads_in_flight_max: together,
         together_max: together,
         cache_bytes_max: usize::try_from(runtime.tail_cache_bytes).unwrap_or(usize::MAX),
         open_files_max: (files / shards).clamp(16, 65_536),
+        files_of_answer_max: eighth.max(2),
         checkpoint_interval: std::time::Duration::from_millis(
             u64::try_from(plan.config.storage.recovery_point_checkpoint_interval_ms).unwrap_or(0).max(1_000),
         ),

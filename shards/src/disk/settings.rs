@@ -31,6 +31,8 @@ pub struct DiskSettings {
     pub flushes_in_flight_max: usize,
     /// Segment files that stay open.
     pub open_files_max: usize,
+    /// Segment files that one answer may hold: it waits for the next with those in hand, and others do the same.
+    pub files_of_answer_max: usize,
     /// Bytes of index entries of closed segments that stay in memory.
     pub index_cache_bytes_max: usize,
     /// Bytes that may be zeroed ahead of the logs' ends.
@@ -68,6 +70,7 @@ impl Default for DiskSettings {
             write_bytes_in_flight_max: 8 << 20,
             flushes_in_flight_max: 64,
             open_files_max: 4_096,
+            files_of_answer_max: 512,
             index_cache_bytes_max: 16 << 20,
             zeroed_bytes_max: 256 << 20,
             journal: JournalUse::Auto,

@@ -143,6 +143,12 @@ impl ShardDisk {
         self.settings.together_max
     }
 
+    /// How many segment files one answer may hold.
+    #[must_use]
+    pub fn files_of_answer_max(&self) -> usize {
+        self.settings.files_of_answer_max
+    }
+
     /// Bytes that are appended and not on disk, over all partitions.
     #[must_use]
     pub fn unflushed_bytes(&self) -> usize {

@@ -135,13 +135,14 @@ async fn append_parts(
     (outcomes, AppendTimes { appended: appended_at, commit, visit })
 }
 
-/// Reads every part, as long as there is room for more. Only the first batch of all may be larger than the room that
-/// the request gives; where parts of one request lie with several owners, `FetchPlan::limit` keeps the merged answer to
-/// it.
+/// Reads every part, as long as there is room for more, and descriptors: an answer that holds all there are would wait
+/// for one more for ever. Only the first batch of all may be larger than the room that the request gives; where parts
+/// of one request lie with several owners, `FetchPlan::limit` keeps the merged answer to it.
 async fn read_parts(shard: &Rc<Shard>, query: ReadQuery) -> Vec<(u32, FetchOutcome<Vec<Piece>>)> {
     let mut outcomes = Vec::with_capacity(query.parts.len());
     let mut left = query.max_bytes.max(0) as u32;
     let mut is_first = true;
+    let mut files_left = shard.disk.files_of_answer_max();
     for FetchPart { slot, partition, wanted } in query.parts {
         let outcome = match shard.find(partition) {
             Ok(hosted) => {
@@ -153,6 +154,11 @@ async fn read_parts(shard: &Rc<Shard>, query: ReadQuery) -> Vec<(u32, FetchOutco
         if outcome.bytes > 0 {
             is_first = false;
             left = left.saturating_sub(outcome.bytes);
+        }
+        let files = outcome.records.iter().filter(|piece| matches!(piece, Piece::File { .. })).count();
+        files_left = files_left.saturating_sub(files);
+        if files_left == 0 {
+            left = 0;
         }
         outcomes.push((slot, outcome));
     }
