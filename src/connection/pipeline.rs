@@ -17,12 +17,16 @@ use ottla_wire::ApiKey;
 
 use crate::canary::{self, Canary};
 
+/// Fetches of one connection that are in progress: each holds its partitions while it waits, which is more than its
+/// bytes were. Clients have one; Kafka begins no other before it is answered.
+const READS_MAX: usize = 4;
+
 /// What a request may begin beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Produce: beside other appends.
     Append,
-    /// Fetch: behind every append, and nothing waits for it.
+    /// Fetch: behind every append, and nothing waits for it but where there are [many](READS_MAX).
     Read,
     /// Everything else: when what stands before it is answered, and then what stands behind it waits.
     Alone,
@@ -78,6 +82,8 @@ pub struct Pipeline<R> {
     first: u64,
     /// Appends in progress.
     appends: usize,
+    /// Fetches in progress.
+    reads: usize,
     /// Requests in progress that nothing may begin beside.
     alone: usize,
     limit: usize,
@@ -96,6 +102,7 @@ impl<R> Pipeline<R> {
             waiting: VecDeque::new(),
             first: 0,
             appends: 0,
+            reads: 0,
             alone: 0,
             limit,
             closing: false,
@@ -106,7 +113,10 @@ impl<R> Pipeline<R> {
     /// Whether a request of this class may start now.
     #[must_use]
     pub fn may_start(&self, class: Class) -> bool {
-        self.has_room() && self.alone == 0 && (class == Class::Append || self.appends == 0)
+        self.has_room()
+            && self.alone == 0
+            && (class == Class::Append || self.appends == 0)
+            && (class != Class::Read || self.reads < READS_MAX)
     }
 
     /// Whether another request may start as far as there is room: not above the limit, and not behind an answer that
@@ -138,18 +148,16 @@ impl<R> Pipeline<R> {
     pub fn start(&mut self, class: Class) -> Ticket {
         assert!(self.may_start(class), "a request starts when its turn has come");
         self.waiting.push_back(None);
-        if let Some(count) = self.in_progress(class) {
-            *count += 1;
-        }
+        *self.in_progress(class) += 1;
         Ticket { number: self.first + self.waiting.len() as u64 - 1, class }
     }
 
-    /// How many requests of a class are in progress, where that matters.
-    fn in_progress(&mut self, class: Class) -> Option<&mut usize> {
+    /// How many requests of a class are in progress.
+    fn in_progress(&mut self, class: Class) -> &mut usize {
         match class {
-            Class::Append => Some(&mut self.appends),
-            Class::Alone => Some(&mut self.alone),
-            Class::Read => None,
+            Class::Append => &mut self.appends,
+            Class::Alone => &mut self.alone,
+            Class::Read => &mut self.reads,
         }
     }
 
@@ -168,9 +176,7 @@ impl<R> Pipeline<R> {
         assert!(slot.is_none(), "a request is answered once");
         self.closing |= matches!(answer, Answer::Close);
         *slot = Some(answer);
-        if let Some(count) = self.in_progress(ticket.class) {
-            *count -= 1;
-        }
+        *self.in_progress(ticket.class) -= 1;
     }
 
     /// A planted bug: the first place that has no answer, whoever's it is.
@@ -246,6 +252,16 @@ mod tests {
         assert_eq!(classes.map(|class| pipeline.may_start(class)), [false; 3]);
         pipeline.answer(alone, Answer::Silence);
         assert_eq!(classes.map(|class| pipeline.may_start(class)), [true; 3], "the Fetch is not waited for");
+    }
+
+    #[test]
+    fn so_many_fetches_and_no_more_are_in_progress() {
+        let mut pipeline: Pipeline<()> = Pipeline::new(64);
+        let tickets: Vec<Ticket> = (0..READS_MAX).map(|_| pipeline.start(Class::Read)).collect();
+        assert!(!pipeline.may_start(Class::Read));
+        assert!(pipeline.may_start(Class::Append), "others do not wait for them");
+        pipeline.answer(tickets[2], Answer::Reply(()));
+        assert!(pipeline.may_start(Class::Read), "answered is not in progress, though it has not left");
     }
 
     #[test]

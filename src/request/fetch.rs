@@ -203,6 +203,11 @@ impl<S: Default> FetchPlan<S> {
         parts
     }
 
+    /// Lets go of what was read, before a wait for more.
+    pub fn forget(&mut self) {
+        self.outcomes = Vec::new();
+    }
+
     /// Puts one part's outcome into its place.
     ///
     /// # Panics

@@ -77,6 +77,8 @@ async fn read_until_due(
             times.observe(&shard.metrics);
             return read_at;
         }
+        // Who waits holds no memory of the log's and no file of it.
+        fetch.forget();
         wait(shard, seen, (deadline, connection)).await;
         asked = now();
         times.waited(read_at, asked);
