@@ -93,7 +93,10 @@ impl Server {
     async fn accept(self: Rc<Self>, listener: Listener) {
         loop {
             match listener.accept().await {
-                Ok(seed) => self.adopt(seed),
+                Ok(seed) => {
+                    self.adopt(seed);
+                    host::yield_now().await;
+                }
                 Err(error) => {
                     tracing::debug!(%error, "metrics: a connection cannot be accepted for now");
                     host::sleep(SHORTAGE_WAIT).await;

@@ -27,6 +27,8 @@ const SHORTAGE_WAIT: Duration = Duration::from_millis(100);
 const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Connections after which the table of addresses is swept.
 const SWEEP_EVERY: usize = 1024;
+/// Connections that are taken before the shard's other tasks have a turn.
+const ACCEPTED_IN_A_ROW: usize = 16;
 
 /// How many connections are taken; shared by all listeners of the process.
 #[derive(Clone, Debug)]
@@ -136,8 +138,14 @@ impl Acceptor {
     /// [`Acceptor::stop`]. The listener closes at the end.
     pub async fn run(self: Rc<Self>, listener: Listener, number: usize, place: impl Fn(Accepted)) {
         let metrics = host::shard_slot::<ShardMetrics>();
+        let mut in_a_row = 0;
         while !self.stopped.get() {
             let Some(outcome) = self.accept_or_stop(&listener).await else { return };
+            in_a_row += 1;
+            if in_a_row % ACCEPTED_IN_A_ROW == 0 {
+                // As long as the backlog has connections nothing is waited for, and the shard has other things to do.
+                host::yield_now().await;
+            }
             match outcome {
                 Ok(seed) => match self.admit(number, seed.peer().ip()) {
                     Some(guard) => place(Accepted { seed, listener: number, guard }),
