@@ -87,8 +87,25 @@ fn submit(job: Job) {
     }
     pool.threads += 1;
     drop(pool);
-    let spawned = std::thread::Builder::new().name("blocking".into()).spawn(work);
-    spawned.expect("the system has room for a handful of threads");
+    if std::thread::Builder::new().name("blocking".into()).spawn(work).is_err() {
+        without_a_thread();
+    }
+}
+
+/// The system has no room for another thread: those that there are do the work, and without any the caller does, which
+/// holds up its shard for once.
+fn without_a_thread() {
+    let mut pool = pool();
+    pool.threads -= 1;
+    if pool.threads > 0 {
+        ARRIVED.notify_one();
+        return;
+    }
+    while let Some(job) = pool.jobs.pop_front() {
+        drop(pool);
+        job();
+        pool = self::pool();
+    }
 }
 
 fn work() {

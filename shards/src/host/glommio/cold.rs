@@ -155,7 +155,7 @@ impl Piece {
             return self;
         }
         let bytes = AlignedBuf::copy_of(rest);
-        self.room.shrink_to(bytes.len());
+        self.room.shrink_to(bytes.len().next_multiple_of(BLOCK_BYTES));
         Piece { start: at, bytes, room: self.room }
     }
 }
@@ -191,7 +191,8 @@ pub(super) async fn piece_at(fd: &SharedFd, at: u64, end: u64) -> io::Result<Pie
 /// The reader of `piece` has had what is before `at`: what it has of the rest waits for the next request.
 pub(super) fn keep_rest(fd: &SharedFd, piece: Piece, at: u64) {
     let (cold, range) = (&driver::current().cold, at..piece.end());
-    if !range.is_empty() && cold.place_of(fd, at).is_none() {
+    // Whoever waits for memory goes before whoever may come back.
+    if !range.is_empty() && !cold.room.has_waiters() && cold.place_of(fd, at).is_none() {
         let piece = Coming::Here(piece.rest(at));
         cold.keep(Ahead { fd: SharedFd::clone(fd), range, piece, since: now() });
     }
@@ -366,9 +367,17 @@ async fn direct_twin(fd: &SharedFd) -> io::Result<Option<File>> {
         advise(fd, libc::POSIX_FADV_RANDOM);
         let how = OpenHow { read: true, direct: true, ..OpenHow::default() };
         let twin = File::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), how).await;
+        if matches!(&twin, Err(error) if is_shortage(error)) {
+            // This piece comes through the cache; the next one asks again.
+            return Ok(None);
+        }
         fd.twin().get_or_init(|| twin.ok().map(|twin| twin.shared_fd()));
     }
     fd.twin().get().cloned().flatten().map(File::from_shared).transpose()
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 #[cfg(test)]

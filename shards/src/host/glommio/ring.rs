@@ -224,7 +224,8 @@ impl Ring {
         self.unsubmitted.get() > 0
     }
 
-    /// Submits what is waiting and wakes whose operations have ended. Returns whether anything had.
+    /// Submits what is waiting and wakes whose operations have ended. Returns whether anything had, or is still to be
+    /// submitted.
     pub(super) fn turn(&self) -> bool {
         let mut any = false;
         for _ in 0..ROUNDS_PER_TURN {
@@ -237,7 +238,7 @@ impl Ring {
                 break;
             }
         }
-        any
+        any || self.has_unsubmitted()
     }
 
     fn needs_enter(&self) -> bool {
