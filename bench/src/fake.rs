@@ -103,8 +103,10 @@ pub(crate) struct Script {
     /// The first request of each of these kinds finds that the broker is the group's coordinator no more, and so do all
     /// others until somebody asks who is.
     pub coordinator_moves: Vec<ApiKey>,
-    /// How long the answer to SyncGroup takes.
+    /// How long the answer to SyncGroup takes, but to so many first ones.
     pub sync_takes: Duration,
+    /// See there.
+    pub quick_syncs: usize,
     /// How long the answer to ApiVersions takes.
     pub greeting: Duration,
 }
@@ -130,6 +132,7 @@ impl Default for Script {
             fetch_batches: 2,
             coordinator_moves: Vec::new(),
             sync_takes: Duration::ZERO,
+            quick_syncs: 0,
             greeting: Duration::ZERO,
         }
     }
@@ -416,7 +419,9 @@ impl Connection {
             }
             ApiKey::SyncGroup => {
                 let request = SyncGroupRequest::decode(&mut r, version).expect("a request");
-                std::thread::sleep(self.shared.script.sync_takes);
+                if self.is_slow_sync() {
+                    std::thread::sleep(self.shared.script.sync_takes);
+                }
                 self.reply(head, &self.sync_group(&request))
             }
             ApiKey::Heartbeat => self.reply(head, &self.heartbeat()),

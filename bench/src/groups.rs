@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla_shards::host;
@@ -38,7 +38,7 @@ use rebalance::Rebalances;
 /// How often the end of the last members is looked for.
 const END_LOOK: Duration = Duration::from_millis(5);
 /// How long members may take to leave.
-const END_PATIENCE: Duration = Duration::from_secs(30);
+const END_PATIENCE: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(30) };
 
 /// What all members of the group know.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ struct Setup {
     end: Duration,
     /// Changes of the measured time that fell due while a rebalance was under way.
     left_out: AtomicU64,
+    /// The last rebalance did not end.
+    is_stuck: AtomicBool,
 }
 
 /// Runs the load and prints its report.
@@ -103,8 +105,12 @@ pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchErr
         let changes = counted(left_out as usize, "change");
         result.notes.push(format!("{changes} fell due while a rebalance was under way, and were left out"));
     }
+    let failed = |line: String| Verdict { lines: vec![line], failed: true };
     let verdict = match rebalances {
-        0 => Verdict { lines: vec!["no rebalance came to its end".to_owned()], failed: true },
+        0 => failed("no rebalance came to its end".to_owned()),
+        _ if setup.is_stuck.load(Ordering::Relaxed) => {
+            failed(format!("the last rebalance did not end within {} s", END_PATIENCE.as_secs_f64()))
+        }
         _ => Verdict::default(),
     };
     outcome::finish(result, verdict, &plan.run, out)
@@ -135,6 +141,7 @@ fn set_up(plan: &GroupsPlan) -> Result<Setup, BenchError> {
         session_timeout_ms: i32::try_from(plan.session_timeout.as_millis()).unwrap_or(i32::MAX),
         end: plan.run.end().expect("groups have a length"),
         left_out: AtomicU64::new(0),
+        is_stuck: AtomicBool::new(false),
     })
 }
 
@@ -166,6 +173,12 @@ async fn lead(setup: Arc<Setup>, shard: Rc<Shard>) {
         }
     }
     shard.sleep_until(setup.end).await;
+    // One that is under way counts, the more the longer it takes.
+    let last = host::now().after(END_PATIENCE);
+    while rebalances.is_under_way() && !shared.is_ending() && host::now() < last {
+        host::sleep(END_LOOK).await;
+    }
+    setup.is_stuck.store(rebalances.is_under_way() && !shared.is_ending(), Ordering::Relaxed);
     for member in &members {
         member.leave();
     }
@@ -190,6 +203,15 @@ mod tests {
         let left_out: String = row.chars().filter(char::is_ascii_digit).collect();
         assert!(left_out.parse::<u32>().expect("a number") >= 5, "of the first rebalance alone: {report}");
         assert!(report.contains(" changes fell due while a rebalance was under way"), "{report}");
+    }
+
+    #[test]
+    fn a_rebalance_that_does_not_end_is_said() {
+        let sync_takes = END_PATIENCE * 3;
+        let broker = FakeBroker::start(Script { sync_takes, quick_syncs: 2, ..Script::default() });
+        let flags = "--topic t --members 1 --change-every 50ms --heartbeat 5ms --duration 300ms";
+        let (code, report) = broker.run("groups", flags).expect("the load begins");
+        assert!(code == 1 && report.contains("the last rebalance did not end within "), "{report}");
     }
 
     #[test]

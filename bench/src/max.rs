@@ -36,8 +36,10 @@ pub(crate) fn run(plan: &MaxPlan, out: &mut dyn Write) -> Result<u8, BenchError>
         return outcome::finish(ceiling, verdict, run, out);
     }
     writeln!(out, "closed loop: {} records/s", grouped(top as u64))?;
+    // Who was the limit of the closed loop is the limit of what can be found below it.
+    let mut lines = verdict.lines;
     let mut search = Search::new(top as u64);
-    let mut best: Option<(u64, RunResult)> = None;
+    let mut best: Option<(u64, RunResult, Vec<String>)> = None;
     while let Some(rate) = search.next() {
         let (result, verdict) = traffic::measure(&at_rate(&plan.traffic, rate, round), out)?;
         if run.interrupt.code().is_some() {
@@ -51,16 +53,17 @@ pub(crate) fn run(plan: &MaxPlan, out: &mut dyn Write) -> Result<u8, BenchError>
         out.flush()?;
         search.answer(rate, is_good);
         if is_good {
-            best = Some((rate, result));
+            best = Some((rate, result, verdict.lines));
         }
     }
     let limit = format!("p99 below {} ms", p99_max.as_secs_f64() * 1e3);
-    let Some((rate, mut result)) = best else {
-        let lines = vec![format!("no rate that was tried has its {limit}")];
+    let Some((rate, mut result, of_best)) = best else {
+        lines.push(format!("no rate that was tried has its {limit}"));
         return outcome::finish(ceiling, Verdict { lines, failed: true }, run, out);
     };
     result.counters.insert("highest_rate_records_per_second".to_owned(), rate);
-    let lines = vec![format!("the highest rate with {limit}: {} records/s", grouped(rate))];
+    lines.extend(of_best);
+    lines.push(format!("the highest rate with {limit}: {} records/s", grouped(rate)));
     outcome::finish(result, Verdict { lines, failed: false }, run, out)
 }
 

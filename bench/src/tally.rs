@@ -176,11 +176,12 @@ impl Tally {
         }
     }
 
-    /// What was counted of `kind` in both phases.
+    /// What was counted of `kind` in both phases; of acknowledgements, those beside a cold reader too.
     pub(crate) fn all(&self, kind: Kind) -> Counts {
+        let is_same = |other: Kind| other == kind || (kind, other) == (Kind::Ack, Kind::AckBesideCold);
         let mut all = Counts::new();
-        let phases = [&self.warm_up, &self.kinds].into_iter();
-        phases.filter_map(|kinds| kinds.get(&kind)).for_each(|counts| all.add(counts));
+        let counted = self.warm_up.iter().chain(&self.kinds);
+        counted.filter(|(other, _)| is_same(**other)).for_each(|(_, counts)| all.add(counts));
         all
     }
 
@@ -302,6 +303,17 @@ mod tests {
         count(&mut tally, Kind::Join, 1, Duration::ZERO);
         count(&mut tally, Kind::Join, 1, Duration::from_secs(1_000_000));
         assert_eq!(tally.latency(Kind::Join).map(Histogram::len), Some(2));
+    }
+
+    #[test]
+    fn all_acknowledgements_are_those_beside_a_cold_reader_too() {
+        let mut tally = Tally::new();
+        count(&mut tally, Kind::Ack, 3, Duration::from_millis(1));
+        count(&mut tally, Kind::AckBesideCold, 5, Duration::from_millis(9));
+        count(&mut tally, Kind::Fetch, 7, Duration::from_millis(9));
+        let all = tally.all(Kind::Ack);
+        assert_eq!((all.records, all.bytes, all.latency.len()), (8, 800, 8));
+        assert_eq!(tally.all(Kind::AckBesideCold).records, 5);
     }
 
     #[test]

@@ -231,13 +231,17 @@ impl<'s> Watch<'s> {
         self.mark = self.goal.warmup;
     }
 
-    /// How long the load lasted: to the last answer that counted, and to its own end at least if it was there.
+    /// How long the load lasted: to the last answer that counted, and to its own end at least if it was there, or to
+    /// the moment at which somebody ended it.
     fn length(&self) -> Duration {
         let now = self.now();
         let last = self.shared.last_answer();
         let is_whole = self.shared.cuts().first.is_none();
         match self.goal.end.filter(|end| is_whole && now >= *end) {
             Some(end) => last.max(end),
+            None if is_whole && self.shared.is_ending() => {
+                last.max(self.shared.producers_end().unwrap_or(now))
+            }
             None if last.is_zero() => now,
             None => last,
         }
@@ -420,6 +424,20 @@ mod tests {
         watch.show(&mut Screen::to(&mut written));
         let line = String::from_utf8(written).expect("text");
         assert!(line.contains(" 400/s "), "{line}");
+    }
+
+    #[test]
+    fn a_load_that_is_ended_lasted_until_then() {
+        let shared = Shared::new(1, 0, 1);
+        shared.answered(1_000_000);
+        let end = Some(Duration::from_secs(60));
+        let watch = Watch::new(
+            &shared,
+            Goal { warmup: Duration::ZERO, end, records: None, opening: 0, kind: Kind::Fetch },
+        );
+        assert_eq!(watch.length(), Duration::from_millis(1));
+        shared.end_early(Duration::from_secs(30));
+        assert_eq!(watch.length(), Duration::from_secs(30), "and nothing came in the rest of it");
     }
 
     #[test]

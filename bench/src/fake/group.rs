@@ -25,6 +25,7 @@ pub(crate) struct Groups {
     /// Nobody has asked for the coordinator since it was gone.
     is_elsewhere: bool,
     generation: i32,
+    syncs: usize,
 }
 
 impl Connection {
@@ -74,6 +75,13 @@ impl Connection {
             members: vec![joined],
             ..JoinGroupResponse::default()
         }
+    }
+
+    /// Whether the answer to this SyncGroup takes its time.
+    pub(super) fn is_slow_sync(&self) -> bool {
+        let groups = &mut self.seen().groups;
+        groups.syncs += 1;
+        groups.syncs > self.shared.script.quick_syncs
     }
 
     pub(super) fn sync_group(&self, request: &SyncGroupRequest<'_>) -> SyncGroupResponse<'static> {

@@ -358,6 +358,7 @@ mod tests {
             session_timeout_ms: 0,
             end: Duration::ZERO,
             left_out: Default::default(),
+            is_stuck: Default::default(),
         };
         let members = ["a", "b", "c"].map(str::to_owned);
         let shares: Vec<Vec<i32>> = shares(&setup, &members).iter().map(|share| assigned(share)).collect();

@@ -626,6 +626,11 @@ fn a_partition_that_ended_with_an_error_is_not_all_as_sent() {
     assert_eq!((code, consumed(&report)), (1, (240, 1)), "{report}");
     let row = "| incomplete: 240 records as sent; 1 of 5 partitions not read to the end |";
     assert!(report.contains(row), "{report}");
+    let refuse_fetch = Some((2, ErrorCode::NotLeaderOrFollower));
+    let broker = FakeBroker::start(Script { refuse_fetch, ..Script::default() });
+    let (code, report) = bench(&broker, &format!("end-to-end {TENS} --num-records 300 --partitions 5"));
+    assert!(code == 1 && !report.contains(" lost"), "nobody knows what is missing: {report}");
+    assert!(report.contains("1 of 5 partitions not read to the end"), "{report}");
 }
 
 #[test]
