@@ -250,7 +250,10 @@ impl Figures {
     #[must_use]
     pub fn between(before: &Reading, now: &Reading, shard: Option<&str>) -> Option<Figures> {
         let interval = now.up() - before.up();
-        if interval <= 0.0 {
+        let has_fallen = |(key, was): (&(String, String, String), &f64)| {
+            key.0.ends_with("_total") && now.values.get(key).is_some_and(|is| is < was)
+        };
+        if interval <= 0.0 || before.values.iter().any(has_fallen) {
             return None;
         }
         let between = Between { before, now, interval };
@@ -406,6 +409,9 @@ mod tests {
         assert!(close(figures.all.stall, 0.001) && close(figures.cpu, 0.25));
         assert_eq!(figures.version, "7");
         assert_eq!(Figures::between(&reading(&metrics, 12.0), &before, None), None, "started anew");
+        let anew = [ShardMetrics::default(), ShardMetrics::default()];
+        let later = reading(&anew, 40.0);
+        assert_eq!(Figures::between(&reading(&metrics, 12.0), &later, None), None, "and up for longer since");
     }
 
     #[test]
