@@ -17,6 +17,7 @@ pub mod mix;
 pub mod placement;
 pub mod protocol;
 pub mod request;
+pub mod sentences;
 pub mod time;
 
 /// The Kafka wire, generated from the schemas.

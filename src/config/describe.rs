@@ -87,15 +87,16 @@ impl<'a> Wanted<'a> {
     /// All keys.
     pub const ALL: Wanted<'static> = Wanted(None);
 
-    /// These keys; all when there is none (null and empty mean the same to Kafka). Names that no key has are
-    /// left out of the answer.
+    /// These keys, in the order of their names; all when there is none (null and empty mean the same to Kafka). Names
+    /// that no key has are left out of the answer.
     #[must_use]
     pub fn these(names: &'a [&'a str]) -> Wanted<'a> {
+        assert!(names.is_sorted(), "looked up by halves, for a request may have very many");
         Wanted(Some(names).filter(|names| !names.is_empty()))
     }
 
     fn has(self, name: &str) -> bool {
-        self.0.is_none_or(|names| names.contains(&name))
+        self.0.is_none_or(|names| names.binary_search(&name).is_ok())
     }
 }
 

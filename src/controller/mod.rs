@@ -33,6 +33,7 @@ pub use replay::{ImageBuilder, ImageDelta, ReplayError};
 
 use crate::errors::ErrorCode;
 use crate::ids::Uuid;
+use crate::sentences;
 
 /// What a request leads to: records that must be durable before the reply may leave.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +53,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> ApiError {
-        ApiError { code, message: Some(message.into()) }
+        ApiError { code, message: Some(sentences::cut(message)) }
     }
 
     /// The code alone, where Kafka's reply has no text.

@@ -102,7 +102,9 @@ impl Description<'_> {
         resource: &DescribeConfigsResource<'_>,
     ) -> Result<Vec<Entry>, Refusal> {
         let name = &*resource.resource_name;
-        let keys: Vec<&str> = resource.configuration_keys.iter().flatten().map(|key| &**key).collect();
+        let mut keys: Vec<&str> = resource.configuration_keys.iter().flatten().map(|key| &**key).collect();
+        keys.sort_unstable();
+        keys.dedup();
         let wanted = Wanted::these(&keys);
         let settings = self.config.settings();
         let overrides = self.image.configs.of_or_empty(&ConfigResource::new(kind, name));
@@ -153,8 +155,10 @@ impl Description<'_> {
     }
 
     fn levels(&self, keys: &[&str]) -> Vec<Entry> {
-        let wanted =
-            self.loggers.iter().filter(|logger| keys.is_empty() || keys.contains(&logger.name.as_str()));
+        let wanted = self
+            .loggers
+            .iter()
+            .filter(|logger| keys.is_empty() || keys.binary_search(&logger.name.as_str()).is_ok());
         wanted
             .map(|logger| Entry {
                 name: Cow::Owned(logger.name.clone()),

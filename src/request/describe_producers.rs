@@ -4,6 +4,8 @@
 //! INVALID_TOPIC_EXCEPTION for each of its partitions, as Kafka's `handleDescribeProducersRequest` has it. What must
 //! hold: an answer has about [`DESCRIBED_PRODUCERS_MAX`] producers at most, however often a partition is named.
 
+use std::borrow::Cow;
+
 use ottla_wire::describe_producers_request::DescribeProducersRequest;
 use ottla_wire::describe_producers_response::{
     DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
@@ -17,6 +19,7 @@ use crate::limits::DESCRIBED_PRODUCERS_MAX;
 use crate::log::producer_entry::ProducerEntry;
 use crate::request::partition_by_name;
 use crate::request::places::Places;
+use crate::sentences::{self, Sentences};
 
 /// One partition's question for its owner shard.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +34,7 @@ pub struct ProducersPart {
 pub type ProducersOutcome = Result<Vec<ProducerState>, ErrorCode>;
 
 /// An error and, where Kafka has one, a sentence for it.
-type Refusal = (ErrorCode, Option<String>);
+type Refusal = (ErrorCode, Option<Cow<'static, str>>);
 
 /// A DescribeProducers request between its frame and its reply.
 #[derive(Debug)]
@@ -46,13 +49,14 @@ impl ProducersPlan {
     pub fn new(image: &Image, request: &DescribeProducersRequest<'_>) -> (Self, Vec<ProducersPart>) {
         let mut places = Places::default();
         let mut parts = Vec::new();
+        let mut sentences = Sentences::default();
         for topic in &request.topics {
             places.topic(&topic.name, ottla_wire::Uuid::ZERO);
             let refused = topic_refusal(image, &topic.name);
             for index in &topic.partition_indexes {
                 let slot = places.partition(*index);
                 let found = match &refused {
-                    Some(refused) => Err(refused.clone()),
+                    Some((error, sentence)) => Err((*error, sentences.tell(|| sentence.clone()))),
                     None => partition_by_name(image, &topic.name, *index).map_err(|error| (error, None)),
                 };
                 match found {
@@ -105,19 +109,19 @@ pub fn state_of(id: ProducerId, entry: &ProducerEntry) -> ProducerState {
 }
 
 /// What refuses every partition of a topic alike.
-fn topic_refusal(image: &Image, topic: &str) -> Option<Refusal> {
+fn topic_refusal(image: &Image, topic: &str) -> Option<(ErrorCode, Cow<'static, str>)> {
     if let Some(reason) = names::invalid_reason(topic) {
-        return Some((ErrorCode::InvalidTopicException, Some(reason)));
+        return Some((ErrorCode::InvalidTopicException, sentences::cut(reason)));
     }
     let is_there = image.topics.by_name(topic).is_some();
     let unknown = "This server does not host this topic-partition.";
-    (!is_there).then(|| (ErrorCode::UnknownTopicOrPartition, Some(unknown.to_owned())))
+    (!is_there).then_some((ErrorCode::UnknownTopicOrPartition, Cow::Borrowed(unknown)))
 }
 
-fn too_many() -> String {
-    format!(
+fn too_many() -> Cow<'static, str> {
+    Cow::Owned(format!(
         "An answer describes {DESCRIBED_PRODUCERS_MAX} producers at most: ask for fewer partitions at a time."
-    )
+    ))
 }
 
 fn partition_reply(
@@ -127,12 +131,7 @@ fn partition_reply(
         Ok(producers) => (ErrorCode::None, None, producers),
         Err((error, sentence)) => (error, sentence, Vec::new()),
     };
-    PartitionResponse {
-        partition_index,
-        error_code: error.code(),
-        error_message: sentence.map(Into::into),
-        active_producers,
-    }
+    PartitionResponse { partition_index, error_code: error.code(), error_message: sentence, active_producers }
 }
 
 #[cfg(test)]
@@ -225,5 +224,17 @@ mod tests {
         let reply = plan.into_reply();
         let codes: Vec<_> = reply.topics[0].partitions.iter().map(|partition| partition.error_code).collect();
         assert_eq!(codes, [0, ErrorCode::PolicyViolation.code(), 0]);
+    }
+
+    #[test]
+    fn few_bytes_of_a_request_are_not_many_of_its_answer() {
+        let name = "n".repeat(32_000);
+        let topic = TopicRequest { name: name.as_str().into(), partition_indexes: vec![0; 100_000] };
+        let request = DescribeProducersRequest { topics: vec![topic] };
+        let (plan, parts) = ProducersPlan::new(&image_with(&[]), &request);
+        assert!(parts.is_empty());
+        let reply = plan.into_reply();
+        let bytes = reply.size(0).expect("each sentence can be written");
+        assert!(bytes < 4 << 20, "{bytes}");
     }
 }

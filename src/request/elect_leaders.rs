@@ -15,6 +15,7 @@ use ottla_wire::elect_leaders_response::{ElectLeadersResponse, PartitionResult, 
 
 use crate::controller::image::{Image, PartitionImage};
 use crate::errors::ErrorCode;
+use crate::sentences::Sentences;
 
 /// What the numbers of the wire ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,34 +36,37 @@ pub fn handle<'a>(image: &'a Image, request: &'a ElectLeadersRequest<'_>) -> Ele
     };
     let results = match &request.topic_partitions {
         None => everything(image, election),
-        Some(topics) => of_each(topics, |topic, id| elect(image, election, topic, id)),
+        Some(topics) => {
+            of_each(topics, |topic, id, sentences| elect(image, election, (topic, id), sentences))
+        }
     };
     ElectLeadersResponse { replica_election_results: results, ..ElectLeadersResponse::default() }
 }
 
 /// Why there is no new leader: an error and Kafka's sentence for it.
-type Told = (ErrorCode, Cow<'static, str>);
+type Told = (ErrorCode, Option<Cow<'static, str>>);
 
 const NOT_NEEDED: Told =
-    (ErrorCode::ElectionNotNeeded, Cow::Borrowed("Leader election not needed for topic partition."));
+    (ErrorCode::ElectionNotNeeded, Some(Cow::Borrowed("Leader election not needed for topic partition.")));
 const PREFERRED_NOT_AVAILABLE: Told =
-    (ErrorCode::PreferredLeaderNotAvailable, Cow::Borrowed("The preferred leader was not available."));
+    (ErrorCode::PreferredLeaderNotAvailable, Some(Cow::Borrowed("The preferred leader was not available.")));
 const NONE_ELIGIBLE: Told = (
     ErrorCode::EligibleLeadersNotAvailable,
-    Cow::Borrowed("Eligible topic partition leaders are not available."),
+    Some(Cow::Borrowed("Eligible topic partition leaders are not available.")),
 );
 
 /// The request's partitions, and what each is told by its topic's name and its number.
 fn of_each<'a>(
     topics: &'a [TopicPartitions<'_>],
-    told: impl Fn(&str, i32) -> Told,
+    told: impl Fn(&str, i32, &mut Sentences) -> Told,
 ) -> Vec<ReplicaElectionResult<'a>> {
+    let mut sentences = Sentences::default();
     let topic = |topic: &'a TopicPartitions<'_>| ReplicaElectionResult {
         topic: Cow::Borrowed(&*topic.topic),
         partition_result: topic
             .partitions
             .iter()
-            .map(|id| partition_result(*id, told(&topic.topic, *id)))
+            .map(|id| partition_result(*id, told(&topic.topic, *id, &mut sentences)))
             .collect(),
     };
     topics.iter().map(topic).collect()
@@ -82,15 +86,16 @@ fn everything(image: &Image, election: ElectionType) -> Vec<ReplicaElectionResul
 }
 
 /// What one partition of the request is told.
-fn elect(image: &Image, election: ElectionType, topic: &str, partition_id: i32) -> Told {
-    let unknown = |what: String| (ErrorCode::UnknownTopicOrPartition, Cow::Owned(what));
-    let Some(found) = image.topics.by_name(topic) else {
-        return unknown(format!("No such topic as {topic}"));
-    };
-    match found.partition(partition_id) {
-        Some(partition) => outcome(election, partition),
-        None => unknown(format!("No such partition as {topic}-{partition_id}")),
+fn elect(image: &Image, election: ElectionType, (topic, id): (&str, i32), sentences: &mut Sentences) -> Told {
+    let found = image.topics.by_name(topic);
+    if let Some(partition) = found.and_then(|topic| topic.partition(id)) {
+        return outcome(election, partition);
     }
+    let sentence = sentences.tell(|| match found {
+        None => format!("No such topic as {topic}"),
+        Some(_) => format!("No such partition as {topic}-{id}"),
+    });
+    (ErrorCode::UnknownTopicOrPartition, sentence)
 }
 
 fn outcome(election: ElectionType, partition: &PartitionImage) -> Told {
@@ -105,19 +110,18 @@ fn outcome(election: ElectionType, partition: &PartitionImage) -> Told {
 }
 
 fn partition_result(partition_id: i32, (error, sentence): Told) -> PartitionResult<'static> {
-    PartitionResult { partition_id, error_code: error.code(), error_message: Some(sentence) }
+    PartitionResult { partition_id, error_code: error.code(), error_message: sentence }
 }
 
 /// The answer to a type of election that does not exist.
 fn refusal<'a>(request: &'a ElectLeadersRequest<'_>, election_type: i8) -> ElectLeadersResponse<'a> {
-    let refused = || {
-        let sentence = format!("Unknown election type {election_type}");
-        (ErrorCode::InvalidRequest, Cow::Owned(sentence))
+    let refused = |sentences: &mut Sentences| {
+        (ErrorCode::InvalidRequest, sentences.tell(|| format!("Unknown election type {election_type}")))
     };
     let topics = request.topic_partitions.as_deref().unwrap_or_default();
     ElectLeadersResponse {
         error_code: ErrorCode::InvalidRequest.code(),
-        replica_election_results: of_each(topics, |_, _| refused()),
+        replica_election_results: of_each(topics, |_, _, sentences| refused(sentences)),
         ..ElectLeadersResponse::default()
     }
 }

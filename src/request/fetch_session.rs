@@ -4,7 +4,7 @@
 //! Each shard keeps the sessions of its own connections; a client that comes back through another shard gets
 //! `FETCH_SESSION_ID_NOT_FOUND` and starts a new one, as it does after a broker's restart. What must hold: the
 //! number of sessions is bounded by `slots_max`, that of their partitions by `partitions_max`, and a client whose
-//! session has no room is served without one; an incremental reply leaves out exactly the partitions without news;
+//! session has no room, or a name that no topic has, is served without one; an incremental reply leaves out exactly the partitions without news;
 //! the order rotates so that no partition starves behind a full one.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::errors::ErrorCode;
 use crate::ids::{Offset, Uuid};
+use crate::limits::TOPIC_NAME_BYTES_MAX;
 use crate::time::Monotonic;
 
 /// The epoch that asks for a new session.
@@ -112,6 +113,11 @@ struct Session {
     next_place: u64,
     places: BTreeMap<PartitionRef, u64>,
     partitions: BTreeMap<u64, Cached>,
+}
+
+/// Whether a partition is worth remembering: no topic has a name as long as that.
+fn is_possible(partition: &PartitionRef) -> bool {
+    !matches!(&partition.topic, TopicRef::Name(name) if name.len() > TOPIC_NAME_BYTES_MAX)
 }
 
 impl Session {
@@ -232,11 +238,12 @@ impl FetchSessions {
         for partition in forgotten {
             session.remove(partition);
         }
+        let are_possible = wanted.iter().all(|(partition, _)| is_possible(partition));
         for (partition, wanted) in wanted {
             session.want(partition, wanted);
         }
         self.partitions = self.partitions - before + session.partitions.len();
-        if self.partitions > self.partitions_max {
+        if self.partitions > self.partitions_max || !are_possible {
             // The client asks for everything anew, and is served with or without a session.
             self.forget(request.session_id);
             return Err(ErrorCode::FetchSessionIdNotFound);
@@ -266,7 +273,8 @@ impl FetchSessions {
                 let everything = vec![true; told.len()];
                 let candidate = i32::try_from(candidate_id & 0x7fff_ffff).expect("31 bits fit").max(1);
                 let taken = self.sessions.contains_key(&candidate);
-                if told.is_empty() || taken || !self.make_room(now, told.len()) {
+                let are_possible = told.iter().all(|(partition, _, _)| is_possible(partition));
+                if told.is_empty() || taken || !are_possible || !self.make_room(now, told.len()) {
                     return (0, everything);
                 }
                 let mut session = Session::new(now, uses_topic_ids);

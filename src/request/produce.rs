@@ -5,6 +5,7 @@
 //! holds a counted slice of the frame. What must hold: every partition of the request is answered exactly once,
 //! in the request's order (KIP-110, KIP-467, KIP-516 for ids from version 13 on).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -59,7 +60,7 @@ pub struct ProduceOutcome {
     /// The error, or none.
     pub error: ErrorCode,
     /// One sentence for the client's log.
-    pub message: Option<String>,
+    pub message: Option<Cow<'static, str>>,
     /// The offset of the batch's first record; -1 with an error.
     pub base_offset: Offset,
     /// The broker's time on the records where the topic says so; else -1.
@@ -86,7 +87,7 @@ impl ProduceOutcome {
 
     /// A refusal with a sentence for the client's log.
     #[must_use]
-    pub fn refused_because(error: ErrorCode, message: impl Into<String>) -> Self {
+    pub fn refused_because(error: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { message: Some(message.into()), ..Self::refused(error) }
     }
 }
@@ -178,7 +179,9 @@ impl ProducePlan {
 /// The error that refuses every partition of the request alike. One transactional batch is enough: whose transaction
 /// it is, only the request's transactional id says (Kafka's `KafkaApis.handleProduceRequest`).
 fn request_error(request: &ProduceRequest<'_>, acks: Option<Acks>) -> Option<ProduceOutcome> {
-    let refused = |why| ProduceOutcome::refused_because(ErrorCode::TransactionalIdAuthorizationFailed, why);
+    let refused = |why: &'static str| {
+        ProduceOutcome::refused_because(ErrorCode::TransactionalIdAuthorizationFailed, why)
+    };
     if request.transactional_id.is_some() {
         return Some(refused("This broker does not serve transactions yet."));
     }
@@ -241,7 +244,7 @@ fn partition_reply((index, outcome): (i32, ProduceOutcome)) -> PartitionProduceR
         log_append_time_ms: outcome.log_append_time.0,
         log_start_offset: outcome.log_start_offset.0,
         record_errors: errors.collect(),
-        error_message: outcome.message.map(Into::into),
+        error_message: outcome.message,
         ..PartitionProduceResponse::default()
     }
 }

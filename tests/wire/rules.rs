@@ -100,6 +100,20 @@ fn counts_are_checked_before_anything_is_reserved() {
 }
 
 #[test]
+fn a_message_has_so_many_elements_in_all_its_arrays() {
+    let mut input = Vec::new();
+    for count in [1_000_000, 1_000_000, 1_i32] {
+        input.extend(count.to_be_bytes());
+        input.resize(input.len() + count as usize, 0);
+    }
+    let mut reader = Reader::new(&input);
+    for _ in 0..2 {
+        assert_eq!(reader.i8_array(false).map(|elements| elements.len()), Ok(1_000_000));
+    }
+    assert_eq!(reader.i8_array(false), Err(DecodeError::TooManyElements(1)));
+}
+
+#[test]
 fn a_count_that_cannot_be_true_reserves_nothing() {
     // A topic of version 12 takes 18 bytes at least: an id, a null name, no tags.
     let mut bytes = vec![0xe9, 0x07];

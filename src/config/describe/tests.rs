@@ -116,7 +116,7 @@ fn internal_keys_are_shown_when_set() {
 #[test]
 fn named_keys_only_and_unknown_ones_left_out() {
     let all =
-        topic(&settings(""), &Overrides::new(), Wanted::these(&["retention.ms", "nosuch"])).expect("fine");
+        topic(&settings(""), &Overrides::new(), Wanted::these(&["nosuch", "retention.ms"])).expect("fine");
     assert_eq!(all.len(), 1);
     assert_eq!(topic(&settings(""), &Overrides::new(), Wanted::these(&[])).expect("fine").len(), 36);
 }
@@ -178,7 +178,7 @@ fn dynamic_values_stand_before_fixed_ones() {
     let fixed = settings(FILE);
     let retention = |cluster: &str, own: &str| {
         let dynamic = fixed.with_dynamic(overrides(cluster), overrides(own));
-        let wanted = Wanted::these(&["log.retention.ms", "log.retention.hours"]);
+        let wanted = Wanted::these(&["log.retention.hours", "log.retention.ms"]);
         let of_broker = broker(&dynamic, wanted).expect("fine");
         let of_topic = topic(&dynamic, &Overrides::new(), Wanted::these(&["retention.ms"])).expect("fine");
         (

@@ -14,6 +14,7 @@ use crate::errors::ErrorCode;
 use crate::group::reply::{DescribeReply, DescribedMember, GroupReply};
 use crate::group::request::GroupRequest;
 use crate::request::operations::NOT_ASKED;
+use crate::sentences;
 
 /// An unknown group is GROUP_ID_NOT_FOUND, with a message.
 const GROUP_ID_NOT_FOUND_FROM: i16 = 6;
@@ -47,7 +48,8 @@ fn group(version: i16, reply: DescribeReply, operations: i32) -> DescribedGroup<
     let not_found = reply.error == ErrorCode::GroupIdNotFound;
     let error = if not_found && version < GROUP_ID_NOT_FOUND_FROM { ErrorCode::None } else { reply.error };
     let knows_messages = version >= GROUP_ID_NOT_FOUND_FROM && not_found;
-    let error_message = knows_messages.then(|| text(format!("Group {} not found.", reply.group_id)));
+    let error_message =
+        knows_messages.then(|| sentences::cut(format!("Group {} not found.", reply.group_id)));
     DescribedGroup {
         error_code: error.code(),
         error_message,

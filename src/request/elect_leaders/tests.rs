@@ -101,3 +101,22 @@ fn there_are_two_types_of_elections() {
         assert_eq!(seen(&image(), &request(election_type, None)), (code, Vec::new()));
     }
 }
+
+/// A name is repeated for each number of a partition that the request has of its topic, of four bytes each.
+#[test]
+fn few_bytes_of_a_request_are_not_many_of_its_answer() {
+    let image = image();
+    let name = "n".repeat(32_000);
+    for election_type in [0, 1, 9] {
+        let topic = TopicPartitions { topic: name.as_str().into(), partitions: vec![0; 100_000] };
+        let request =
+            ElectLeadersRequest { election_type, topic_partitions: Some(vec![topic]), ..Default::default() };
+        let reply = handle(&image, &request);
+        let partitions = &reply.replica_election_results[0].partition_result;
+        assert_eq!(partitions.len(), 100_000);
+        let told = partitions.iter().filter_map(|partition| partition.error_message.as_ref());
+        let bytes: usize = told.map(|sentence| sentence.len()).sum();
+        assert!((1 << 20..2 << 20).contains(&bytes), "{bytes} bytes of sentences");
+        assert!(reply.size(2).is_ok(), "each can be written");
+    }
+}

@@ -139,3 +139,17 @@ fn all_sessions_together_have_so_many_partitions() {
     assert_eq!(sessions.finish(later, kind, &list, 79).0, 79, "the unused one makes room");
     assert_eq!(sessions.len(), 1);
 }
+
+#[test]
+fn names_that_no_topic_has_are_not_remembered() {
+    let mut sessions = FetchSessions::new(10, 100);
+    let long = PartitionRef { topic: TopicRef::Name(Arc::from("n".repeat(250))), partition: 0 };
+    let kind = SessionKind::New { uses_topic_ids: false };
+    let everything = [(partition(0), wanted(0), told(5, false)), (long.clone(), wanted(0), told(-1, false))];
+    assert_eq!(sessions.finish(Monotonic::ZERO, kind, &everything, 7), (0, vec![true, true]));
+    let id = session(&mut sessions);
+    let refused = sessions.begin(Monotonic::ZERO, request(id, 1), vec![(long, wanted(0))], &[]);
+    assert_eq!(refused.map(|plan| plan.partitions), Err(ErrorCode::FetchSessionIdNotFound));
+    let gone = sessions.begin(Monotonic::ZERO, request(id, 1), Vec::new(), &[]);
+    assert_eq!(gone.map(|plan| plan.partitions), Err(ErrorCode::FetchSessionIdNotFound));
+}

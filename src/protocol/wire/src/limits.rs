@@ -3,6 +3,9 @@
 /// Elements of one array; Kafka 4.4 refuses more as well.
 pub const ARRAY_ELEMENTS_MAX: usize = 1_000_000;
 
+/// Elements of all arrays of one message: what is made of an element, and its answer, costs more than the element.
+pub const MESSAGE_ELEMENTS_MAX: usize = 2_000_000;
+
 /// Tagged fields of one struct; Kafka 4.4 refuses more as well.
 pub const TAGGED_FIELDS_MAX: u32 = 10_000;
 
@@ -24,4 +27,5 @@ pub const FRAME_BYTES_MAX: usize = i32::MAX as usize;
 
 const _: () = assert!(STRING_BYTES_MAX == i16::MAX as usize);
 const _: () = assert!(ARRAY_ELEMENTS_MAX < i32::MAX as usize);
+const _: () = assert!(ARRAY_ELEMENTS_MAX <= MESSAGE_ELEMENTS_MAX);
 const _: () = assert!(VARINT_BYTES_MAX * 7 >= 32);

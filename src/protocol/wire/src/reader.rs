@@ -1,15 +1,15 @@
 //! Reading from a frame that a peer wrote.
 //!
-//! Two things bound what a decode can cost. Every count is compared with the bytes that are left before anything is
-//! reserved for it, and every array is charged to a budget of memory that comes from the size of the input: an array
-//! of structs costs more in memory than on the wire, and nested counts multiply.
+//! Three things bound what a decode can cost. Every count is compared with the bytes that are left before anything is
+//! reserved for it; every array is charged to a budget of memory that comes from the size of the input, for an array of
+//! structs costs more in memory than on the wire, and nested counts multiply; and a message has so many elements.
 
 use std::borrow::Cow;
 
 use crate::error::DecodeError;
 use crate::limits::{
-    ARRAY_ELEMENTS_MAX, DECODE_MEMORY_BASE, DECODE_MEMORY_PER_BYTE, STRING_BYTES_MAX, TAGGED_FIELDS_MAX,
-    VARINT_BYTES_MAX,
+    ARRAY_ELEMENTS_MAX, DECODE_MEMORY_BASE, DECODE_MEMORY_PER_BYTE, MESSAGE_ELEMENTS_MAX, STRING_BYTES_MAX,
+    TAGGED_FIELDS_MAX, VARINT_BYTES_MAX,
 };
 use crate::records::Records;
 use crate::uuid::Uuid;
@@ -20,6 +20,7 @@ pub struct Reader<'a> {
     buf: &'a [u8],
     at: usize,
     memory: usize,
+    elements: usize,
 }
 
 /// How far the reading of the tagged fields of one struct has come.
@@ -74,7 +75,7 @@ impl<'a> Reader<'a> {
 
     /// Over one message whose arrays may take `memory` bytes.
     pub fn with_memory(buf: &'a [u8], memory: usize) -> Reader<'a> {
-        Reader { buf, at: 0, memory }
+        Reader { buf, at: 0, memory, elements: MESSAGE_ELEMENTS_MAX }
     }
 
     /// How many bytes have been read.
@@ -265,10 +266,10 @@ impl<'a> Reader<'a> {
         if count > self.remaining() / wire {
             return Err(self.truncated(count * wire));
         }
-        match self.memory.checked_sub(count * memory) {
-            Some(left) => self.memory = left,
-            None => return Err(DecodeError::TooMuchMemory(saturated(count))),
-        }
+        self.elements =
+            self.elements.checked_sub(count).ok_or(DecodeError::TooManyElements(saturated(count)))?;
+        self.memory =
+            self.memory.checked_sub(count * memory).ok_or(DecodeError::TooMuchMemory(saturated(count)))?;
         Ok(Some(count))
     }
 
