@@ -123,7 +123,10 @@ struct Checked {
 }
 
 /// Validates a batch and appends it, or takes its place among those that wait.
-pub fn begin(shard: &Rc<Shard>, hosted: &Hosted, records: Bytes, zstd_allowed: bool) -> Begun {
+pub fn begin(shard: &Rc<Shard>, hosted: &Rc<Hosted>, records: Bytes, zstd_allowed: bool) -> Begun {
+    if shard.stint.is_over() {
+        return waiting(check_later(Rc::clone(shard), Rc::clone(hosted), records, zstd_allowed));
+    }
     let checked = match check(shard, hosted, records, zstd_allowed) {
         Ok(checked) => checked,
         Err(refused) => return Begun::Done(Err(refused)),
@@ -133,13 +136,27 @@ pub fn begin(shard: &Rc<Shard>, hosted: &Hosted, records: Bytes, zstd_allowed: b
         return Begun::Done(conclude(&shard.metrics, &partition, &checked, appended));
     }
     let shard = Rc::clone(shard);
-    let mut waiting = Begun::Waiting(Box::pin(async move {
-        let appended = partition.append_in_turn(&checked.batch, &checked.new).await;
+    waiting(async move {
+        let turn = partition.turn().await;
+        let appended = partition.append_in(turn, &checked.batch, &checked.new).await;
         conclude(&shard.metrics, &partition, &checked, appended)
-    }));
-    // The first poll takes the place; whoever waits for the part polls it again, with a waker.
+    })
+}
+
+/// A part that waits. The first poll takes its place; whoever waits for it polls it again, with a waker.
+fn waiting(part: impl Future<Output = Appended> + 'static) -> Begun {
+    let mut waiting = Begun::Waiting(Box::pin(part));
     let _ = waiting.is_waiting(&mut Context::from_waker(Waker::noop()));
     waiting
+}
+
+/// Takes its place at once, and is validated when the shard's other tasks had a turn.
+async fn check_later(shard: Rc<Shard>, hosted: Rc<Hosted>, records: Bytes, zstd_allowed: bool) -> Appended {
+    let turn = hosted.partition.turn().await;
+    shard.stint.begun().await;
+    let checked = check(&shard, &hosted, records, zstd_allowed)?;
+    let appended = hosted.partition.append_in(turn, &checked.batch, &checked.new).await;
+    conclude(&shard.metrics, &hosted.partition, &checked, appended)
 }
 
 fn check(
@@ -149,7 +166,9 @@ fn check(
     zstd_allowed: bool,
 ) -> Result<Checked, ProduceOutcome> {
     let policy = hosted.policy(wall_ms(), zstd_allowed);
-    let validated = validate(&policy, &records, &mut shard.decompressor.borrow_mut()).map_err(|refused| {
+    let validated =
+        shard.stint.spend(records.len(), |decompressor| validate(&policy, &records, decompressor));
+    let validated = validated.map_err(|refused| {
         shard.metrics.add(Counter::RejectedBatches, 1);
         invalid(&hosted.partition, refused)
     })?;

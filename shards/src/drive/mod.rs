@@ -29,7 +29,6 @@ use ottla::ids::{ShardId, TopicIdPartition};
 use ottla::limits::FETCH_SESSION_PARTITIONS_MAX;
 use ottla::metrics::ShardMetrics;
 pub use ottla::placement::CONTROLLER_SHARD;
-use ottla::protocol::compression::Decompressor;
 use ottla::request::fetch_session::FetchSessions;
 use ottla::request::init_producer_id::ProducerIdBlock;
 
@@ -46,7 +45,7 @@ mod coordinate;
 mod describe;
 mod dispatch;
 mod errors;
-mod fan_out;
+pub(crate) mod fan_out;
 mod fetch;
 mod groups;
 mod hosted;
@@ -62,6 +61,7 @@ mod produce;
 mod read;
 mod replay;
 mod stages;
+mod stint;
 mod watch;
 
 pub use control::{Controller, LoadedMetadata};
@@ -71,6 +71,7 @@ pub use owner::perform;
 
 use messages::{Answer, Query};
 use offline::Offline;
+use stint::Stint;
 use watch::Watches;
 
 /// Everything that one shard has.
@@ -102,7 +103,7 @@ pub struct Shard {
     next_watch: Cell<u64>,
     producer_ids: RefCell<ProducerIdBlock>,
     producer_ids_turn: Rc<Semaphore>,
-    decompressor: RefCell<Decompressor>,
+    stint: Rc<Stint>,
     controller: OnceCell<Controller>,
     /// Partitions of the image that could not be opened or created.
     offline: Offline,
@@ -155,7 +156,7 @@ impl Shard {
             next_watch: Cell::new(0),
             producer_ids: RefCell::default(),
             producer_ids_turn: Semaphore::new(1),
-            decompressor: RefCell::default(),
+            stint: Rc::default(),
             controller: OnceCell::new(),
             offline: Offline::default(),
             metrics: crate::host::shard_slot(),

@@ -1,7 +1,7 @@
 //! Decompression with an output limit that holds while it runs.
 //!
-//! A [`Decompressor`] is owned by one shard and reused batch after batch; it keeps no more than
-//! [`KEPT_BYTES_MAX`] between two batches, so that one large batch does not pin its memory for good.
+//! A [`Decompressor`] is owned by one shard and reused batch after batch; told to [rest](Decompressor::rest), and at the
+//! next batch, it keeps no more than [`KEPT_BYTES_MAX`], so that one large batch does not pin its memory for good.
 
 use std::io::Read;
 
@@ -19,6 +19,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 #[derive(Default)]
 pub struct Decompressor {
     output: Vec<u8>,
+    produced: usize,
     zstd: Option<zstd_safe::DCtx<'static>>,
 }
 
@@ -41,6 +42,17 @@ impl Decompressor {
         self.output.capacity()
     }
 
+    /// Bytes that came out since this was last asked, also of what turned out bad.
+    pub fn take_produced(&mut self) -> usize {
+        std::mem::take(&mut self.produced)
+    }
+
+    /// Gives back the memory of a large batch.
+    pub fn rest(&mut self) {
+        self.output.clear();
+        self.output.shrink_to(KEPT_BYTES_MAX);
+    }
+
     /// The decompressed form of `input`, at most `limit` bytes long.
     ///
     /// # Errors
@@ -52,23 +64,33 @@ impl Decompressor {
         input: &[u8],
         limit: usize,
     ) -> Result<&[u8], CompressionError> {
-        self.output.clear();
-        self.output.shrink_to(KEPT_BYTES_MAX);
+        self.rest();
+        let outcome = self.decompress_into(codec, input, limit);
+        // zstd leaves nothing of what did not fit, which was made nevertheless.
+        self.produced += match &outcome {
+            Err(CompressionError::TooLarge { .. }) => self.output.capacity(),
+            Ok(()) | Err(_) => self.output.len(),
+        };
+        outcome?;
+        assert!(self.output.len() <= limit, "every codec keeps to the limit");
+        Ok(&self.output)
+    }
+
+    fn decompress_into(&mut self, codec: Codec, input: &[u8], limit: usize) -> Result<(), CompressionError> {
         match codec {
             Codec::None => {
                 within(limit, input.len())?;
                 self.output.extend_from_slice(input);
+                Ok(())
             }
-            Codec::Gzip => gzip(input, limit, &mut self.output)?,
-            Codec::Snappy => snappy::decompress(input, limit, &mut self.output)?,
-            Codec::Lz4 => lz4::decompress(input, limit, &mut self.output)?,
+            Codec::Gzip => gzip(input, limit, &mut self.output),
+            Codec::Snappy => snappy::decompress(input, limit, &mut self.output),
+            Codec::Lz4 => lz4::decompress(input, limit, &mut self.output),
             Codec::Zstd => {
                 let context = self.zstd.get_or_insert_with(zstd_safe::DCtx::create);
-                zstd(context, input, limit, &mut self.output)?;
+                zstd(context, input, limit, &mut self.output)
             }
         }
-        assert!(self.output.len() <= limit, "every codec keeps to the limit");
-        Ok(&self.output)
     }
 }
 

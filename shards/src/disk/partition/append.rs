@@ -63,6 +63,11 @@ pub struct AppendedBatch {
     pub duplicate: Option<TimestampMs>,
 }
 
+/// The turn of one append: nobody else appends to its partition meanwhile.
+#[must_use]
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held until it is dropped")] Option<Permit>);
+
 impl Partition {
     /// Appends one validated batch. The future runs through at once when there is room; polled in the order of the
     /// calls, appends keep that order.
@@ -77,12 +82,18 @@ impl Partition {
     ) -> Result<AppendedBatch, AppendFailure> {
         match self.append_at_once(batch, &new) {
             Some(appended) => appended,
-            None => self.append_in_turn(batch, &new).await,
+            None => self.append_in(self.turn().await, batch, &new).await,
         }
     }
 
+    /// Waits for the turn to append: whoever asks later comes behind.
+    pub async fn turn(&self) -> Turn {
+        let permit = self.turn.acquire(1).await;
+        Turn(Some(permit).filter(|_| !canary::is(Canary::AppendedOutOfTurn)))
+    }
+
     /// Appends one validated batch if nobody is before it and nothing has to be waited for; with `None` nothing has
-    /// changed, and [`append_in_turn`](Partition::append_in_turn) takes its place among those who wait.
+    /// changed, and a [`turn`](Partition::turn) has to be waited for.
     pub fn append_at_once(
         self: &Rc<Self>,
         batch: &[u8],
@@ -100,17 +111,16 @@ impl Partition {
         Some(self.append_now(batch, new, room))
     }
 
-    /// Appends one validated batch behind those that wait.
+    /// Appends one validated batch in its turn.
     ///
     /// # Errors
     /// As [`append`](Partition::append).
-    pub async fn append_in_turn(
+    pub async fn append_in(
         self: &Rc<Self>,
+        turn: Turn,
         batch: &[u8],
         new: &NewBatch,
     ) -> Result<AppendedBatch, AppendFailure> {
-        let turn = self.turn.acquire(1).await;
-        let turn = Some(turn).filter(|_| !canary::is(Canary::AppendedOutOfTurn));
         let appended = match self.reserve(batch.len()).await {
             Ok(room) => self.append_now(batch, new, room),
             // A full disk refuses what is new; what is in the log already takes no room.
