@@ -138,6 +138,12 @@ impl Frames {
         self.unfinished.is_some() || self.length_bytes > 0
     }
 
+    /// Bytes of the unfinished frame that have not arrived.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.unfinished.as_ref().map_or(0, |(need, arrived)| need - arrived.len())
+    }
+
     /// Bytes of memory held for the unfinished frame.
     #[must_use]
     pub fn memory(&self) -> usize {

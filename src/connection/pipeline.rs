@@ -144,6 +144,12 @@ impl<R> Pipeline<R> {
         self.waiting.front().is_some_and(Option::is_some)
     }
 
+    /// Whether replies wait behind a request that has not been answered.
+    #[must_use]
+    pub fn holds_replies(&self) -> bool {
+        !self.is_ready() && self.waiting.iter().any(|answer| matches!(answer, Some(Answer::Reply(_))))
+    }
+
     /// A request starts. Only when it [may](Pipeline::may_start).
     pub fn start(&mut self, class: Class) -> Ticket {
         assert!(self.may_start(class), "a request starts when its turn has come");

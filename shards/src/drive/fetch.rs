@@ -59,7 +59,7 @@ pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
     }
 }
 
-/// Reads until the reply is due, its time has come or its connection has ended; returns when that was. The first round
+/// Reads until the reply is due, its time has come or its connection wants no waiting; returns when that was. The first round
 /// begins at `asked`.
 async fn read_until_due(
     shard: &Rc<Shard>,
@@ -72,7 +72,7 @@ async fn read_until_due(
         let (seen, visit) = read(shard, fetch).await;
         let read_at = now();
         times.read(asked, visit, read_at);
-        let is_time = read_at >= deadline || connection.is_closed() || shard.stopping.get();
+        let is_time = read_at >= deadline || connection.is_hurried() || shard.stopping.get();
         if fetch.is_due() || seen.is_empty() || is_time {
             times.observe(&shard.metrics);
             return read_at;
@@ -111,7 +111,7 @@ async fn read(
     (seen, last)
 }
 
-/// Waits until one of the partitions has moved past what was seen, the deadline, or the end of the connection.
+/// Waits until one of the partitions has moved past what was seen, until the deadline, or until the connection wants it.
 async fn wait(
     shard: &Rc<Shard>,
     seen: Vec<(TopicIdPartition, Offset)>,
@@ -129,8 +129,8 @@ async fn wait(
         })
     });
     let connection = Rc::clone(connection);
-    let ended: LocalBoxFuture<()> = Box::pin(async move { connection.closed().await });
-    first_of(waits.chain([ended]).collect()).await;
+    let hurried: LocalBoxFuture<()> = Box::pin(async move { connection.hurried().await });
+    first_of(waits.chain([hurried]).collect()).await;
     for owner in owners.into_iter().filter(|_| now() < deadline) {
         shard.mesh.cast(owner, Query::Unwatch(id)).await;
     }

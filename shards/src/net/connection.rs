@@ -44,6 +44,8 @@ const FILE_STEP_BYTES: usize = 1 << 20;
 const WAITING_COPY_BYTES_MAX: usize = 256 << 10;
 /// The same of what the socket does not take, which most clients take soon.
 const SENDING_COPY_BYTES_MAX: usize = 4 << 10;
+/// Replies that wait behind a Fetch which waits for records may hold this much.
+const HELD_UP_BYTES_MAX: usize = 64 << 10;
 /// One connection's unsent replies may take this part of the memory for them before it reads no more requests.
 const UNSENT_PART: usize = 4;
 
@@ -206,6 +208,12 @@ impl Connection {
         its_turn && self.unsent.get() <= unsent_max && !self.closing.get()
     }
 
+    /// Whether replies wait behind one that has not been made, and hold memory that others want.
+    fn is_held_up(&self, pipeline: &Pipeline<Outgoing>) -> bool {
+        let is_much = self.unsent.get() > HELD_UP_BYTES_MAX || self.shard.replies.free() == 0;
+        is_much && pipeline.holds_replies()
+    }
+
     /// Hands one frame to the handler, polls its future once, and lets it go on as a task if it is not ready. The task
     /// may outlive the connection, whose socket and place among the connections it does not hold.
     fn start(
@@ -251,6 +259,7 @@ impl Connection {
         let mut pipeline = self.pipeline.borrow_mut();
         pipeline.answer(ticket, answer);
         let ready = pipeline.is_ready();
+        self.context.set_held_up(self.is_held_up(&pipeline));
         drop(pipeline);
         self.moved(now);
         if ready && !self.writing.get() && !self.listed.replace(true) {
@@ -310,7 +319,10 @@ impl Connection {
                     sending.push(outgoing);
                 }
                 Some(Next::Close) => self.closing.set(true),
-                None => return,
+                None => {
+                    self.context.set_held_up(self.is_held_up(&pipeline));
+                    return;
+                }
             }
         }
     }
@@ -434,6 +446,14 @@ enum For {
     Drain,
 }
 
+/// What one receive has brought.
+struct Received {
+    into_frame: usize,
+    into_rest: usize,
+    /// There was no room for more, so that more may be there.
+    is_full: bool,
+}
+
 /// Memory to receive into.
 enum Grant {
     Budget(Permit),
@@ -477,7 +497,7 @@ impl Reader {
             let memory = self.wait_for_memory().await?;
             self.held.merge(memory);
             let more = self.receive();
-            self.held.shrink_to(self.kept());
+            self.charge_kept();
             if !more? {
                 return Ok(());
             }
@@ -542,6 +562,14 @@ impl Reader {
         self.frames.memory() + self.next.as_ref().map_or(0, |(_, frame)| frame.len()) + self.leftover.len()
     }
 
+    /// What is kept is charged, also what came into memory that was not asked for.
+    fn charge_kept(&mut self) {
+        let kept = self.kept();
+        let more = kept.saturating_sub(self.held.amount());
+        self.held.merge(self.connection.shard.memory.force(more));
+        self.held.shrink_to(kept);
+    }
+
     /// Waits for the memory that one receive may take.
     async fn wait_for_memory(&mut self) -> Result<Permit, End> {
         let shard = Rc::clone(&self.connection.shard);
@@ -576,13 +604,13 @@ impl Reader {
         let rest = if self.finisher.is_some() { 0 } else { RECEIVE_BYTES };
         let outcome = self.receive_into(&mut scratch[..rest]);
         let more = match outcome {
-            Ok(Some((into_frame, into_rest))) => {
+            Ok(Some(Received { into_frame, into_rest, is_full })) => {
                 self.ready = host::turn_began().max(self.received);
                 self.received = host::now();
                 shard.metrics.add(Counter::ReceivedBytes, (into_frame + into_rest) as u64);
                 self.connection.moved(self.received);
                 let started = self.start_received(&scratch[..into_rest]);
-                started.map(|()| into_rest == rest && into_frame + into_rest > 0)
+                started.map(|()| is_full)
             }
             Ok(None) => Ok(false),
             Err(end) => Err(end),
@@ -592,13 +620,20 @@ impl Reader {
         more
     }
 
-    /// One receive, into the unfinished frame first. `None` when nothing is there.
-    fn receive_into(&mut self, rest: &mut [u8]) -> Result<Option<(usize, usize)>, End> {
+    /// One receive, into the unfinished frame first, and beyond it only what is behind its end: a frame that needs more
+    /// memory asks for it. `None` when nothing is there.
+    fn receive_into(&mut self, rest: &mut [u8]) -> Result<Option<Received>, End> {
+        let missing = self.frames.missing();
         let mut nowhere = bytes::BytesMut::new();
         let (frame, room) = self.frames.spare().unwrap_or((&mut nowhere, 0));
+        let rest = if room < missing { &mut [] } else { rest };
         match self.connection.stream.try_receive(frame, room, rest) {
             Ok(Some((0, 0))) => Err(End::Client),
-            Ok(got) => Ok(got),
+            Ok(Some((into_frame, into_rest))) => {
+                let is_full = (into_frame, into_rest) == (room, rest.len());
+                Ok(Some(Received { into_frame, into_rest, is_full }))
+            }
+            Ok(None) => Ok(None),
             Err(error) => Err(End::Failed(error)),
         }
     }
@@ -632,7 +667,8 @@ impl Reader {
 
     fn start(&mut self, request: (Class, Bytes)) {
         let mut memory = self.held.split(request.1.len());
-        memory.merge(self.connection.shard.memory.force(REQUEST_OVERHEAD_BYTES));
+        let unasked = request.1.len() - memory.amount();
+        memory.merge(self.connection.shard.memory.force(unasked + REQUEST_OVERHEAD_BYTES));
         self.connection.start(request, self.ready, (memory, self.finisher.take()));
     }
 

@@ -16,7 +16,9 @@ pub struct ConnectionContext {
     peer: SocketAddr,
     local: SocketAddr,
     closed: Cell<bool>,
-    ended: Notify,
+    /// Replies stand behind one that has not been made.
+    held_up: Cell<bool>,
+    hurried: Notify,
     muted_until: Cell<Monotonic>,
     ready: Cell<Monotonic>,
     session: RefCell<Option<Rc<dyn Any>>>,
@@ -30,7 +32,8 @@ impl ConnectionContext {
             peer,
             local,
             closed: Cell::new(false),
-            ended: Notify::new(),
+            held_up: Cell::new(false),
+            hurried: Notify::new(),
             muted_until: Cell::new(Monotonic::ZERO),
             ready: Cell::new(Monotonic::ZERO),
             session: RefCell::new(None),
@@ -67,16 +70,30 @@ impl ConnectionContext {
         self.closed.get()
     }
 
-    /// Waits for the connection's end.
-    pub async fn closed(&self) {
-        while !self.closed.get() {
-            self.ended.notified().await;
+    /// Whether an answer that only waits for something to happen is wanted now: the connection has ended, or replies to
+    /// what its client asked for later wait behind this one, in the memory that there is for all replies.
+    #[must_use]
+    pub fn is_hurried(&self) -> bool {
+        self.closed.get() || self.held_up.get()
+    }
+
+    /// Waits until what is waited for is wanted as it is.
+    pub async fn hurried(&self) {
+        while !self.is_hurried() {
+            self.hurried.notified().await;
         }
     }
 
     pub(super) fn set_closed(&self) {
         self.closed.set(true);
-        self.ended.notify_all();
+        self.hurried.notify_all();
+    }
+
+    pub(super) fn set_held_up(&self, held_up: bool) {
+        self.held_up.set(held_up);
+        if held_up {
+            self.hurried.notify_all();
+        }
     }
 
     /// Reads no further request before `deadline`: how a throttled client is held off while its reply, which tells

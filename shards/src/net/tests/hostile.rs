@@ -60,6 +60,30 @@ fn claims_cost_nothing_and_others_are_served_meanwhile() {
     });
 }
 
+/// However much of it is received in one go: a frame that has arrived all but its last byte is in memory whole.
+#[test]
+fn what_has_arrived_of_a_frame_is_charged() {
+    host::run_local(async {
+        let config = NetConfig { memory_bytes_max: 64 << 20, ..tight() };
+        let server = Server::start(config).await;
+        let length = 24_usize << 20;
+        let mut frame = i32::try_from(length).expect("24 MiB").to_be_bytes().to_vec();
+        frame.resize(4 + length - 1, 7);
+        let client = server.connect().await;
+        client.send(&frame).await;
+        for _ in 0..2_000 {
+            if server.connections.memory_taken() >= length {
+                break;
+            }
+            host::sleep(Duration::from_millis(5)).await;
+        }
+        let taken = server.connections.memory_taken();
+        assert!((length..length + (1 << 20)).contains(&taken), "{taken} bytes are charged");
+        drop(client);
+        server.is_clean().await;
+    });
+}
+
 /// Each of these frames is most of the budget, and all of them arrive at once: they would hold each other up if
 /// one of them were not let through.
 #[test]

@@ -36,8 +36,8 @@ enum Op {
     Memory = 5,
     /// With as many bytes of the file, the length of the payload again after them.
     File = 6,
-    /// With silence when the connection closes.
-    UntilClosed = 7,
+    /// With silence when it is wanted: the connection closes, or replies wait behind it.
+    UntilHurried = 7,
     /// With the payload; the connection is muted for 20 ms.
     Mute = 8,
 }
@@ -90,9 +90,9 @@ impl Seen {
             }
             op if op == Op::Memory as u8 => echo(&vec![7; number(&payload)]),
             op if op == Op::File as u8 => self.file_answer(number(&payload)),
-            op if op == Op::UntilClosed as u8 => {
-                context.closed().await;
-                self.saw_close.set(true);
+            op if op == Op::UntilHurried as u8 => {
+                context.hurried().await;
+                self.saw_close.set(context.is_closed());
                 Answer::Silence
             }
             op if op == Op::Mute as u8 => {

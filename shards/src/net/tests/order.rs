@@ -168,7 +168,7 @@ fn a_handler_learns_of_the_end_and_a_half_closed_client_gets_its_replies() {
         let server = Server::start(NetConfig::default()).await;
         let client = server.connect().await;
         let all =
-            [request(Op::EchoLater, b"a"), request(Op::UntilClosed, b""), request(Op::Echo, b"c")].concat();
+            [request(Op::Echo, b"a"), request(Op::EchoLater, b"c"), request(Op::UntilHurried, b"")].concat();
         client.send(&all).await;
         client.stream.shutdown(host::Shutdown::Write).expect("ends");
         assert_eq!(client.reply().await, b"a");
@@ -291,6 +291,33 @@ fn requests_behind_a_fetch_that_waits_start_in_turn() {
             assert_eq!(client.reply().await, expected);
         }
         drop(client);
+        server.is_clean().await;
+    });
+}
+
+/// A Fetch that waits for records would hold the replies behind it for as long as its client likes, and with them the
+/// memory that there is for all replies of the shard.
+#[test]
+fn a_fetch_does_not_wait_while_replies_wait_behind_it() {
+    host::run_local(async {
+        let config = NetConfig { memory_bytes_max: 4 << 20, ..NetConfig::default() };
+        let server = Server::start(config).await;
+        let client = server.connect().await;
+        let waits = request_of(ApiKey::Fetch, Op::UntilHurried, b"waits");
+        client.send(&waits).await;
+        server.has_started(1).await;
+        host::sleep(Duration::from_millis(5)).await;
+        assert_eq!(server.seen.in_progress.get(), 1, "it waits while it is alone");
+        let large = request_of(ApiKey::Metadata, Op::Memory, &(3u32 << 20).to_be_bytes());
+        client.send(&[large, waits].concat()).await;
+        assert_eq!(client.reply().await.len(), 3 << 20);
+        server.has_started(3).await;
+        host::sleep(Duration::from_millis(5)).await;
+        assert_eq!(server.seen.in_progress.get(), 1, "the next one waits again");
+        let other = server.connect().await;
+        other.send(&request_of(ApiKey::Fetch, Op::Echo, b"another's")).await;
+        assert_eq!(other.reply().await, b"another's");
+        drop((client, other));
         server.is_clean().await;
     });
 }
