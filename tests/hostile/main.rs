@@ -8,13 +8,19 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use ottla::ids::TimestampMs;
+use ottla::protocol::compression::Codec;
+use ottla::protocol::records::builder::{BatchBuilder, NewRecord};
 use ottla_tests::broker::{Broker, Options};
 use ottla_tests::producer::IdempotentProducer;
 use ottla_tests::reader::read_partition;
 use ottla_tests::topics::create_topic;
-use ottla_wire::ApiKey;
+use ottla_tools::client::Client;
 use ottla_wire::arbitrary::{Arbitrary, Rng};
 use ottla_wire::frame::encode_request;
+use ottla_wire::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::produce_response::ProduceResponse;
+use ottla_wire::{ApiKey, Records};
 
 /// Frames of one attack; `OTTLA_HOSTILE_FRAMES` sets another number.
 const FRAMES: u64 = 50_000;
@@ -262,6 +268,77 @@ fn a_reader_that_never_reads_is_bounded() {
     let budget = before + ((2 * 32) << 20) + MEMORY_SLACK_BYTES;
     assert!(during <= budget, "memory grew from {before} to {during} bytes");
     drop(readers);
+    assert_eq!(broker.stop(), 0);
+}
+
+/// A few kilobytes of a request are gigabytes of zeros, of which a shard has one batch at a time in memory, and nothing
+/// afterwards.
+#[test]
+fn records_of_zeros_leave_no_memory_behind() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let broker = Broker::start(&Options::new(directory.path()).set("shards", 1));
+    let address = broker.address();
+    create_topic(address, "bombs", 64, &[]);
+    create_topic(address, "calm", 1, &[]);
+    let before = broker.resident_bytes();
+    let zeros = vec![0; 32 << 20];
+    let mut batch = BatchBuilder::new().compression(Codec::Zstd, None);
+    let timestamp = TimestampMs(1_700_000_000_000);
+    batch.append(&NewRecord { timestamp, key: None, value: Some(&zeros), headers: &[] });
+    let batch = batch.build();
+    let data =
+        (0..64).map(|index| PartitionProduceData { index, records: Some(Records::Inline((&*batch).into())) });
+    let topic =
+        TopicProduceData { name: "bombs".into(), partition_data: data.collect(), ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut producer = IdempotentProducer::new(address, "calm", 0, "calm").expect("a producer id");
+            producer.send(10, Instant::now() + Duration::from_secs(60));
+            assert_eq!(producer.acknowledged(), 10, "others are served");
+        });
+        let mut client = Client::connect(address, "bomber").expect("the broker listens");
+        client.set_timeout(Some(Duration::from_secs(120))).expect("a positive time");
+        let reply: ProduceResponse<'_> = client.call(ApiKey::Produce, 11, &request).expect("an answer");
+        let partitions = &reply.responses[0].partition_responses;
+        assert!(partitions.iter().all(|partition| (partition.error_code, partition.base_offset) == (0, 0)));
+    });
+    let after = settled_bytes(&broker, before + MEMORY_SLACK_BYTES);
+    assert!(after <= before + MEMORY_SLACK_BYTES, "memory grew from {before} to {after} bytes");
+    assert_eq!(broker.stop(), 0);
+}
+
+/// Names of the most bytes there are, each with very many partitions of four bytes: no reply repeats them for each.
+#[test]
+fn long_names_are_not_repeated() {
+    use ottla_wire::describe_producers_request::{DescribeProducersRequest, TopicRequest};
+    use ottla_wire::elect_leaders_request::{ElectLeadersRequest, TopicPartitions};
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let broker = Broker::start(&Options::new(directory.path()));
+    let before = broker.resident_bytes();
+    let name = "n".repeat(32_000);
+    let partitions = vec![0; 1_000_000];
+    let topic = TopicPartitions { topic: name.as_str().into(), partitions: partitions.clone() };
+    let elect = ElectLeadersRequest { topic_partitions: Some(vec![topic]), ..Default::default() };
+    let topic = TopicRequest { name: name.as_str().into(), partition_indexes: partitions };
+    let describe = DescribeProducersRequest { topics: vec![topic] };
+    let frames = [
+        encode_request(ApiKey::ElectLeaders, 2, 1, Some("hostile"), &elect).expect("a valid request").head,
+        encode_request(ApiKey::DescribeProducers, 0, 1, Some("hostile"), &describe)
+            .expect("a valid request")
+            .head,
+    ];
+    for frame in frames {
+        let mut stream = TcpStream::connect(broker.address()).expect("the broker listens");
+        stream.write_all(&frame).expect("it is read");
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).expect("it is answered");
+        let length = i32::from_be_bytes(length);
+        assert!(length < 64 << 20, "{length} bytes of a reply");
+    }
+    let after = settled_bytes(&broker, before + MEMORY_SLACK_BYTES);
+    assert!(after <= before + MEMORY_SLACK_BYTES, "memory grew from {before} to {after} bytes");
     assert_eq!(broker.stop(), 0);
 }
 
