@@ -165,6 +165,21 @@ impl Coordinator {
         self.finish(partition, step, groups);
     }
 
+    /// Clients can be heard from now on: members have a session's time, however long it took until then.
+    pub fn on_serving(&mut self, clock: Clock) {
+        let config = Arc::clone(&self.config);
+        let active = self.partitions.iter().filter(|(_, partition)| partition.is_active());
+        let active: Vec<i32> = active.map(|(index, _)| *index).collect();
+        for index in active {
+            let partition = self.partitions.get_mut(&index).expect("the keys were just read");
+            for group in partition.groups.values_mut() {
+                group.reset_all_sessions(clock.now);
+            }
+            let groups: Vec<Arc<str>> = partition.groups.keys().cloned().collect();
+            self.finish(index, Step::new(clock, &config), groups);
+        }
+    }
+
     /// Gives a partition up: everything that waits is answered NOT_COORDINATOR, and so is what comes later.
     pub fn unload(&mut self, clock: Clock, partition: i32) {
         let Some(unloaded) = self.partitions.remove(&partition) else { return };

@@ -18,7 +18,7 @@ use crate::group::reply::GroupReply;
 use crate::group::request::{FetchOffsets, NO_TOPIC_ID};
 use crate::group::state::GroupState;
 use crate::group::step::{Append, Clock, Step, Then, Token, append_error_to_response};
-use crate::ids::{Offset, TopicId};
+use crate::ids::{Offset, TopicId, Uuid};
 use crate::limits::GROUP_FETCHES_PARKED_MAX;
 use crate::time::Monotonic;
 
@@ -196,22 +196,28 @@ impl Partition {
         self.late.values().flat_map(|late| &late.changes).chain(in_flight)
     }
 
-    /// Every offset of the deleted topic, with its group, those under way included. An offset of a topic with the
+    /// Every offset of the deleted topics, with its group, those under way included. An offset of a topic with the
     /// same name and another id stays.
-    pub(crate) fn offsets_of_deleted(&self, deleted: &DeletedTopic) -> BTreeSet<(Arc<str>, i32)> {
-        let concerns =
-            |value: &CommittedOffset| value.topic_id == deleted.topic_id || value.topic_id == NO_TOPIC_ID;
+    pub(crate) fn offsets_of_deleted(&self, deleted: &[DeletedTopic]) -> BTreeSet<(Arc<str>, Arc<str>, i32)> {
+        let ids: BTreeSet<(&str, Uuid)> =
+            deleted.iter().map(|topic| (&*topic.name, topic.topic_id)).collect();
+        let names: BTreeSet<&str> = ids.iter().map(|(name, _)| *name).collect();
+        let concerns = |topic: &str, value: &CommittedOffset| {
+            value.topic_id == NO_TOPIC_ID || ids.contains(&(topic, value.topic_id))
+        };
         let mut keys = BTreeSet::new();
         for group in self.groups.values() {
-            let offsets = group.offsets.of_topic(&deleted.name).filter(|(_, value)| concerns(value));
-            keys.extend(offsets.map(|(partition, _)| (group.id.clone(), partition)));
+            for (topic, partitions) in group.offsets.topics().filter(|(topic, _)| names.contains(&***topic)) {
+                let offsets = partitions.iter().filter(|(_, value)| concerns(topic, value));
+                keys.extend(offsets.map(|(partition, _)| (group.id.clone(), topic.clone(), *partition)));
+            }
         }
         for change in self.changes_under_way() {
             if let Change::Offset { group, topic, partition, value: Some(value) } = change
-                && **topic == *deleted.name
-                && concerns(value)
+                && names.contains(&**topic)
+                && concerns(topic, value)
             {
-                keys.insert((group.clone(), *partition));
+                keys.insert((group.clone(), topic.clone(), *partition));
             }
         }
         keys
@@ -368,15 +374,15 @@ impl Partition {
                     group.static_replaced(step, *replaced, outcome);
                 }
             }
-            Then::Bury(group_ids) => self.bury(step.clock, &group_ids, outcome),
+            Then::Bury(group_ids) => self.bury(step.clock, &group_ids),
         }
     }
 
-    /// The tombstones are durable and replayed, or the groups were not deleted after all.
-    fn bury(&mut self, clock: Clock, group_ids: &[Arc<str>], outcome: Result<(), ErrorCode>) {
+    /// The tombstones are durable and replayed, or the groups were not deleted after all: those of one sweep are several
+    /// appends, of which a disk that is full may take the last and not the one before.
+    fn bury(&mut self, clock: Clock, group_ids: &[Arc<str>]) {
         for group_id in group_ids {
             if let Some(group) = self.groups.get_mut(group_id).filter(|group| group.is(GroupState::Dead)) {
-                assert!(outcome.is_err(), "a durable tombstone was replayed");
                 let since = group.state_since;
                 group.become_state(GroupState::Empty, clock.wall);
                 group.state_since = since;

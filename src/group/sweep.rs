@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
-use std::sync::Arc;
 
 use crate::group::group::Group;
 use crate::group::offsets::delete::{OffsetKey, group_tombstones, tombstone};
@@ -66,13 +65,9 @@ impl Partition {
 
     /// Ends the offsets of topics that are gone.
     pub(crate) fn forget_topics(&self, step: &mut Step<'_>, topics: &[DeletedTopic]) {
-        let mut changes = Vec::new();
-        for deleted in topics {
-            let topic: Arc<str> = Arc::from(deleted.name.as_str());
-            let keys = self.offsets_of_deleted(deleted);
-            changes.extend(keys.iter().map(|(group, partition)| tombstone(group, &topic, *partition)));
-        }
-        append_tombstones(step, changes, Then::Nothing);
+        let keys = self.offsets_of_deleted(topics);
+        let changes = keys.iter().map(|(group, topic, partition)| tombstone(group, topic, *partition));
+        append_tombstones(step, changes.collect(), Then::Nothing);
     }
 }
 

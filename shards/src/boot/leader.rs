@@ -23,6 +23,7 @@ use super::identity::{self, Identity, new_id};
 use super::listeners::{self, Bound, MetricsListener};
 use super::shard::{Begin, Starting};
 use crate::disk::{DiskError, Found, LogDir, LogDirs, OpenWith, Partition};
+use crate::drive::fan_out::ask_everyone;
 use crate::drive::messages::Query;
 use crate::drive::{Controller, LoadedMetadata, lifecycle};
 use crate::host::{self, Signal, exit_start as give_up, now, stop_signal};
@@ -59,6 +60,7 @@ pub(super) async fn lead(starting: &Rc<Starting>) {
     starting.shard().set_controller(controller);
     // From here on a directory that fails is told to the controller.
     lifecycle::watch_dirs(starting.shard());
+    ask_everyone(starting.shard(), || Query::Serve).await;
     print_banner(&plan, &dirs, (&identity, &image), (&bound, metrics.url())).await;
     metrics.serve(starting);
     let acceptor = admission::accept(starting, bound).await;

@@ -13,7 +13,7 @@ use crate::disk::{DiskSettings, Found, LogDirs, ShardDisk};
 use crate::drive::messages::{Answer, Query};
 use crate::drive::{CONTROLLER_SHARD, Parts, Shard, cleaner, lifecycle};
 use crate::host::sync::Notify;
-use crate::host::{LocalBoxFuture, exit_start, release_held, spawn_detached};
+use crate::host::{LocalBoxFuture, exit_start, release_held};
 use crate::mesh::{Mesh, Seat};
 use crate::net::{Connections, NetConfig};
 
@@ -138,8 +138,6 @@ impl Starting {
         let connections = Connections::new(net_config(plan), Rc::clone(&shard));
         shard.set_connections(&connections);
         assert!(self.connections.set(connections).is_ok(), "a shard is put together once");
-        let timed = Rc::clone(&shard);
-        spawn_detached(async move { timed.groups.keep_time(&timed).await });
         shard
     }
 }

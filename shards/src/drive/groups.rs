@@ -96,8 +96,11 @@ impl Groups {
         self.pump(shard);
     }
 
-    /// Tells the coordinator the time whenever it wants to know. Runs as long as the shard.
+    /// Tells the coordinator the time whenever it wants to know. Begins when the whole broker can be reached, for members
+    /// of groups cannot be heard of before, and runs as long as the shard.
     pub async fn keep_time(&self, shard: &Rc<Shard>) {
+        self.core.borrow_mut().on_serving(clock());
+        self.pump(shard);
         loop {
             match self.deadline.get() {
                 None => self.deadline_moved.notified().await,

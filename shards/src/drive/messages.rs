@@ -73,6 +73,8 @@ pub enum Query {
     Begin(Box<Begin>),
     /// Tell what the shard has counted.
     Metrics,
+    /// Every shard has begun, and clients are let in.
+    Serve,
     /// Answer what is in flight and take nothing more.
     Quiesce,
     /// Close every log.

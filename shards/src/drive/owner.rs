@@ -20,7 +20,7 @@ use crate::drive::append::Begun;
 use crate::drive::messages::{Answer, AppendQuery, AppendTimes, Query, ReadQuery, Visit};
 use crate::drive::read::Room;
 use crate::drive::{Shard, append, control, lifecycle, lookup, read, watch};
-use crate::host::now;
+use crate::host::{now, spawn_detached};
 use crate::net::Piece;
 
 /// Performs one query.
@@ -82,6 +82,10 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
             Answer::Done
         }
         Query::Metrics => Answer::Metrics(Box::new(crate::metrics::collect(&shard))),
+        Query::Serve => {
+            spawn_detached(async move { shard.groups.keep_time(&shard).await });
+            Answer::Done
+        }
         Query::Quiesce => {
             lifecycle::quiesce(&shard).await;
             Answer::Done

@@ -54,11 +54,6 @@ impl GroupOffsets {
         self.by_topic.get(topic)?.get(&partition)
     }
 
-    /// The partitions of one topic, ascending.
-    pub(crate) fn of_topic(&self, topic: &str) -> impl Iterator<Item = (i32, &CommittedOffset)> {
-        self.by_topic.get(topic).into_iter().flatten().map(|(partition, offset)| (*partition, offset))
-    }
-
     /// Every topic with its partitions, both ascending.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&Arc<str>, &BTreeMap<i32, CommittedOffset>)> {
         self.by_topic.iter()

@@ -168,6 +168,33 @@ fn a_large_group_ends_in_several_appends_and_many_groups_in_several_steps() {
     assert_eq!(world.restarted(GroupConfig::default()).coordinator.group_count(), 0);
 }
 
+/// The tombstones of one search are several appends, and a disk that is full may refuse one and take the next.
+#[test]
+fn a_group_whose_part_of_a_search_is_refused_lives_on() {
+    let mut world = World::eager();
+    let groups = GROUP_TOMBSTONES_PER_APPEND_MAX / 2 - 100;
+    for n in 0..groups {
+        for partition in 0..2 {
+            let request = commit("", -1, "topic", partition, 5);
+            world.commit(CommitOffsets { group_id: format!("g-{n:04}"), ..request });
+        }
+    }
+    world.persists = false;
+    world.advance(8 * DAY_MS);
+    assert!(world.appends.len() > 1, "the search is cut");
+    world.fail_next(ErrorCode::KafkaStorageError);
+    while !world.appends.is_empty() {
+        world.persist_next();
+    }
+    let left = world.coordinator.group_count();
+    assert!((1..groups).contains(&left), "{left} of {groups} groups live on");
+    assert_eq!(world.describe("g-0000").state, Some(GroupState::Empty));
+    world.persists = true;
+    world.advance(INTERVAL_MS);
+    assert_eq!(world.coordinator.group_count(), 0, "the next search ends them");
+    assert_eq!(world.restarted(GroupConfig::default()).coordinator.group_count(), 0);
+}
+
 #[test]
 fn a_clock_that_goes_back_expires_nothing() {
     let mut world = World::eager();

@@ -53,6 +53,23 @@ fn a_loaded_group_goes_on_where_it_was() {
     );
 }
 
+/// One shard may have loaded its groups long before another is done and clients are let in.
+#[test]
+fn a_session_begins_when_members_can_be_heard() {
+    let mut world = World::new();
+    let members = world.stable(vec![join(""), join_static("i")]);
+    let mut world = world.restarted(GroupConfig::default());
+    world.now = world.now.after_ms(60_000);
+    world.wall += 60_000;
+    world.coordinator.on_serving(world.clock());
+    world.advance(9_999);
+    for member in &members {
+        assert_eq!(world.heartbeat(&member.member_id, 1), ErrorCode::None);
+    }
+    world.advance(10_000);
+    assert_eq!(world.heartbeat(&members[0].member_id, 1), ErrorCode::UnknownMemberId);
+}
+
 #[test]
 fn a_commit_of_a_transaction_loses_to_one_that_was_written_before_its_end() {
     let mut world = World::unloaded(GroupConfig::default());
