@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub use brokers::{BrokerImage, Endpoint, FeatureRange};
 pub(super) use configs::override_bytes;
 pub use configs::{ConfigResource, ConfigResourceType, ConfigsImage};
-pub use topics::{PartitionImage, TopicImage, TopicsImage};
+pub use topics::{DIRECTORY_UNTOLD, PartitionImage, TopicImage, TopicsImage};
 
 use crate::ids::{LeaderEpoch, NodeId, Offset, ProducerId};
 use crate::placement::CLUSTER_METADATA_LEADER_EPOCH;

@@ -124,8 +124,9 @@ fn register(id: NodeId, node: &Registration, offset: Offset, records: &mut Vec<M
 }
 
 /// Takes this broker's leadership from partitions whose directory is not online, and gives it back to the others. A
-/// partition that somebody moved to another directory is there from now on (as by Kafka's `AssignReplicasToDirs`). One
-/// that is `shortened` is led anew.
+/// partition that somebody moved to another directory is there from now on, and one whose directory the metadata never
+/// knew is where it was found, or in the first (as by Kafka's `AssignReplicasToDirs`): records from before Kafka 3.7
+/// know none. One that is `shortened` is led anew.
 fn leaderships(
     image: &Image,
     online: &[Uuid],
@@ -137,7 +138,10 @@ fn leaderships(
         for (partition_id, partition) in (0..).zip(&topic.partitions) {
             let name = TopicPartition { topic: Arc::clone(&topic.name), partition: partition_id };
             let known = partition.directory_of(image.node_id);
-            let moved_to = found.get(&name).copied().filter(|dir| known.is_some_and(|known| known != *dir));
+            let is_here = partition.replicas.contains(&image.node_id);
+            let first = || online.first().copied().filter(|_| known.is_none());
+            let place = found.get(&name).copied().or_else(first).filter(|_| is_here);
+            let moved_to = place.filter(|dir| known != Some(*dir));
             let leads_anew = shortened.contains(&name) && partition.leader == image.node_id;
             let leader = next_leader(partition, image.node_id, moved_to.or(known), online)
                 .or(leads_anew.then_some(image.node_id));

@@ -23,10 +23,10 @@ use ottla_wire::topic_record::TopicRecord;
 
 use super::features;
 use super::image::{
-    BrokerImage, ConfigResource, ConfigResourceType, Endpoint, FeatureRange, Image, PartitionImage,
-    TopicImage,
+    BrokerImage, ConfigResource, ConfigResourceType, DIRECTORY_UNTOLD, Endpoint, FeatureRange, Image,
+    PartitionImage, TopicImage,
 };
-use crate::ids::{LeaderEpoch, NodeId, Offset, ProducerId, TopicId, TopicIdPartition};
+use crate::ids::{LeaderEpoch, NodeId, Offset, ProducerId, TopicId, TopicIdPartition, Uuid};
 use crate::limits::PARTITIONS_PER_TOPIC_MAX;
 
 /// A leader that a `PartitionChangeRecord` does not change.
@@ -218,7 +218,7 @@ impl ImageBuilder {
             partition_epoch: record.partition_epoch,
             replicas: node_ids(&record.replicas),
             isr: node_ids(&record.isr),
-            directories: record.directories.clone().into_boxed_slice(),
+            directories: directories(&record.directories, record.replicas.len()),
         };
         let key = TopicIdPartition { topic_id: record.topic_id, partition: record.partition_id };
         let index = partition_index(NAME, key)?;
@@ -418,10 +418,16 @@ fn merge(partition: &mut PartitionImage, record: &PartitionChangeRecord) {
     if let Some(replicas) = &record.replicas {
         partition.replicas = node_ids(replicas);
     }
-    if let Some(directories) = &record.directories {
-        partition.directories = directories.clone().into_boxed_slice();
-    }
+    let told = record.directories.as_deref().unwrap_or(&partition.directories);
+    partition.directories = directories(told, partition.replicas.len());
     partition.partition_epoch += 1;
+}
+
+/// A directory for each replica, as Kafka's `PartitionRegistration` makes one up where a record has none.
+fn directories(told: &[Uuid], replicas: usize) -> Box<[Uuid]> {
+    let mut directories = told.to_vec();
+    directories.resize(replicas, DIRECTORY_UNTOLD);
+    directories.into_boxed_slice()
 }
 
 fn never_back(

@@ -23,16 +23,24 @@ pub struct PartitionImage {
     pub replicas: Box<[NodeId]>,
     /// The brokers whose copy is complete.
     pub isr: Box<[NodeId]>,
-    /// For each replica the log directory that its copy is in.
+    /// For each replica the log directory that its copy is in, or [`DIRECTORY_UNTOLD`] or [`DIRECTORY_UNASSIGNED`].
     pub directories: Box<[Uuid]>,
 }
 
+/// A copy is in a directory that nobody has told: records from before Kafka 3.7 name none (`DirectoryId.MIGRATING`).
+pub const DIRECTORY_UNTOLD: Uuid = Uuid::ZERO;
+
+/// A directory for a copy is still to be chosen (`DirectoryId.UNASSIGNED`).
+pub const DIRECTORY_UNASSIGNED: Uuid = Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
 impl PartitionImage {
-    /// The log directory that a broker's copy is in; `None` for a broker that has no copy.
+    /// The log directory that a broker's copy is in; `None` for a broker that has no copy, or none in a directory that
+    /// is known.
     #[must_use]
     pub fn directory_of(&self, broker: NodeId) -> Option<Uuid> {
         let place = self.replicas.iter().position(|replica| *replica == broker)?;
-        self.directories.get(place).copied()
+        let is_known = |dir: &Uuid| ![DIRECTORY_UNTOLD, DIRECTORY_UNASSIGNED].contains(dir);
+        self.directories.get(place).copied().filter(is_known)
     }
 }
 

@@ -66,6 +66,31 @@ fn leader_epochs_stay_over_a_restart_and_rise_over_a_lost_directory() {
     assert!(activate(&back, &registration(), Offset(30)).is_empty());
 }
 
+/// Topics that were made below metadata.version 3.7-IV2 have records without directories, whatever runs them later.
+#[test]
+fn a_partition_of_before_directories_is_led_where_it_is() {
+    let mut records = topic("t", 1, 2);
+    for record in &mut records {
+        if let MetadataRecord::PartitionRecord(partition) = record {
+            partition.directories = Vec::new();
+        }
+    }
+    let image = image_with(&[records]);
+    let of = |image: &Image, partition: usize| {
+        let topic = image.topics.by_name("t").expect("it exists");
+        let PartitionImage { leader, leader_epoch, directories, .. } = &topic.partitions[partition];
+        (*leader, *leader_epoch, directories.to_vec())
+    };
+    assert_eq!(of(&image, 0), (NodeId(1), LeaderEpoch(0), vec![Uuid::ZERO]));
+    let name = TopicPartition { topic: Arc::from("t"), partition: 1 };
+    let two = Registration { log_dirs: vec![DIR, OTHER_DIR], ..registration() };
+    let node = Registration { found: [(name, OTHER_DIR)].into(), ..two };
+    let (after, _) = replayed(&image, &activate(&image, &node, Offset(10)));
+    assert_eq!(of(&after, 0), (NodeId(1), LeaderEpoch(0), vec![DIR]));
+    assert_eq!(of(&after, 1), (NodeId(1), LeaderEpoch(0), vec![OTHER_DIR]));
+    assert!(activate(&after, &node, Offset(20)).is_empty(), "once and for all");
+}
+
 #[test]
 fn a_partition_that_may_be_shorter_is_led_anew() {
     let image = image_with(&[topic("t", 1, 2)]);
