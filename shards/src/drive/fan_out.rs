@@ -33,10 +33,12 @@ pub fn by_owner<P>(
 /// Asks every shard of `queries` and returns the answers in their order. All are on their way when this returns
 /// for the first time, so that requests of one connection reach each owner in order.
 pub async fn ask_all(shard: &Shard, queries: Vec<(ShardId, Query)>) -> Vec<Answer> {
-    let calls = queries
-        .into_iter()
-        .map(|(to, query)| -> LocalBoxFuture<Answer> { Box::pin(shard.mesh.call(to, query)) });
-    join_all(calls.collect()).await
+    let calls: Vec<_> = queries.into_iter().map(|(to, query)| shard.mesh.call(to, query)).collect();
+    let mut answers = Vec::with_capacity(calls.len());
+    for call in calls {
+        answers.push(call.await);
+    }
+    answers
 }
 
 /// Asks every shard of the process the same.
@@ -70,25 +72,6 @@ pub async fn for_each_of<T: 'static, F>(
     for task in tasks {
         task.await;
     }
-}
-
-/// Awaits a few futures, polling each at once.
-pub async fn join_all<T>(mut futures: Vec<LocalBoxFuture<T>>) -> Vec<T> {
-    let mut outputs: Vec<Option<T>> = futures.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        let mut is_done = true;
-        for (future, output) in futures.iter_mut().zip(&mut outputs) {
-            if output.is_none() {
-                match Pin::new(future).poll(context) {
-                    Poll::Ready(value) => *output = Some(value),
-                    Poll::Pending => is_done = false,
-                }
-            }
-        }
-        if is_done { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    outputs.into_iter().map(|output| output.expect("all are done")).collect()
 }
 
 /// Awaits the first of several futures to end and drops the others.

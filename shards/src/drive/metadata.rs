@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use ottla::controller::image::Image;
 use ottla::controller::names::CONSUMER_OFFSETS;
+use ottla::group::partition_for_group;
 use ottla::group::wire::find_coordinator::{self, CoordinatorNode};
 use ottla::request::{RequestContext, metadata as metadata_request};
 use ottla_wire::find_coordinator_request::FindCoordinatorRequest;
@@ -80,13 +81,17 @@ pub async fn find_coordinator(shard: &Rc<Shard>, body: Body<'_>) -> Answer {
         Ok(request) => request,
         Err(answer) => return answer,
     };
-    let is_ready = |image: &Image| image.topics.by_name(CONSUMER_OFFSETS).is_some();
-    if find_coordinator::needs_offsets_topic(&request) && !is_ready(&shard.image()) {
+    let is_missing = shard.image().topics.by_name(CONSUMER_OFFSETS).is_none();
+    if find_coordinator::needs_offsets_topic(&request) && is_missing {
         let names = vec![CONSUMER_OFFSETS.to_owned()];
         shard.mesh.call(CONTROLLER_SHARD, Query::AutoCreate(names)).await;
     }
     let image = shard.image();
-    let coordinator = |_: &str| if is_ready(&image) { this_node(&body.context, &image) } else { None };
+    let coordinator = |group: &str| {
+        let topic = image.topics.by_name(CONSUMER_OFFSETS)?;
+        let partition = topic.partition(partition_for_group(group, topic.partition_count()))?;
+        (partition.leader == image.node_id).then(|| this_node(&body.context, &image))?
+    };
     body.reply(&find_coordinator::answer(body.context.version, &request, coordinator))
 }
 
