@@ -33,6 +33,9 @@ const WINDOW_BYTES_MIN: u64 = 256 << 10;
 /// The largest window.
 const WINDOW_BYTES_MAX: u64 = 16 << 20;
 
+/// A segment takes this part of what is left of the budget at most.
+const PART_OF_LEFT: u64 = 16;
+
 /// One write of zeros is as long as so many flushes. A flush may have to wait for it, and the first flush behind each
 /// has to have the file system's journal committed, for its extents have changed.
 const PIECE_FLUSHES: u64 = 32;
@@ -86,6 +89,15 @@ impl ZeroBudget {
 struct Share {
     budget: Rc<ZeroBudget>,
     bytes: u64,
+}
+
+impl Share {
+    /// Gives back what is above `bytes`.
+    fn shrink_to(&mut self, bytes: u64) {
+        let back = self.bytes.saturating_sub(bytes);
+        self.budget.bytes.set(self.budget.bytes.get() - back);
+        self.bytes -= back;
+    }
 }
 
 impl Drop for Share {
@@ -157,6 +169,10 @@ impl ZeroAhead {
         self.flushed_bytes += bytes;
         let average = self.flushed_bytes / self.flushes;
         let ahead = self.zeroed_end.0.saturating_sub(end.0);
+        let wanted = self.target.unwrap_or(self.zeroed_end).max(self.zeroed_end);
+        if let Some(share) = &mut self.share {
+            share.shrink_to(wanted.0.saturating_sub(end.0));
+        }
         if self.flushes < FLUSHES_MIN
             || average > FLUSH_BYTES_MAX
             || ahead > self.window / 2
@@ -186,8 +202,12 @@ impl ZeroAhead {
         now: Monotonic,
     ) -> bool {
         self.share = None;
+        // A part of what is left and no more: segments that were busy once keep what they have until they roll.
+        let left = budget.bytes_max.saturating_sub(budget.bytes());
+        let most = (left / PART_OF_LEFT).max(WINDOW_BYTES_MIN);
+        let target = target.min(FilePosition(block_ceil(end).0 + most));
         let bytes = target.0.saturating_sub(end.0);
-        if budget.bytes() + bytes > budget.bytes_max {
+        if bytes > left || target <= self.zeroed_end {
             return false;
         }
         budget.bytes.set(budget.bytes() + bytes);
@@ -323,7 +343,7 @@ mod tests {
 
     #[test]
     fn windows_grow_with_the_rate_and_stop_at_the_segments_end() {
-        let budget = ZeroBudget::new(64 * MB);
+        let budget = ZeroBudget::new(256 * MB);
         let mut zero = ZeroAhead::new(FilePosition(0));
         let (mut end, mut windows) = (FilePosition(0), Vec::new());
         for flush in 0..30_000_u64 {
@@ -338,7 +358,7 @@ mod tests {
                 }
                 zero.target = None;
             }
-            assert!(budget.bytes() <= 64 * MB);
+            assert!(budget.bytes() <= 256 * MB);
         }
         assert!(windows[0] <= WINDOW_BYTES_MIN + 4096);
         assert!(windows.iter().any(|&window| window > 15 * MB), "a busy segment gets large windows");
@@ -349,16 +369,37 @@ mod tests {
     #[test]
     fn the_budget_is_shared() {
         let budget = ZeroBudget::new(MB);
-        let (mut one, mut two) = (ZeroAhead::new(FilePosition(0)), ZeroAhead::new(FilePosition(0)));
-        assert!(one.begin(FilePosition(MB), FilePosition(0), &budget, at(0)));
-        assert!(!two.begin(FilePosition(4096), FilePosition(0), &budget, at(0)));
-        drop(one);
-        assert!(two.begin(FilePosition(4096), FilePosition(0), &budget, at(0)));
+        let mut segments: Vec<_> = (0..5).map(|_| ZeroAhead::new(FilePosition(0))).collect();
+        let mut begin = |zero: &mut ZeroAhead| zero.begin(FilePosition(MB), FilePosition(0), &budget, at(0));
+        let begun: Vec<bool> = segments.iter_mut().map(&mut begin).collect();
+        assert_eq!(begun, [true, true, true, true, false]);
+        segments.swap_remove(0);
+        assert!(begin(&mut segments[0]), "what one had is another's");
+        // Half of what another had is used.
+        let (used, mut late) = (&mut segments[1], ZeroAhead::new(FilePosition(0)));
+        while used.next_piece(FilePosition(0)).is_some() {
+            used.piece_done(true);
+        }
+        used.target = None;
+        assert_eq!(used.count(4096, FilePosition(WINDOW_BYTES_MIN / 2), 1 << 30, at(1)), None);
+        assert_eq!(budget.bytes(), MB - WINDOW_BYTES_MIN / 2);
+        assert!(late.begin(FilePosition(WINDOW_BYTES_MIN / 2), FilePosition(0), &budget, at(1)));
+    }
+
+    #[test]
+    fn segments_that_were_busy_once_leave_something_to_others() {
+        let budget = ZeroBudget::new(256 * MB);
+        let mut segments: Vec<_> = (0..60).map(|_| ZeroAhead::new(FilePosition(0))).collect();
+        for zero in &mut segments {
+            assert!(zero.begin(FilePosition(16 * MB), FilePosition(0), &budget, at(0)));
+        }
+        assert_eq!(segments[0].target, Some(FilePosition(16 * MB)), "the first have all they want");
+        assert!(budget.bytes() <= 256 * MB);
     }
 
     #[test]
     fn a_flush_waits_for_the_piece_that_it_reaches_into() {
-        let budget = ZeroBudget::new(4 * MB);
+        let budget = ZeroBudget::new(64 * MB);
         let mut zero = ZeroAhead::new(FilePosition(100));
         assert!(zero.begin(FilePosition(3 * MB), FilePosition(100), &budget, at(0)));
         assert_eq!(
