@@ -28,7 +28,7 @@ use crate::disk::{DiskError, Found, LogDir, OpenWith, Synced};
 use crate::drive::fan_out::for_each_of;
 use crate::drive::offline::{self, Attempt};
 use crate::drive::{CONTROLLER_SHARD, Hosted, Shard, control};
-use crate::host::{Doorbell, Queue, now, sleep, spawn_detached, spawn_in, timeout};
+use crate::host::{Doorbell, Queue, now, sleep, spawn_detached, spawn_in, timeout, yield_now};
 
 /// How long requests in flight may take to be answered when the broker stops.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -404,6 +404,8 @@ pub fn run_background(shard: &Rc<Shard>) {
                         tracing::warn!(partition = %hosted.partition.name(), %error, "retention could not be enforced");
                     }
                 }
+                // Most have nothing to let go of, and nothing to wait for.
+                yield_now().await;
             }
         }
     }));

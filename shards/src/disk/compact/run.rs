@@ -81,6 +81,8 @@ impl ShardDisk {
         let mut dirtiest: Option<CleanJob> = None;
         let mut ratio: f64 = 0.0;
         for partition in partitions {
+            // Most have nothing to clean, and nothing to wait for.
+            host::yield_now().await;
             let Some(turn) = partition.cleaning.turn.try_acquire(1) else { continue };
             let look = match partition.look_for_dirt().await {
                 Ok(look) => look,
@@ -97,7 +99,6 @@ impl ShardDisk {
             if dirtiest.as_ref().is_none_or(|other| cleanable.compare(&other.cleanable).is_gt()) {
                 dirtiest = Some(CleanJob { partition, cleanable, turn });
             }
-            host::yield_now().await;
         }
         self.cleaner.dirty_ratio.set(ratio);
         dirtiest
@@ -357,12 +358,12 @@ impl Pass {
 
     /// Waits as long as the bytes ask for, and lets others run in any case.
     async fn pay(&self, bytes: u64) -> Result<(), Stop> {
-        let until = self.share.take(host::now(), bytes);
+        let (until, rate) = self.share.take(host::now(), bytes);
         loop {
             host::yield_now().await;
             self.partition.check()?;
             let left = until.since(host::now());
-            if left.is_zero() {
+            if left.is_zero() || self.share.rate() != rate {
                 return Ok(());
             }
             host::sleep(left.min(WAIT)).await;

@@ -83,22 +83,35 @@ impl CleanerShare {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
-    /// Takes over a changed rate; it holds for cleanings that run, too.
+    /// Takes over a changed rate; it holds for cleanings that run, too, whatever they owe by the one before.
     pub fn set_rate(&self, bytes_per_second: Option<u64>) {
-        self.bytes_per_second.store(bytes_per_second.unwrap_or(NO_LIMIT), Ordering::Relaxed);
+        let rate = bytes_per_second.unwrap_or(NO_LIMIT);
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.bytes_per_second.swap(rate, Ordering::Relaxed) != rate {
+            *throttle = Throttle::default();
+        }
     }
 
-    /// Takes note of bytes that were read or written; returns until when to wait before the next.
+    /// The rate in force.
     #[must_use]
-    pub fn take(&self, now: Monotonic, bytes: u64) -> Monotonic {
-        let rate = self.bytes_per_second.load(Ordering::Relaxed);
+    pub fn rate(&self) -> u64 {
+        self.bytes_per_second.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of bytes that were read or written; returns until when to wait before the next, as long as the rate
+    /// is the one that is returned with it.
+    #[must_use]
+    pub fn take(&self, now: Monotonic, bytes: u64) -> (Monotonic, u64) {
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        throttle.take(now, bytes, (rate != NO_LIMIT).then_some(rate))
+        let rate = self.rate();
+        (throttle.take(now, bytes, (rate != NO_LIMIT).then_some(rate)), rate)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -123,10 +136,18 @@ mod tests {
     fn a_changed_rate_holds_at_once() {
         let share = CleanerShare::default();
         let now = Monotonic(1 << 40);
-        assert_eq!(share.take(now, 1 << 30), now);
+        assert_eq!(share.take(now, 1 << 30).0, now);
         share.set_rate(Some(1 << 20));
-        assert!(share.take(now, 1 << 20) > now);
+        assert!(share.take(now, 1 << 20).0 > now);
+        share.set_rate(Some(100));
+        let (until, rate) = share.take(now, 256 << 10);
+        assert!(until.since(now) > Duration::from_secs(2_000));
+        share.set_rate(Some(100));
+        assert_eq!(share.rate(), rate, "the same is no change");
+        share.set_rate(Some(1 << 30));
+        assert_ne!(share.rate(), rate, "whoever waits by the old one does so no longer");
+        assert!(share.take(now, 1 << 20).0.since(now) < Duration::from_millis(1), "and nobody owes by it");
         share.set_rate(None);
-        assert_eq!(share.take(now, 1 << 30), now);
+        assert_eq!(share.take(now, 1 << 30).0, now);
     }
 }
