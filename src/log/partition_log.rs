@@ -262,12 +262,18 @@ impl Log {
         self.recovery_point = self.recovery_point.max(offset);
     }
 
-    /// The contents of a producer snapshot, to be written as the file of the returned offset; `None` where the
-    /// newest snapshot was taken there already.
-    pub fn take_snapshot(&mut self) -> Option<(Offset, Vec<u8>)> {
+    /// The contents of a producer snapshot, to be written as the file of the returned offset and
+    /// [noted](Self::note_snapshot) then; `None` where there is one already.
+    #[must_use]
+    pub fn take_snapshot(&self) -> Option<(Offset, Vec<u8>)> {
         let offset = self.producers.end_offset();
         assert_eq!(offset, self.log_end_offset, "producers account for every batch");
-        self.snapshots.insert(offset).then(|| (offset, encode_snapshot(&self.producers)))
+        (!self.snapshots.contains(&offset)).then(|| (offset, encode_snapshot(&self.producers)))
+    }
+
+    /// A snapshot is on disk.
+    pub fn note_snapshot(&mut self, offset: Offset) {
+        self.snapshots.insert(offset);
     }
 
     /// The offsets of the snapshots on disk.

@@ -40,10 +40,17 @@ pub struct Checkpoints {
     due: RefCell<Vec<Weak<Partition>>>,
     written: Cell<u64>,
     running: Cell<bool>,
+    /// What loads together is not durable yet, and no recovery point may rely on it.
+    held: Cell<bool>,
     hurry: Rc<Notify>,
 }
 
 impl Checkpoints {
+    /// No checkpoint begins until [`resume`](ShardDisk::resume_checkpoints).
+    pub(super) fn hold(&self) {
+        self.held.set(true);
+    }
+
     #[cfg(all(test, not(feature = "sim")))]
     pub(super) fn is_running(&self) -> bool {
         self.running.get()
@@ -62,12 +69,24 @@ impl ShardDisk {
         if checkpoints.written.get() >= self.settings.checkpoint_bytes {
             checkpoints.hurry.notify_one();
         }
-        if !checkpoints.running.replace(true) {
+        self.begin_checkpoints();
+        partition.spill_indexes();
+    }
+
+    /// What was loaded is durable: checkpoints may rely on it.
+    pub(super) fn resume_checkpoints(self: &Rc<Self>) {
+        self.checkpoints.held.set(false);
+        self.begin_checkpoints();
+    }
+
+    fn begin_checkpoints(self: &Rc<Self>) {
+        let checkpoints = &self.checkpoints;
+        let is_due = !checkpoints.due.borrow().is_empty() && !checkpoints.held.get();
+        if is_due && !checkpoints.running.replace(true) {
             let (disk, interval) = (Rc::downgrade(self), self.settings.checkpoint_interval);
             let hurry = Rc::clone(&checkpoints.hurry);
             drop(host::spawn_in(Queue::Background, make_checkpoints(disk, hurry, interval)));
         }
-        partition.spill_indexes();
     }
 
     /// Makes a checkpoint of every partition that has changed since its last. A partition that cannot have one keeps
@@ -123,7 +142,7 @@ impl Partition {
     pub(super) async fn checkpoint(self: &Rc<Self>) -> Result<(), DiskError> {
         self.check()?;
         let (end, snapshot) = {
-            let mut state = self.state.borrow_mut();
+            let state = self.state.borrow();
             let snapshot = state.log.take_snapshot();
             (state.log.log_end_offset(), snapshot)
         };
@@ -171,6 +190,7 @@ impl Partition {
     ) -> Result<(), DiskError> {
         self.write_active_indexes(IndexWrite::Synced).await?;
         self.write_epochs().await?;
+        let taken = snapshot.as_ref().map(|(offset, _)| *offset);
         if let Some((offset, bytes)) = snapshot {
             assert_eq!(offset, end, "a snapshot is taken at the log's end");
             self.write_small(&self.file_path(offset, SegmentFileKind::ProducerSnapshot), &bytes).await?;
@@ -178,6 +198,9 @@ impl Partition {
         self.settle().await?;
         let (recovery_point, high_watermark, stale) = {
             let mut state = self.state.borrow_mut();
+            if let Some(offset) = taken {
+                state.log.note_snapshot(offset);
+            }
             state.log.advance_recovery_point(end);
             if self.synced_together.get() {
                 // The log dir takes the offsets over from the note of the stop, when everything is synced.

@@ -250,13 +250,15 @@ impl ShardDisk {
         self.load_synced(dir, found, with, Synced::OneByOne).await
     }
 
-    /// Makes everything durable that loads [`Together`](Synced::Together) rely on. Nothing may be served before.
-    pub async fn sync_loaded(&self) {
+    /// Makes everything durable that loads [`Together`](Synced::Together) rely on. Nothing may be served before, and no
+    /// recovery point moves.
+    pub async fn sync_loaded(self: &Rc<Self>) {
         for dir in self.dirs.all().iter().filter(|dir| !dir.is_offline()) {
             if let Err(failure) = patient::sync_file_system(dir.path()).await {
                 dir.fail(&failure);
             }
         }
+        self.resume_checkpoints();
     }
 
     /// Like [`load`](ShardDisk::load), with a say in when what it relies on becomes durable.
@@ -272,6 +274,9 @@ impl ShardDisk {
     ) -> Result<LoadedPartition, DiskError> {
         let _turn = self.loads.acquire(1).await;
         dir.check()?;
+        if synced == Synced::Together {
+            self.checkpoints.hold();
+        }
         for unplayed in &found.unplayed {
             unplayed.play(with.topic_id).await.inspect_err(|error| dir.fail_unless_full(error))?;
         }

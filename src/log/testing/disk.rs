@@ -108,7 +108,10 @@ impl Disk {
     pub fn checkpoint(&mut self, log: &mut Log) {
         log.mark_durable(log.log_end_offset());
         self.write_active_indexes(log);
-        self.snapshots.extend(log.take_snapshot());
+        if let Some((offset, bytes)) = log.take_snapshot() {
+            log.note_snapshot(offset);
+            self.snapshots.insert(offset, bytes);
+        }
         for offset in log.retire_snapshots() {
             self.snapshots.remove(&offset);
         }

@@ -1,6 +1,7 @@
 //! What happens at every bound: descriptors, unflushed bytes, cached chunks, a full disk, a failed write.
 
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
@@ -258,6 +259,30 @@ fn a_full_disk_is_an_error_until_there_is_room() {
         let next = produce(&partition, &batch(acknowledged + 1, 100_000)).await;
         assert_eq!(next.base_offset, Offset(acknowledged as i64 + 1));
         assert_eq!(consume(&partition, 0, 10_000).await.len() as u64, acknowledged + 2);
+        abandon(partition).await;
+    });
+}
+
+/// A checkpoint that found no room for its snapshot has none, and the next one makes it.
+#[test]
+fn a_snapshot_for_which_there_was_no_room_is_written_later() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let path = disk.0.path().to_owned();
+    run_local(async move {
+        let broker = SmallDisk::broker(&path).await;
+        let partition = broker.create(&name(0), LogConfig::default()).await;
+        produce(&partition, &sequenced(7, 0, 1_000)).await;
+        let ballast = path.join("ballast");
+        let mut file = std::fs::File::create(&ballast).expect("a file");
+        while file.write_all(&[1; 512]).is_ok() {}
+        partition.checkpoint().await.expect_err("the disk is full");
+        let snapshots = || files(&path.join(name(0).to_string()), ".snapshot");
+        let is_whole = |path: &PathBuf| std::fs::metadata(path).expect("a file").len() > 0;
+        assert!(!snapshots().iter().any(is_whole), "{:?}", snapshots());
+        drop(file);
+        std::fs::remove_file(&ballast).expect("a file");
+        partition.checkpoint().await.expect("there is room again");
+        assert!(snapshots().iter().any(is_whole), "{:?}", snapshots());
         abandon(partition).await;
     });
 }

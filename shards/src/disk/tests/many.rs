@@ -32,7 +32,10 @@ async fn check(broker: &Broker, synced: Synced) -> Vec<Rc<Partition>> {
         assert_eq!(loaded.damage, []);
         partitions.push(loaded.partition);
     }
+    let is_running = || broker.disk.checkpoints.is_running();
+    assert!(synced == Synced::OneByOne || !is_running(), "nothing that was loaded is durable yet");
     broker.disk.sync_loaded().await;
+    assert!(synced == Synced::OneByOne || is_running(), "what was scanned is due");
     assert_eq!(partitions.len(), COUNT as usize);
     for partition in &partitions {
         let records = partition.name().partition;
