@@ -50,6 +50,8 @@ pub struct FdCache {
     entries: RefCell<BTreeMap<FdKey, Entry>>,
     /// Every cached key, and keys that were forgotten since; the front is asked first to go.
     ring: RefCell<VecDeque<FdKey>>,
+    /// How often a file was forgotten.
+    forgotten: Cell<u64>,
 }
 
 impl FdCache {
@@ -57,7 +59,7 @@ impl FdCache {
     #[must_use]
     pub fn new(limit: usize) -> FdCache {
         assert!(limit > 0, "at least one file can be open");
-        FdCache { limit, entries: RefCell::default(), ring: RefCell::default() }
+        FdCache { limit, entries: RefCell::default(), ring: RefCell::default(), forgotten: Cell::new(0) }
     }
 
     /// Files that are cached now.
@@ -94,8 +96,12 @@ impl FdCache {
         if let Some(file) = self.peek(key) {
             return Ok(file);
         }
+        let forgotten = self.forgotten.get();
         let file = patient::open(&path(), how).await?;
-        self.insert(key, file.clone());
+        // What was forgotten meanwhile may have been this one, which nobody would ask for again.
+        if self.forgotten.get() == forgotten {
+            self.insert(key, file.clone());
+        }
         Ok(file)
     }
 
@@ -145,6 +151,7 @@ impl FdCache {
 
     /// Drops a file, which was deleted or will be opened anew.
     pub fn forget(&self, key: FdKey) {
+        self.forgotten.set(self.forgotten.get() + 1);
         self.entries.borrow_mut().remove(&key);
     }
 }

@@ -250,8 +250,9 @@ impl LogLoader {
         let base = self.segment().base_offset;
         let mut indexes = SegmentIndexes::new(base, usize::MAX);
         indexes.aborted = aborted;
+        // They stay in their file: no other tells of them.
+        self.kept = EntryCounts { aborted: indexes.aborted.len(), ..EntryCounts::default() };
         let resumed = ResumedSegment::empty(base, self.segment().modified, indexes);
-        self.kept = EntryCounts::default();
         self.rebuilt.expected = None;
         self.rebuilt.misled = false;
         let next_offset = next_offset.max(base);

@@ -274,6 +274,19 @@ fn transactions_survive_a_crash_and_a_lost_index() {
     }
 }
 
+/// A segment that is read whole keeps the transactions that only its file knows, and has nothing of them to write again.
+#[test]
+fn transactions_of_before_the_snapshot_stay_in_their_file() {
+    let (log, mut disk) = with_transactions();
+    let files = disk.indexes.get_mut(&Offset(0)).expect("the only one");
+    files.offsets.clear();
+    files.times.clear();
+    let loaded = disk.load(disk.input(&config(), false));
+    let aborted = &loaded.log.active_segment().indexes().aborted;
+    assert_eq!(aborted, &log.active_segment().indexes().aborted);
+    assert_eq!(loaded.index_entries_kept, EntryCounts { offsets: 0, times: 0, aborted: 1 });
+}
+
 #[test]
 fn ends_above_the_high_watermark_of_a_replicated_log_stay_unstable() {
     let (log, mut disk) = with_transactions();

@@ -80,6 +80,10 @@ impl Partition {
             prepared => prepared?,
         }
         let turn = self.housekeeping_turn().await?;
+        if self.synced_together.get() {
+            // Nothing that a start would go by is durable yet: it finds them below the log's start.
+            return Ok(0);
+        }
         let created = self.create_segment(self.first_that_may_follow(active)?).await;
         created.inspect_err(|failure| self.housekeeping_failed(failure))?;
         // As it is now: DeleteRecords may have moved it on while this waited.
@@ -193,7 +197,13 @@ impl Partition {
             Ok(()) => renamed.push(to),
             // Not every segment has every file.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!("cannot rename {}: {error}", from.display()),
+            // A full disk may have no block for the longer name, and the log knows the file no more.
+            Err(error) => {
+                tracing::debug!("cannot rename {}: {error}", from.display());
+                if let Err(error) = host::remove_file(&from).await {
+                    tracing::warn!("cannot remove {}: {error}", from.display());
+                }
+            }
         }
     }
 

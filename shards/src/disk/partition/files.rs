@@ -135,12 +135,13 @@ impl Partition {
     ) -> Result<(), IoFailure> {
         let open = OpenHow { write: true, create: true, ..OpenHow::default() };
         let file = patient::open(path, open).await?;
-        // Whatever an earlier life of the file has left behind the entries that count.
-        file.set_len(position as u64).await.at("cut", path)?;
         if !bytes.is_empty() {
             let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
             file.write_at(slices, position as u64, Durability::None).await.at("write", path)?;
         }
+        // Whatever an earlier life of the file has left behind the entries that count. Cut before them it might stay
+        // without those that are written anew, of which an index of transactions is the only one to tell.
+        file.set_len((position + bytes.len()) as u64).await.at("cut", path)?;
         match how {
             IndexWrite::Spilled | IndexWrite::Rolled => Ok(()),
             IndexWrite::Synced | IndexWrite::Finished => self.sync_file(&file, path).await,

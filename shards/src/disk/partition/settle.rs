@@ -50,14 +50,18 @@ impl Unsettled {
 
 impl Partition {
     /// Makes the files of every finished segment durable, and the names in the directory. The caller has the turn for
-    /// housekeeping, so that nobody replaces or removes one of them meanwhile.
+    /// housekeeping, so that nobody replaces or removes one of them meanwhile. What is synced with the whole file system
+    /// at the end is not settled before.
     ///
     /// # Errors
     /// When one cannot be synced; all of them count as not durable then.
     pub(in crate::disk) async fn settle(&self) -> Result<(), IoFailure> {
+        if self.synced_together.get() {
+            return Ok(());
+        }
         let unsettled = self.state.borrow().unsettled.clone();
         let forgotten = canary::is(Canary::RollUnsettled);
-        if !unsettled.is_empty() && !self.synced_together.get() && !forgotten {
+        if !unsettled.is_empty() && !forgotten {
             let files = unsettled.iter().flat_map(|segment| segment.files());
             let paths: Vec<PathBuf> = files.map(|(offset, kind)| self.file_path(offset, kind)).collect();
             for some in paths.chunks(TOGETHER) {
