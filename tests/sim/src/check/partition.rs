@@ -102,7 +102,7 @@ impl Partition {
             safe_end: 0,
             crashes: 0,
             damaged: false,
-            tombstones_go: false,
+            tombstones_go: rules.tombstones_go,
         }
     }
 

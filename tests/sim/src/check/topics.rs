@@ -24,11 +24,13 @@ pub struct Rules {
     pub expires: bool,
     /// DeleteRecords is served: a log that is only compacted keeps the last value of each key.
     pub deletable: bool,
+    /// Tombstones may go soon.
+    pub tombstones_go: bool,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { durable: true, dense: true, expires: false, deletable: true }
+        Rules { durable: true, dense: true, expires: false, deletable: true, tombstones_go: false }
     }
 }
 
@@ -43,6 +45,7 @@ impl Rules {
                 "cleanup.policy" => {
                     (rules.dense, rules.deletable) = (!value.contains("compact"), value != "compact");
                 }
+                "delete.retention.ms" => rules.tombstones_go = true,
                 "retention.ms" | "retention.bytes" => rules.expires |= value != "-1",
                 _ => {}
             }

@@ -417,3 +417,25 @@ fn compaction_takes_what_is_replaced_and_nothing_else() {
     read(&[0, 1, 2, 3]).breaks(Invariant::CompactedAway);
     read(&[]).breaks(Invariant::CompactedAway);
 }
+
+#[test]
+fn compaction_takes_tombstones_where_they_may_go_soon() {
+    let brief = [("cleanup.policy", "compact"), ("delete.retention.ms", "50")];
+    let without = |settings: &[(&str, &str)], gone: usize| {
+        let (mut tale, place) = Tale::with_topic(settings);
+        let mut batch = BatchSpec::clone(&plain(1, 3));
+        batch.records[1].value_bytes = None;
+        let batch = Rc::new(batch);
+        tale.ack(place, &batch, 0);
+        let mut records = at(0, &batch);
+        records.remove(gone);
+        tale.done(
+            Action::ReadBack(place),
+            Answer::Records(SeenRecords { high_watermark: 3, records, ..SeenRecords::default() }),
+        );
+        tale
+    };
+    without(&brief, 1).holds();
+    without(&brief, 0).breaks(Invariant::CompactedAway);
+    without(&brief[..1], 1).breaks(Invariant::CompactedAway);
+}
