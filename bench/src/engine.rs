@@ -176,7 +176,12 @@ impl Shared {
 
     /// Nanoseconds since the load began.
     pub(crate) fn now(&self) -> u64 {
-        self.started().map_or(0, |start| host::now().0.saturating_sub(start.0))
+        self.at(host::now())
+    }
+
+    /// A moment, in nanoseconds since the load began.
+    pub(crate) fn at(&self, moment: Monotonic) -> u64 {
+        self.started().map_or(0, |start| moment.0.saturating_sub(start.0))
     }
 
     /// Which part of the load something belongs to that was due at a moment, if it has one, and is answered now.

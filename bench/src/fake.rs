@@ -80,6 +80,8 @@ pub(crate) struct Script {
     pub refuse: Option<(std::ops::Range<usize>, ErrorCode)>,
     /// The connection is closed in place of the answer to this Produce request, counted over all connections.
     pub close_at: Option<usize>,
+    /// At this Produce request, counted over all connections, the broker reads nothing more for so long.
+    pub deaf: Option<(usize, Duration)>,
     /// Fetches return batches with one flipped bit.
     pub corrupt: bool,
     /// The end of each partition is said to be so many offsets behind its last record.
@@ -120,6 +122,7 @@ impl Default for Script {
             hold: 1,
             refuse: None,
             close_at: None,
+            deaf: None,
             corrupt: false,
             promised: 0,
             refuse_fetch: None,
@@ -533,6 +536,9 @@ impl Connection {
             (seen.produce_requests - 1, kept)
         };
         let script = &self.shared.script;
+        if let Some((_, time)) = script.deaf.filter(|(at, _)| *at == number) {
+            std::thread::sleep(time);
+        }
         if script.close_at == Some(number) {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }

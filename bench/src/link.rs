@@ -12,7 +12,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use ottla_shards::host::{self, Shutdown, Stream};
+use ottla::time::Monotonic;
+use ottla_shards::host::{self, Shutdown, Stream, sync::Notify};
 use ottla_tools::client::ClientError;
 use ottla_wire::frame::{Frame, decode_response_header, encode_request};
 use ottla_wire::{ApiKey, Message, Reader};
@@ -101,7 +102,6 @@ impl Inbox {
 }
 
 /// What goes out: pieces of frames, at once as far as the kernel takes them, the rest by a task.
-#[derive(Debug)]
 pub(crate) struct Outbox {
     stream: Stream,
     pieces: RefCell<VecDeque<Piece>>,
@@ -111,19 +111,26 @@ pub(crate) struct Outbox {
     failed: RefCell<Option<io::Error>>,
     /// Memory of batches that were sent.
     spare: RefCell<Vec<Vec<u8>>>,
+    /// Frames that have not left.
+    waiting: Cell<usize>,
+    /// Where somebody waits for frames to leave: who, and when those left that were not asked for yet.
+    waiter: RefCell<Option<Rc<Notify>>>,
+    left: RefCell<VecDeque<Monotonic>>,
 }
 
+/// A part of a frame.
 #[derive(Debug)]
-enum Piece {
-    Head(Vec<u8>),
-    Batch(Vec<u8>),
+struct Piece {
+    bytes: Vec<u8>,
+    /// It is a batch, whose memory is used again.
+    is_batch: bool,
+    /// The frame ends with it.
+    is_last: bool,
 }
 
 impl Piece {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Piece::Head(bytes) | Piece::Batch(bytes) => bytes,
-        }
+    fn of(bytes: Vec<u8>) -> Piece {
+        Piece { bytes, is_batch: false, is_last: false }
     }
 }
 
@@ -136,7 +143,20 @@ impl Outbox {
             writing: Cell::new(false),
             failed: RefCell::default(),
             spare: RefCell::default(),
+            waiting: Cell::new(0),
+            waiter: RefCell::default(),
+            left: RefCell::default(),
         })
+    }
+
+    /// Has this woken whenever a frame has left whole, and notes when that was.
+    pub(crate) fn wake_when_sent(&self, waiter: &Rc<Notify>) {
+        *self.waiter.borrow_mut() = Some(Rc::clone(waiter));
+    }
+
+    /// When the next frame left whole, of those that were not asked for yet; `None` where nobody is woken.
+    pub(crate) fn take_left(&self) -> Option<Monotonic> {
+        self.left.borrow_mut().pop_front()
     }
 
     /// Sends a frame with the batches that go into it. A failure of what is sent later shows at the receiving side as
@@ -151,13 +171,15 @@ impl Outbox {
             let mut at = 0;
             for (point, batch) in frame.splices.iter().zip(batches) {
                 assert_eq!(point.bytes as usize, batch.len(), "a batch is as long as its frame says");
-                pieces.push_back(Piece::Head(frame.head[at..point.at].to_vec()));
-                pieces.push_back(Piece::Batch(batch));
+                pieces.push_back(Piece::of(frame.head[at..point.at].to_vec()));
+                pieces.push_back(Piece { is_batch: true, ..Piece::of(batch) });
                 at = point.at;
             }
             if at < frame.head.len() {
-                pieces.push_back(Piece::Head(frame.head[at..].to_vec()));
+                pieces.push_back(Piece::of(frame.head[at..].to_vec()));
             }
+            pieces.back_mut().expect("no frame is empty").is_last = true;
+            self.waiting.set(self.waiting.get() + 1);
         }
         if self.writing.get() || self.send_now()? {
             return Ok(());
@@ -167,9 +189,9 @@ impl Outbox {
         Ok(())
     }
 
-    /// Frames' pieces that have not left.
+    /// Frames that have not left whole.
     pub(crate) fn waiting(&self) -> usize {
-        self.pieces.borrow().len()
+        self.waiting.get()
     }
 
     /// Memory for another batch.
@@ -215,7 +237,7 @@ impl Outbox {
                 let slices: Vec<IoSlice<'_>> = pieces
                     .iter()
                     .zip(skips)
-                    .map(|(piece, skip)| IoSlice::new(&piece.bytes()[skip..]))
+                    .map(|(piece, skip)| IoSlice::new(&piece.bytes[skip..]))
                     .collect();
                 self.stream.try_send(&slices, false)?
             };
@@ -227,21 +249,30 @@ impl Outbox {
     fn advance(&self, took: usize) {
         let mut sent = self.sent.get() + took;
         let mut pieces = self.pieces.borrow_mut();
-        while pieces.front().is_some_and(|first| first.bytes().len() <= sent) {
+        while pieces.front().is_some_and(|first| first.bytes.len() <= sent) {
             let piece = pieces.pop_front().expect("it was just looked at");
-            sent -= piece.bytes().len();
+            sent -= piece.bytes.len();
+            if piece.is_last {
+                self.frame_left();
+            }
             let mut spare = self.spare.borrow_mut();
-            match piece {
-                Piece::Batch(bytes) if spare.len() < SPARE_BUFFERS => spare.push(bytes),
-                Piece::Batch(_) | Piece::Head(_) => {}
+            if piece.is_batch && spare.len() < SPARE_BUFFERS {
+                spare.push(piece.bytes);
             }
         }
         self.sent.set(sent);
     }
+
+    fn frame_left(&self) {
+        self.waiting.set(self.waiting.get() - 1);
+        if let Some(waiter) = &*self.waiter.borrow() {
+            self.left.borrow_mut().push_back(host::now());
+            waiter.notify_one();
+        }
+    }
 }
 
 /// A connection whose requests are awaited one at a time.
-#[derive(Debug)]
 pub(crate) struct Link {
     stream: Stream,
     inbox: Inbox,
@@ -345,14 +376,19 @@ mod tests {
         host::run_local(async move {
             let stream = connect(&[address]).await.expect("it listens");
             let outbox = Outbox::new(stream.clone());
+            let wake = Rc::new(Notify::new());
+            outbox.wake_when_sent(&wake);
             for n in 0..6 {
                 let splices = vec![ottla_wire::SplicePoint { at: 2, bytes: 3 << 20 }];
                 let frame = Frame { head: vec![100, 101, 102], splices };
                 outbox.send(&frame, vec![batch(n)]).expect("it is taken");
             }
-            while outbox.writing.get() {
-                host::sleep(Duration::from_millis(1)).await;
+            while outbox.waiting() > 0 {
+                assert!(outbox.waiting() <= 6, "a frame is one, however many pieces it has");
+                host::timeout(PATIENCE, wake.notified()).await.expect("a frame that leaves wakes");
             }
+            let left: Vec<_> = std::iter::from_fn(|| outbox.take_left()).collect();
+            assert!(left.len() == 6 && left.is_sorted(), "each has left once: {left:?}");
             stream.shutdown(Shutdown::Write).expect("open");
             assert_eq!(outbox.take_spare().map(|spare| spare.len()), Some(3 << 20));
         });

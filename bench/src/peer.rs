@@ -1,7 +1,7 @@
 //! One producer's connection to one broker: a window of Produce requests and what their answers mean.
 //!
 //! What must hold: answers are those of the oldest unanswered request; a request that gets none is a failure of each
-//! of its records.
+//! of its records; with `acks=0` records count when the last byte of their request was handed to the system.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -62,6 +62,8 @@ pub(crate) struct Peer {
     node: usize,
     outbox: Rc<Outbox>,
     pending: RefCell<VecDeque<Pending>>,
+    /// With `acks=0`, what is in the frames that have not left.
+    unsent: RefCell<VecDeque<Vec<SentBatch>>>,
     next_correlation_id: Cell<i32>,
     broken: Cell<bool>,
     /// What broke it, for its producer to tell.
@@ -79,12 +81,16 @@ impl Peer {
         outbox: Rc<Outbox>,
         wake: Rc<Notify>,
     ) -> Rc<Peer> {
+        if plan.settings.acks == 0 {
+            outbox.wake_when_sent(&wake);
+        }
         Rc::new(Peer {
             plan: Arc::clone(plan),
             places: Arc::clone(places),
             node,
             outbox,
             pending: RefCell::default(),
+            unsent: RefCell::default(),
             next_correlation_id: Cell::new(0),
             broken: Cell::new(false),
             why: RefCell::default(),
@@ -152,16 +158,21 @@ impl Peer {
             meter.requests += 1;
             meter.sent_batch_bytes += batch_bytes as u64;
         }
+        let is_acked = self.plan.settings.acks != 0;
         match result {
-            Ok(()) if self.plan.settings.acks == 0 => self.count_sent(&sent, shard),
-            Ok(()) => {
+            Ok(()) if is_acked => {
                 let pending = Pending { api: ApiKey::Produce, correlation_id, batches: sent };
                 self.pending.borrow_mut().push_back(pending);
+            }
+            Ok(()) => {
+                self.unsent.borrow_mut().push_back(sent);
+                self.count_left(shard);
             }
             Err(error) => {
                 let reason = reason(&ClientError::Io(error));
                 self.break_off(Some(Why::Lost(reason.clone())));
                 self.fail(&sent, &reason, shard);
+                self.fail_unsent(&reason, shard);
                 return false;
             }
         }
@@ -239,12 +250,23 @@ impl Peer {
         Ok(())
     }
 
-    fn count_sent(&self, sent: &[SentBatch], shard: &Shard) {
-        let now = shard.shared.now();
-        for batch in sent {
-            count(batch, now, shard);
+    /// With `acks=0`, counts what was handed to the system to its last byte, as of then.
+    pub(crate) fn count_left(&self, shard: &Shard) {
+        while let Some(left) = self.outbox.take_left() {
+            // Behind the last frame with records comes a question.
+            let Some(sent) = self.unsent.borrow_mut().pop_front() else { continue };
+            let at = shard.shared.at(left);
+            sent.iter().for_each(|batch| count(batch, at, shard));
+            shard.shared.answered(at);
         }
-        shard.shared.answered(now);
+    }
+
+    /// Counts as failed what never left, and says of how many records that was.
+    fn fail_unsent(&self, reason: &str, shard: &Shard) -> u64 {
+        self.count_left(shard);
+        let unsent = std::mem::take(&mut *self.unsent.borrow_mut());
+        unsent.iter().for_each(|batches| self.fail(batches, reason, shard));
+        unsent.iter().flatten().map(|batch| batch.due.len() as u64).sum()
     }
 
     fn request<'p>(&'p self, sent: &[SentBatch], bytes: &[Vec<u8>]) -> ProduceRequest<'p> {
@@ -280,12 +302,13 @@ impl Peer {
     fn ended(&self, error: &ClientError, shard: &Shard) {
         let unanswered = std::mem::take(&mut *self.pending.borrow_mut());
         let why = (!self.closing.get()).then(|| Why::Lost(reason(error)));
+        let reason = reason(error);
+        let unsent = self.fail_unsent(&reason, shard);
         if !(self.closing.get() && unanswered.is_empty()) {
-            let reason = reason(error);
             for request in &unanswered {
                 self.fail(&request.batches, &reason, shard);
             }
-            if unanswered.iter().all(|request| request.batches.is_empty()) {
+            if unsent == 0 && unanswered.iter().all(|request| request.batches.is_empty()) {
                 shard.meter().failed(reason, 1);
             }
         }

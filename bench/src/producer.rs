@@ -235,6 +235,7 @@ impl Producer {
             if self.is_broken() && !self.come_back().await {
                 return;
             }
+            self.peers.iter().for_each(|peer| peer.count_left(&self.shard));
             let now = self.shard.shared.now();
             self.learn_end();
             if self.is_over(now) {
@@ -521,6 +522,7 @@ impl Producer {
             self.send(shared.now());
             if self.batcher.buffered() > 0 {
                 self.sleep(Some(last())).await;
+                self.peers.iter().for_each(|peer| peer.count_left(&self.shard));
             }
         }
         if self.plan.settings.acks == 0 {
