@@ -414,7 +414,10 @@ impl Consumer {
         if came.records > 0 {
             self.last_came = came.now;
             shared.fetched.fetch_add(came.records, Ordering::Relaxed);
-            shared.answered(came.now);
+            // What is read cold says nothing about how long the load beside it took.
+            if self.job.kind != Kind::Cold {
+                shared.answered(came.now);
+            }
         }
         shared.note_findings(came.findings, came.records);
         // Of what the load itself has sent it knows the count.

@@ -492,6 +492,13 @@ impl MixedArgs {
     /// Checks the flags.
     pub(crate) fn plan(&self) -> Result<TrafficPlan, BenchError> {
         let live = self.live.plan(Mode::Mixed)?;
+        if let (Some(records), None) = (&self.live.records.num_records, live.run.duration) {
+            return Err(refused(
+                "--num-records",
+                records,
+                "needs --duration beside it, for the cold reader's end",
+            ));
+        }
         let third = live.run.end().unwrap_or(MIXED_DEFAULT) / 3;
         let delay = self.cold_delay.as_deref().map(|text| check::time("--cold-delay", text)).transpose()?;
         let cold = ColdPlan {
@@ -697,6 +704,10 @@ mod tests {
             (
                 "mixed --cold-topic old --duration 5s --cold-delay 10s",
                 "--cold-delay 10s: the load ends before it: it must be less than --duration",
+            ),
+            (
+                "mixed --cold-topic old --num-records 5k",
+                "--num-records 5k: needs --duration beside it, for the cold reader's end",
             ),
             ("max --rate 5", "--rate 5: max finds the rate by itself"),
             ("max --throughput 5", "--throughput 5: max finds the rate by itself"),

@@ -9,6 +9,7 @@ use crate::{BenchCommand, BenchError, Interrupt};
 use ottla::errors::ErrorCode;
 
 mod ending;
+mod reading;
 mod unacknowledged;
 
 fn try_bench(broker: &FakeBroker, flags: &str) -> Result<(u8, String), BenchError> {

@@ -1,0 +1,14 @@
+//! Loads that read: what is taken for whose, and what is said to be missing.
+
+use super::{FakeBroker, Script, TENS, bench, figure, produced};
+
+#[test]
+fn what_is_read_cold_is_no_answer_of_the_load_beside_it() {
+    let broker = FakeBroker::start(Script::default());
+    broker.run("produce", &format!("--topic old {TENS} --num-records 500")).expect("the load begins");
+    let flags = "--cold-topic old --num-records 100 --rate 1k --duration 1600ms --cold-delay 1300ms";
+    let (code, report) = bench(&broker, &format!("mixed {flags} --linger 0"));
+    assert_eq!((code, produced(&report)), (0, (100, 0)), "{report}");
+    assert_eq!(figure(&report, "cold read, records"), 500, "{report}");
+    assert!(!report.contains("not reached"), "{report}");
+}
