@@ -31,8 +31,9 @@ use crate::link::Link;
 use crate::offsets::{End, list_request};
 use crate::places::Places;
 use crate::producer::EARLY_PATIENCE;
+use crate::stamp::LaneId;
 use crate::tally::{Kind, Phase, nanos};
-use crate::verify::{Finding, Received, Verifier};
+use crate::verify::{Finding, Received, Sent, Verifier};
 
 /// The pause behind the second answer in a row that came early and brought nothing: nobody asks as fast as such answers
 /// come.
@@ -165,6 +166,10 @@ struct Reading {
     verifier: Verifier,
     /// It was given up before its end.
     is_incomplete: bool,
+    /// What the producers of the load had sent to it, once they have ended.
+    sent: Vec<(LaneId, Sent)>,
+    /// Some of that was behind what the broker called the end.
+    is_behind: bool,
 }
 
 impl Reading {
@@ -197,7 +202,7 @@ impl Consumer {
             let Position { partition, next, end, from_start } = position;
             let verifier = Verifier::new(partition, next, from_start, run).of(&topic);
             let verifier = if verify { verifier } else { verifier.only_bytes() };
-            Reading { partition, end, verifier, is_incomplete: false }
+            Reading { partition, end, verifier, is_incomplete: false, sent: Vec::new(), is_behind: false }
         };
         let readings = std::mem::take(&mut job.positions).into_iter().map(reading).collect();
         let session = job.plan.session.then(Session::default);
@@ -270,9 +275,20 @@ impl Consumer {
         Ok(())
     }
 
-    /// Puts aside the partitions that were read to their ends.
+    /// Puts aside the partitions that were read to their ends. An end is the high watermark, which may be behind what
+    /// was acknowledged: until all of that has come, and the end was asked for again, there is more to read.
     fn retire(&mut self) {
-        let (done, rest) = std::mem::take(&mut self.readings).into_iter().partition(Reading::is_at_end);
+        let numbered = self.job.numbered;
+        for reading in self.readings.iter_mut().filter(|reading| reading.is_at_end()) {
+            let lacks = reading.verifier.lacks(&reading.sent, numbered);
+            if reading.is_behind && !lacks {
+                reading.end = None;
+                self.ends_known = false;
+            }
+            reading.is_behind = lacks;
+        }
+        let is_done = |reading: &Reading| reading.is_at_end() && !reading.is_behind;
+        let (done, rest) = std::mem::take(&mut self.readings).into_iter().partition(is_done);
         self.readings = rest;
         let done: Vec<Reading> = done;
         if let (false, Some(session)) = (done.is_empty(), &mut self.session) {
@@ -298,7 +314,8 @@ impl Consumer {
         if plan.records.is_some() && plan.end.is_none() && idle > nanos(MORE_PATIENCE) {
             return None;
         }
-        if self.job.until != Until::Never && self.ends_known && idle > nanos(plan.patience) {
+        let patience = if shared.is_ending() { EARLY_PATIENCE.min(plan.patience) } else { plan.patience };
+        if self.job.until != Until::Never && self.ends_known && idle > nanos(patience) {
             self.give_up();
             return None;
         }
@@ -326,7 +343,7 @@ impl Consumer {
         }
     }
 
-    /// Asks where the logs end, now that all producers have their answers.
+    /// Asks where the logs end, now that all producers have their answers, and notes what they had sent.
     async fn learn_ends(&mut self) -> Result<(), ClientError> {
         let version = self.job.places.list_version;
         let partitions = self.readings.iter().map(|reading| reading.partition);
@@ -341,6 +358,9 @@ impl Consumer {
                     code => self.shard.meter().failed(code_name(code), 1),
                 }
             }
+        }
+        for reading in self.readings.iter_mut().filter(|reading| reading.sent.is_empty()) {
+            reading.sent = self.shard.shared.sent_to(self.job.places.name(), reading.partition);
         }
         self.ends_known = true;
         self.last_came = self.shard.shared.now();

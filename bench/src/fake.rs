@@ -86,6 +86,8 @@ pub(crate) struct Script {
     pub corrupt: bool,
     /// The end of each partition is said to be so many offsets behind its last record.
     pub promised: i64,
+    /// The high watermark stays at 0 until so many fetches behind the first question for it that finds records.
+    pub watermark_lags: u32,
     /// Fetches of this partition are answered with the error.
     pub refuse_fetch: Option<(i32, ErrorCode)>,
     /// Batches get the time of their append.
@@ -125,6 +127,7 @@ impl Default for Script {
             deaf: None,
             corrupt: false,
             promised: 0,
+            watermark_lags: 0,
             refuse_fetch: None,
             log_append_time: false,
             twice: false,
@@ -178,6 +181,8 @@ pub(crate) struct Seen {
     leaderless_left: u32,
     offset_requests: u32,
     producer_requests: u32,
+    /// Fetches that find no high watermark yet, once there was a question for it.
+    lag_left: Option<u32>,
 }
 
 /// A topic and what it has.
@@ -658,12 +663,18 @@ impl Connection {
         let error = if busy { ErrorCode::NotLeaderOrFollower } else { ErrorCode::None };
         let topic = request.topics.first().expect("one topic");
         let kept = seen.topic(&topic.name, Uuid::ZERO).expect("a topic that is there");
+        let lags = self.shared.script.watermark_lags;
+        if lags > 0 && seen.lag_left.is_none() && seen.topics[kept].records() > 0 {
+            seen.lag_left = Some(lags);
+        }
+        let hidden = self.is_hidden(&seen);
         let ends = &seen.topics[kept].partitions;
         let partitions = topic.partitions.iter().map(|asked| ListOffsetsPartitionResponse {
             partition_index: asked.partition_index,
             error_code: error.code(),
             offset: match asked.timestamp {
                 -2 => 0,
+                _ if hidden => 0,
                 _ => ends[asked.partition_index as usize].0 + self.shared.script.promised,
             },
             ..ListOffsetsPartitionResponse::default()
@@ -683,6 +694,8 @@ impl Connection {
                 Err(error) => return FetchResponse { error_code: error.code(), ..FetchResponse::default() },
             };
         seen.fetches += 1;
+        let hidden = self.is_hidden(&seen);
+        seen.lag_left = seen.lag_left.map(|left| left.saturating_sub(1));
         let kept = &seen.topics[topic];
         let refused = |partition| match self.shared.script.refuse_fetch {
             Some((number, error)) if number == partition => error,
@@ -691,7 +704,10 @@ impl Connection {
         let partitions = positions.into_iter().map(|(partition_index, offset)| PartitionData {
             partition_index,
             error_code: refused(partition_index).code(),
-            records: Some(Records::Inline(self.read(kept, partition_index, offset).into())),
+            records: Some(Records::Inline(match hidden {
+                true => Vec::new().into(),
+                false => self.read(kept, partition_index, offset).into(),
+            })),
             ..PartitionData::default()
         });
         let answer = FetchableTopicResponse {
@@ -700,6 +716,11 @@ impl Connection {
             partitions: partitions.collect(),
         };
         FetchResponse { session_id: session, responses: vec![answer], ..FetchResponse::default() }
+    }
+
+    /// Whether nobody may read yet what is there.
+    fn is_hidden(&self, seen: &Seen) -> bool {
+        self.shared.script.watermark_lags > 0 && seen.lag_left != Some(0)
     }
 
     fn read(&self, kept: &Kept, partition: i32, from: i64) -> Vec<u8> {

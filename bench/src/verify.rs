@@ -89,6 +89,19 @@ pub(crate) struct Sent {
     pub doubtful: Vec<Span>,
 }
 
+impl Sent {
+    /// Records that have to be there.
+    fn least(&self) -> u64 {
+        self.records.saturating_sub(self.doubtful.iter().map(|span| span.to - span.from).sum())
+    }
+
+    /// Behind the last number that has to be there.
+    fn last_certain(&self) -> u64 {
+        let certain = without(Span { from: 0, to: self.records }, &self.doubtful);
+        certain.iter().map(|span| span.to).max().unwrap_or(0)
+    }
+}
+
 /// How one lane's records have come so far.
 #[derive(Debug)]
 struct Lane {
@@ -231,6 +244,20 @@ impl Verifier {
         good
     }
 
+    /// Whether records of what lanes had sent are still to come: those behind each lane's last one, or, of records
+    /// without numbers, as many as were acknowledged.
+    pub(crate) fn lacks(&self, sent: &[(LaneId, Sent)], numbered: bool) -> bool {
+        if !(numbered && self.orders) {
+            return self.came() < sent.iter().map(|(_, sent)| sent.least()).sum();
+        }
+        sent.iter().any(|(lane, sent)| self.lanes.get(lane).map_or(0, |lane| lane.next) < sent.last_certain())
+    }
+
+    /// Offsets from the first one to behind the last: those that were passed over are lost records already.
+    fn came(&self) -> u64 {
+        (self.next.0 - self.first.0) as u64
+    }
+
     /// Notes that all batches were read and that `lane` had sent `sent` to this partition.
     pub(crate) fn conclude(&mut self, lane: LaneId, sent: &Sent) {
         if !self.orders {
@@ -256,10 +283,8 @@ impl Verifier {
             return;
         }
         let most: u64 = sent.iter().map(|(_, sent)| sent.records).sum();
-        let doubtful = sent.iter().flat_map(|(_, sent)| &sent.doubtful);
-        let least = most.saturating_sub(doubtful.map(|span| span.to - span.from).sum());
-        // Offsets that were passed over are lost records already.
-        let came = (self.next.0 - self.first.0) as u64;
+        let least = sent.iter().map(|(_, sent)| sent.least()).sum();
+        let came = self.came();
         if (least..=most).contains(&came) {
             return;
         }
@@ -518,6 +543,21 @@ mod tests {
         let doubtful = vec![Span { from: 2, to: 4 }, Span { from: 7, to: 9 }];
         verifier.conclude(LANE, &Sent { records: 9, doubtful });
         assert_eq!(faults(&mut verifier), [(Fault::Lost, 1, 2)]);
+    }
+
+    #[test]
+    fn what_was_acknowledged_and_did_not_come_yet_is_lacking() {
+        let mut verifier = Verifier::new(3, Offset(0), true, LANE.run);
+        let with = |records, from, to| [(LANE, Sent { records, doubtful: vec![Span { from, to }] })];
+        let lacks = |verifier: &Verifier, sent: &[(LaneId, Sent)]| {
+            [true, false].map(|numbered| verifier.lacks(sent, numbered))
+        };
+        assert_eq!(lacks(&verifier, &with(5, 0, 5)), [false; 2], "none of it has to come");
+        assert_eq!(lacks(&verifier, &with(5, 0, 1)), [true; 2]);
+        check(&mut verifier, &batch(0, [0, 1, 3]));
+        assert_eq!(lacks(&verifier, &with(6, 4, 6)), [false, true], "a gap is no end");
+        assert_eq!(lacks(&verifier, &with(6, 2, 5)), [true, false]);
+        assert_eq!(lacks(&verifier, &with(6, 3, 6)), [false; 2]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ const BOOTSTRAP_DEFAULT: &str = "localhost:9092";
 const LENGTH_DEFAULT: Duration = Duration::from_secs(10);
 const MIXED_DEFAULT: Duration = Duration::from_secs(30);
 /// How long records that are there may take to come.
-const LAST_PATIENCE: Duration = Duration::from_secs(30);
+const LAST_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 const SOAK_DEFAULT: Duration = Duration::from_secs(3_600);
 
 /// The modes, by their names.

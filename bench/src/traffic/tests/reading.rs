@@ -12,3 +12,22 @@ fn what_is_read_cold_is_no_answer_of_the_load_beside_it() {
     assert_eq!(figure(&report, "cold read, records"), 500, "{report}");
     assert!(!report.contains("not reached"), "{report}");
 }
+
+#[test]
+fn a_high_watermark_that_is_behind_is_waited_for() {
+    for (size, repeat) in [(100, None), (10, None), (100, Some(39))] {
+        let broker = FakeBroker::start(Script { watermark_lags: 3, repeat, ..Script::default() });
+        let flags = format!("--record-size {size} --batch-size 0 --num-records 40 --partitions 1 --acks 1");
+        let (code, report) = bench(&broker, &format!("end-to-end {flags}"));
+        assert_eq!(produced(&report), (40, 0), "{report}");
+        assert!(!report.contains(" lost"), "{report}");
+        assert_eq!(
+            (code, report.contains("1 record duplicate: ")),
+            match repeat {
+                None => (0, false),
+                Some(_) => (1, true),
+            },
+            "what is behind the first end that was said is read, too: {report}"
+        );
+    }
+}
