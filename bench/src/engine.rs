@@ -123,9 +123,9 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// All records with a fault.
+    /// All records with a fault that is certain.
     pub(crate) fn count(&self) -> u64 {
-        self.records.values().sum()
+        self.records.iter().filter(|(fault, _)| fault.is_certain()).map(|(_, records)| records).sum()
     }
 }
 
@@ -298,6 +298,10 @@ impl Shared {
             findings.damaged_batches += u64::from(finding.fault == Fault::Damaged);
             if findings.first.len() < FINDINGS_MAX {
                 findings.first.push(finding);
+            } else if finding.fault.is_certain()
+                && let Some(less) = findings.first.iter_mut().rfind(|known| !known.fault.is_certain())
+            {
+                *less = finding;
             }
         }
     }
@@ -624,6 +628,12 @@ mod tests {
         shared.note_findings((0..50).map(finding).collect(), 1_000);
         let findings = shared.findings();
         assert_eq!((findings.count(), findings.first.len(), findings.checked), (100, FINDINGS_MAX, 1_000));
+        let shared = Shared::new(0, 0, 1);
+        let unknown = |offset| Finding { fault: Fault::Unknown, ..finding(offset) };
+        shared.note_findings((0..50).map(unknown).chain([finding(99)]).collect(), 1_000);
+        let findings = shared.findings();
+        assert_eq!((findings.count(), findings.records[&Fault::Unknown]), (2, 100));
+        assert_eq!(findings.first.last(), Some(&finding(99)), "what is certain is told before what is not");
     }
 
     #[test]

@@ -52,6 +52,8 @@ fn verification(findings: &Findings) -> Verification {
         repeated_records: of(Fault::Duplicate),
         disordered_records: of(Fault::Reordered),
         corrupt_batches: findings.damaged_batches,
+        unknown_records: of(Fault::Unknown),
+        surplus_records: of(Fault::Surplus),
         read_partitions: findings.partitions,
         incomplete_partitions: findings.incomplete,
         unnumbered_records: findings.unnumbered,

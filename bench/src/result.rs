@@ -160,6 +160,12 @@ pub struct Verification {
     pub disordered_records: u64,
     /// Batches whose checksum or content is not what was sent.
     pub corrupt_batches: u64,
+    /// Numbers of other runs that are not there: they were never acknowledged, or are lost.
+    #[serde(default)]
+    pub unknown_records: u64,
+    /// Records without numbers beside as many as were sent: they came twice, or are somebody else's.
+    #[serde(default)]
+    pub surplus_records: u64,
     /// Partitions that were read, each as often as it was.
     #[serde(default)]
     pub read_partitions: u64,
@@ -177,7 +183,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Whether everything was as it should be.
+    /// Whether everything was as it should be, as far as is certain.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.lost_records == 0

@@ -31,6 +31,10 @@ pub(crate) enum Fault {
     Reordered,
     /// Its batch is not what was written.
     Damaged,
+    /// A number of another run that is not there: nobody here knows whether its record was ever acknowledged.
+    Unknown,
+    /// It came beside as many as were sent, without a number: a second time, or from somebody else.
+    Surplus,
 }
 
 impl Fault {
@@ -41,6 +45,16 @@ impl Fault {
             Fault::Duplicate => "duplicate",
             Fault::Reordered => "out of order",
             Fault::Damaged => "damaged",
+            Fault::Unknown => "not there",
+            Fault::Surplus => "too many",
+        }
+    }
+
+    /// Whether it says that something is wrong for certain.
+    pub(crate) fn is_certain(self) -> bool {
+        match self {
+            Fault::Lost | Fault::Duplicate | Fault::Reordered | Fault::Damaged => true,
+            Fault::Unknown | Fault::Surplus => false,
         }
     }
 }
@@ -271,7 +285,7 @@ impl Verifier {
         }
         for (span, offset) in missing {
             for part in without(span, &sent.doubtful) {
-                self.lost((lane, part), offset, &mut told);
+                self.missed(Fault::Lost, (lane, part), (offset, &mut told));
             }
         }
     }
@@ -288,17 +302,19 @@ impl Verifier {
         if (least..=most).contains(&came) {
             return;
         }
-        let (fault, records) =
-            if came < least { (Fault::Lost, least - came) } else { (Fault::Duplicate, came - most) };
         let detail = format!("{least} records were acknowledged and {came} came");
-        self.found(fault, records, self.next, detail);
+        if came < least {
+            return self.found(Fault::Lost, least - came, self.next, detail);
+        }
+        let detail = format!("{detail}: some of them twice, or somebody else wrote to it");
+        self.found(Fault::Surplus, came - most, self.next, detail);
     }
 
-    /// Notes that no more will come of any lane: what was passed over is lost.
+    /// Notes that no more will come of any lane: what was passed over is lost, or was never acknowledged to its run.
     pub(crate) fn conclude_rest(&mut self) {
         for (lane, mut seen) in std::mem::take(&mut self.lanes) {
             for (span, offset) in seen.gaps {
-                self.lost((lane, span), offset, &mut seen.told);
+                self.missed(self.fault_of_gap(lane), (lane, span), (offset, &mut seen.told));
             }
         }
     }
@@ -420,22 +436,27 @@ impl Verifier {
             of_lane.gaps.push((gap, offset));
             of_lane.told += told;
         } else {
-            self.lost((lane, gap), offset, &mut told);
+            self.missed(self.fault_of_gap(lane), (lane, gap), (offset, &mut told));
         }
     }
 
-    /// Notes that records of a lane are lost, but for those that were told.
-    fn lost(&mut self, (lane, span): (LaneId, Span), offset: Offset, told: &mut u64) {
+    /// What a gap in a lane's numbers is where the offsets have none. Of another run nobody knows which batches were
+    /// refused or went unanswered.
+    fn fault_of_gap(&self, lane: LaneId) -> Fault {
+        if lane.run == self.own_run { Fault::Lost } else { Fault::Unknown }
+    }
+
+    /// Notes that records of a lane are not there, but for those that were told.
+    fn missed(&mut self, fault: Fault, (lane, span): (LaneId, Span), (offset, told): (Offset, &mut u64)) {
         let known = (*told).min(span.to - span.from);
         *told -= known;
         if known < span.to - span.from {
-            let detail = format!(
-                "records {} to {} of client {} are not before it",
-                span.from,
-                span.to - 1,
-                lane.client
-            );
-            self.found(Fault::Lost, span.to - span.from - known, offset, detail);
+            let (from, last, client) = (span.from, span.to - 1, lane.client);
+            let mut detail = format!("records {from} to {last} of client {client} are not before it");
+            if fault == Fault::Unknown {
+                detail.push_str(": numbers that were never acknowledged by that run, or lost");
+            }
+            self.found(fault, span.to - span.from - known, offset, detail);
         }
     }
 
@@ -605,7 +626,11 @@ mod tests {
         assert_eq!(check(&mut verifier, &batch(10, 40..45)), 3, "two are before the position");
         check(&mut verifier, &batch(15, 46..47));
         verifier.conclude_rest();
-        assert_eq!(faults(&mut verifier), [(Fault::Lost, 1, 15)]);
+        assert_eq!(faults(&mut verifier), [(Fault::Unknown, 1, 15)], "another run may have got no answer");
+        let mut verifier = Verifier::new(3, Offset(12), false, LANE.run);
+        check(&mut verifier, &[batch(12, 0..3), batch(15, 4..5)].concat());
+        verifier.conclude_rest();
+        assert_eq!(faults(&mut verifier), [(Fault::Lost, 1, 15)], "the run's own has");
     }
 
     #[test]
@@ -694,8 +719,8 @@ mod tests {
         let all = [sent(30, &[]), sent(10, &[span(2, 5)])];
         assert_eq!((came(37, &all), came(40, &all)), (Vec::new(), Vec::new()));
         assert_eq!(came(36, &all), [(Fault::Lost, 1)]);
-        assert_eq!(came(42, &all), [(Fault::Duplicate, 2)]);
-        assert_eq!((came(0, &[]), came(1, &[])), (Vec::new(), vec![(Fault::Duplicate, 1)]));
+        assert_eq!(came(42, &all), [(Fault::Surplus, 2)]);
+        assert_eq!((came(0, &[]), came(1, &[])), (Vec::new(), vec![(Fault::Surplus, 1)]));
     }
 
     #[test]

@@ -70,15 +70,22 @@ fn latency_rows(name: &str, histogram: &Histogram<u64>) -> Vec<(String, String)>
 pub fn verified(verification: &Verification) -> String {
     let checked = grouped(verification.checked_records);
     let Verification { read_partitions, incomplete_partitions, .. } = *verification;
-    let left = match incomplete_partitions {
+    let mut left = match incomplete_partitions {
         0 => String::new(),
         some => format!("; {} of {} partitions not read to the end", grouped(some), grouped(read_partitions)),
     };
+    let uncertain = [
+        (verification.unknown_records, "numbers of other runs never acknowledged, or lost"),
+        (verification.surplus_records, "more than were sent, or somebody else's"),
+    ];
+    for (count, what) in uncertain.iter().filter(|(count, _)| *count > 0) {
+        left.push_str(&format!("; {} {what}", grouped(*count)));
+    }
     if verification.is_clean() && incomplete_partitions > 0 {
         return format!("incomplete: {checked} records as sent{left}");
     }
     if verification.is_clean() {
-        return format!("{checked} records, {}", as_it_was(verification));
+        return format!("{checked} records, {}{left}", as_it_was(verification));
     }
     let batches_corrupt = if verification.corrupt_batches == 1 { "batch corrupt" } else { "batches corrupt" };
     let findings = [

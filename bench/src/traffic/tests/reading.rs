@@ -1,5 +1,7 @@
 //! Loads that read: what is taken for whose, and what is said to be missing.
 
+use ottla::errors::ErrorCode;
+
 use super::{FakeBroker, Script, TENS, bench, figure, produced};
 
 #[test]
@@ -30,4 +32,16 @@ fn a_high_watermark_that_is_behind_is_waited_for() {
             "what is behind the first end that was said is read, too: {report}"
         );
     }
+}
+
+#[test]
+fn numbers_that_an_earlier_run_got_no_answer_for_are_not_called_lost() {
+    let refuse = Some((3..5, ErrorCode::NotEnoughReplicas));
+    let broker = FakeBroker::start(Script { refuse, ..Script::default() });
+    let flags = "--record-size 100 --batch-size 0 --num-records 50 --partitions 1";
+    assert_eq!(produced(&bench(&broker, &format!("produce {flags}")).1), (48, 2));
+    let (code, report) = bench(&broker, "consume");
+    assert_eq!((code, figure(&report, "consumed, records")), (0, 48), "{report}");
+    assert!(report.contains("48 records, all as sent; 2 numbers of other runs never acknowledged, or lost"));
+    assert!(report.contains(": numbers that were never acknowledged by that run, or lost"), "{report}");
 }
