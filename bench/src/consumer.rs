@@ -382,7 +382,7 @@ impl Consumer {
         if let Some(session) = &mut self.session {
             session.opened_or_went_on(reply.session_id);
         }
-        let mut came = Came { kind: self.job.kind, now, ..Came::default() };
+        let mut came = Came { kind: self.job.kind, numbered: self.job.numbered, now, ..Came::default() };
         let mut failed = Vec::new();
         let mut moved = false;
         for data in reply.responses.iter().flat_map(|topic| &topic.partitions) {
@@ -562,6 +562,8 @@ impl Session {
 #[derive(Debug)]
 struct Came {
     kind: Kind,
+    /// Records of this load carry their numbers.
+    numbered: bool,
     now: u64,
     records: u64,
     /// Those of them that carry no number.
@@ -580,6 +582,7 @@ impl Default for Came {
         let findings = Vec::new();
         Came {
             kind: Kind::Fetch,
+            numbered: false,
             now: 0,
             records: 0,
             unnumbered: 0,
@@ -646,7 +649,9 @@ impl Came {
     /// Counts a record, and gives its phase and when it was due where it is one of this run's.
     fn saw(&mut self, received: &Received, shared: &Shared) -> Option<(Phase, u64)> {
         self.unnumbered += u64::from(received.run.is_none());
-        let is_ours = self.kind == Kind::EndToEnd && received.run.is_none_or(|run| run == shared.run);
+        // Where ours carry numbers, one without is somebody else's.
+        let is_of_run = received.run.map_or(!self.numbered, |run| run == shared.run);
+        let is_ours = self.kind == Kind::EndToEnd && is_of_run;
         let due = received.due_nanos.filter(|_| is_ours).map(|wall| shared.since_start(wall));
         if is_ours && due.is_none() {
             shared.undated.fetch_add(1, Ordering::Relaxed);
@@ -667,5 +672,26 @@ impl Came {
         for (phase, due) in due {
             meter.in_phase(*phase, Kind::EndToEnd).took(self.now.saturating_sub(*due));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_somebody_else_is_nobody_s_latency() {
+        let shared = Shared::new(0, 0, 1);
+        let of = |run| Received { due_nanos: Some(shared.wall(7)), run, bytes: 5 };
+        let is_ours = |numbered, received: Received| {
+            let mut came = Came { kind: Kind::EndToEnd, numbered, ..Came::default() };
+            let due = came.saw(&received, &shared);
+            assert_eq!(came.before.records + came.measured.records, 1, "it has come all the same");
+            due.is_some()
+        };
+        assert!(is_ours(true, of(Some(shared.run))) && !is_ours(true, of(Some(!shared.run))));
+        assert!(is_ours(false, of(None)) && !is_ours(true, of(None)), "ours carry numbers, or none does");
+        is_ours(true, Received { due_nanos: None, ..of(None) });
+        assert_eq!(shared.undated.load(Ordering::Relaxed), 0, "whose time is missing is of no interest");
     }
 }
