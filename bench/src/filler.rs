@@ -22,6 +22,8 @@ const NUMBER_BYTES_MAX: usize = 19;
 pub(crate) enum Filler {
     /// Slices of one pool.
     Pool(Arc<[u8]>),
+    /// So many different values, one behind the other, of which each record has one at random.
+    Drawn(Arc<[u8]>, u64),
     /// Whole values from a file; they have no stamps.
     Lines(Arc<[Vec<u8>]>),
     /// Each record's number in the whole load, from 0, as decimal text; such values have no stamps.
@@ -32,6 +34,7 @@ impl fmt::Debug for Filler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Filler::Pool(pool) => write!(f, "Pool({} bytes)", pool.len()),
+            Filler::Drawn(_, values) => write!(f, "Drawn({values})"),
             Filler::Lines(lines) => write!(f, "Lines({})", lines.len()),
             Filler::Numbers => f.write_str("Numbers"),
         }
@@ -48,10 +51,18 @@ impl Filler {
 
     /// Bytes of which `part` (0 to 1) compress to nothing and the others not at all.
     pub(crate) fn compressible(part: f64, batch_bytes: usize, record_bytes: usize) -> Filler {
-        let mut random = Random::new(2);
-        let zeros = (BLOCK_BYTES as f64 * part).round() as usize;
-        let byte = |at: usize| if at % BLOCK_BYTES < zeros { 0 } else { random.next() as u8 };
-        Filler::Pool((0..pool_bytes(batch_bytes, record_bytes)).map(byte).collect())
+        Filler::Pool(compressible_bytes(part, pool_bytes(batch_bytes, record_bytes)))
+    }
+
+    /// So many values of such bytes, each of `record_bytes`.
+    pub(crate) fn drawn(part: f64, values: u32, record_bytes: usize) -> Filler {
+        assert!(values > 0, "a pool without a value is refused with the file");
+        Filler::Drawn(compressible_bytes(part, values as usize * record_bytes), u64::from(values))
+    }
+
+    /// Whether values may begin with a stamp.
+    pub(crate) fn takes_stamps(&self) -> bool {
+        matches!(self, Filler::Pool(_) | Filler::Drawn(..))
     }
 
     /// The values of a file, between delimiters; a delimiter at the very end ends the last one.
@@ -70,7 +81,7 @@ impl Filler {
     /// The longest value; `None` where values are as long as asked for.
     pub(crate) fn longest(&self) -> Option<usize> {
         match self {
-            Filler::Pool(_) => None,
+            Filler::Pool(_) | Filler::Drawn(..) => None,
             Filler::Lines(lines) => lines.iter().map(Vec::len).max(),
             Filler::Numbers => Some(NUMBER_BYTES_MAX),
         }
@@ -81,10 +92,18 @@ impl Filler {
         let mut random = Random::new(client);
         let at = match self {
             Filler::Pool(pool) => random.below(pool.len() as u64) as usize,
-            Filler::Lines(_) | Filler::Numbers => 0,
+            Filler::Drawn(..) | Filler::Lines(_) | Filler::Numbers => 0,
         };
         Walk { filler: self.clone(), random, at, text: Vec::new() }
     }
+}
+
+/// Bytes of which `part` are zeros and the others random.
+fn compressible_bytes(part: f64, bytes: usize) -> Arc<[u8]> {
+    let mut random = Random::new(2);
+    let zeros = (BLOCK_BYTES as f64 * part).round() as usize;
+    let byte = |at: usize| if at % BLOCK_BYTES < zeros { 0 } else { random.next() as u8 };
+    (0..bytes).map(byte).collect()
 }
 
 fn pool_bytes(batch_bytes: usize, record_bytes: usize) -> usize {
@@ -130,6 +149,10 @@ impl Walk {
                 }
                 bytes
             }
+            Filler::Drawn(_, values) => {
+                self.at = self.random.below(*values) as usize * bytes;
+                bytes
+            }
             Filler::Lines(lines) => {
                 // Kafka's tool draws them at random too.
                 self.at = self.random.below(lines.len() as u64) as usize;
@@ -147,6 +170,7 @@ impl Walk {
     pub(crate) fn value(&self, bytes: usize, skip: usize) -> &[u8] {
         match &self.filler {
             Filler::Pool(pool) => &pool[self.at..self.at + bytes - skip],
+            Filler::Drawn(pool, _) => &pool[self.at + skip..self.at + bytes],
             Filler::Lines(lines) => &lines[self.at][skip..],
             Filler::Numbers => &self.text[skip..],
         }
@@ -215,6 +239,19 @@ mod tests {
         }
         assert_eq!(walk.advance(0, 0), 0);
         assert!(walk.value(0, 0).is_empty());
+    }
+
+    #[test]
+    fn drawn_values_are_so_many_and_no_more() {
+        let filler = Filler::drawn(0.5, 7, 300);
+        let all = values(&filler, 300, 500);
+        let different: std::collections::BTreeSet<&[u8]> = all.chunks(300).collect();
+        assert_eq!(different.len(), 7);
+        let mut walk = filler.walk(1);
+        let bytes = walk.advance(300, 0);
+        assert_eq!(walk.value(bytes, 24), &walk.value(bytes, 0)[24..], "a stamp covers their beginning");
+        let mut empty = Filler::drawn(0.0, 3, 0).walk(0);
+        assert_eq!((empty.advance(0, 0), empty.value(0, 0)), (0, &[][..]));
     }
 
     #[test]

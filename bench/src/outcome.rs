@@ -71,7 +71,7 @@ pub(crate) fn finish(
     run: &RunPlan,
     out: &mut dyn Write,
 ) -> Result<u8, BenchError> {
-    result.notes.extend(verdict.lines);
+    result.notes.extend(run.notes.iter().cloned().chain(verdict.lines));
     let written = write_files(&result, run);
     // Who ends a load by a signal has often taken its output away with it.
     let printed =

@@ -195,7 +195,7 @@ impl Producer {
         Producer {
             lane: LaneId { run: shard.shared.run, client: client as u16 },
             walk: filler.walk(client),
-            stamped: matches!(filler, Filler::Pool(_)) && plan.record_bytes >= STAMP_BYTES,
+            stamped: filler.takes_stamps() && plan.record_bytes >= STAMP_BYTES,
             keys: Keys::new(plan.keys.clone(), client),
             keyless: match plan.settings.round_robin {
                 true => Keyless::RoundRobin(client as usize),

@@ -419,7 +419,7 @@ fn due(plan: &ProducePlan) -> Option<(u64, Duration)> {
 
 /// Whether records carry their numbers; of others there is nothing but their count.
 fn is_stamped(plan: &ProducersPlan) -> bool {
-    matches!(plan.filler, Filler::Pool(_)) && plan.produce.record_bytes >= STAMP_BYTES
+    plan.filler.takes_stamps() && plan.produce.record_bytes >= STAMP_BYTES
 }
 
 fn add_counters(plan: &TrafficPlan, shared: &Shared, result: &mut RunResult) {
@@ -487,8 +487,10 @@ fn produce_title(producers: &ProducersPlan) -> String {
     let acks = if plan.settings.acks == -1 { "all".to_owned() } else { plan.settings.acks.to_string() };
     let pace = pace_words(&plan.pace);
     let values = match producers.filler {
-        Filler::Pool(_) | Filler::Lines(_) => format!("{} bytes", grouped(plan.record_bytes as u64)),
         Filler::Numbers => "increasing numbers".to_owned(),
+        Filler::Pool(_) | Filler::Drawn(..) | Filler::Lines(_) => {
+            format!("{} bytes", grouped(plan.record_bytes as u64))
+        }
     };
     format!(
         "{} of {values} {pace}, acks {acks}{}, linger {} ms, batches of {} bytes, compression {}",
@@ -530,7 +532,9 @@ fn settings(plan: &TrafficPlan, topics: &[Arc<Places>]) -> BTreeMap<String, Stri
         let produce = &producers.produce;
         set("producers", produce.clients.to_string());
         match producers.filler {
-            Filler::Pool(_) | Filler::Lines(_) => set("record.bytes", produce.record_bytes.to_string()),
+            Filler::Pool(_) | Filler::Drawn(..) | Filler::Lines(_) => {
+                set("record.bytes", produce.record_bytes.to_string())
+            }
             Filler::Numbers => set("payload.monotonic", true.to_string()),
         }
         set("payload", producers.payload.clone());

@@ -21,6 +21,8 @@ use crate::mapping::{Entry, Mapping};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What a count may be: Kafka's own numbers of this kind are signed 32-bit ones.
 const COUNT_MAX: u64 = i32::MAX as u64;
+/// Bytes of all different values of a load, which are kept in memory.
+const POOL_BYTES_MAX: u64 = 1 << 30;
 /// A year.
 const MINUTES_MAX: u64 = 366 * 24 * 60;
 /// Kafka's replication factors are signed 16-bit numbers.
@@ -118,7 +120,7 @@ pub struct Driver {
     pub name: String,
     /// Replicas of each topic; 1 where it does not say.
     pub replication_factor: u32,
-    /// Whether topics of earlier runs are deleted first.
+    /// Whether topics of earlier runs are deleted first, as OpenMessaging's driver does; here none is.
     pub reset: bool,
     /// Settings of topics.
     pub topic_config: Vec<(String, String)>,
@@ -210,6 +212,11 @@ impl Workload {
         }
         if self.use_randomized_payloads && self.randomized_payload_pool_size == 0 {
             return refused("useRandomizedPayloads needs a randomizedPayloadPoolSize of 1 or more");
+        }
+        let (values, bytes) = (self.randomized_payload_pool_size, self.message_bytes);
+        if self.use_randomized_payloads && u64::from(values) * u64::from(bytes) > POOL_BYTES_MAX {
+            let what = format!("randomizedPayloadPoolSize {values} times messageSize {bytes}");
+            return refused(&format!("{what}: must be at most {POOL_BYTES_MAX} bytes"));
         }
         if self.use_randomized_payloads && self.payload_file.is_some() {
             return refused("useRandomizedPayloads and payloadFile are two kinds of payload: give one");

@@ -119,6 +119,8 @@ pub(crate) struct RunPlan {
     pub report: Option<PathBuf>,
     /// What ends the load before its time.
     pub interrupt: Interrupt,
+    /// What has to stand beside the figures, whatever they are.
+    pub notes: Vec<String>,
 }
 
 impl RunPlan {
@@ -257,6 +259,7 @@ impl RunArgs {
             hgrm: self.hgrm.clone(),
             report: self.report.clone(),
             interrupt: Interrupt::default(),
+            notes: Vec::new(),
         })
     }
 

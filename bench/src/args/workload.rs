@@ -65,6 +65,15 @@ impl WorkloadArgs {
             producers.filler = Filler::Lines(vec![whole].into());
             producers.payload = format!("the value of {}", path.display());
         }
+        if let (true, Some(producers)) = (workload.use_randomized_payloads, &mut plan.producers) {
+            let (values, part) = (workload.randomized_payload_pool_size, 1.0 - workload.random_bytes_ratio);
+            producers.filler = Filler::drawn(part, values, workload.message_bytes as usize);
+            producers.payload = format!("{values} random values of compressibility {part}");
+        }
+        if driver.reset {
+            let note = "the driver's file says reset: true: no topic of an earlier run is deleted";
+            plan.run.notes.push(note.to_owned());
+        }
         if let Some(producers) = &mut plan.producers {
             producers.produce.topics = plan.target.topics;
         }
@@ -169,7 +178,7 @@ mod tests {
                         useRandomizedPayloads: true\nrandomBytesRatio: 0.5\nrandomizedPayloadPoolSize: 10\n\
                         subscriptionsPerTopic: 2\nconsumerPerSubscription: 3\nproducersPerTopic: 4\n\
                         producerRate: 5000\ntestDurationMinutes: 3\nwarmupDurationMinutes: 1\n";
-    const DRIVER: &str = "name: Kafka\nreplicationFactor: 1\ntopicConfig: |\n  flush.messages=1\n\
+    const DRIVER: &str = "name: Kafka\nreplicationFactor: 1\nreset: true\ntopicConfig: |\n  flush.messages=1\n\
                           commonConfig: |\n  bootstrap.servers=broker:9092\n\
                           producerConfig: |\n  acks=all\n  linger.ms=1\n  batch.size=131072\n\
                           consumerConfig: |\n  fetch.min.bytes=10\n  enable.auto.commit=false\n";
@@ -200,6 +209,21 @@ mod tests {
         assert_eq!((consumers.clients, consumers.subscriptions, consumers.fetch.min_bytes), (3, 2, 10));
         let short = plan(LOAD, "--duration 2s --warmup 0s --bootstrap-server a:1").expect("allowed");
         assert_eq!((short.run.end(), short.target.bootstrap.as_str()), (Some(Duration::from_secs(2)), "a:1"));
+    }
+
+    #[test]
+    fn random_values_are_as_many_as_the_pool_has_and_nothing_is_reset() {
+        let load = plan(LOAD, "").expect("allowed");
+        let producers = load.producers.expect("it produces");
+        assert!(matches!(producers.filler, Filler::Drawn(_, 10)), "{:?}", producers.filler);
+        assert_eq!(producers.payload, "10 random values of compressibility 0.5");
+        let zeros = plan(&LOAD.replace("useRandomizedPayloads: true", "useRandomizedPayloads: false"), "");
+        let zeros = zeros.expect("allowed").producers.expect("it produces").filler;
+        assert!(matches!(zeros, Filler::Pool(_)), "{zeros:?}");
+        assert_eq!(
+            load.run.notes,
+            ["the driver's file says reset: true: no topic of an earlier run is deleted"]
+        );
     }
 
     #[test]

@@ -91,6 +91,7 @@ fn a_bad_workload_is_refused_with_its_line() {
         ("true", "maybe", "line 8: useRandomizedPayloads \"maybe\": must be true or false"),
         ("KEY_ROUND_ROBIN", "ZIPF", "must be NO_KEY, KEY_ROUND_ROBIN or RANDOM_NANO"),
         ("Size: 1000", "Size: 0", "needs a randomizedPayloadPoolSize of 1 or more"),
+        ("Size: 1000", "Size: 2000000", "2000000 times messageSize 1024: must be at most 1073741824 bytes"),
         ("subscriptionsPerTopic: 2", "subscriptionsPerTopic: 0", "consumerBacklogSizeGB needs subscriptions"),
         ("Rate: 50000", "Rate: 0", "consumerBacklogSizeGB needs a producerRate of 1 or more"),
         ("Size: 1024", "Size: 0", "consumerBacklogSizeGB needs a messageSize of 1 or more"),
