@@ -5,7 +5,7 @@
 //! stands there only where the machine asks for it.
 
 use super::ceiling::Ceiling;
-use super::cpu::Cpus;
+use super::cpu::{Cpus, Shards};
 use super::memory;
 
 /// The share of the disk's slower direction that compaction may take, reading and writing together: the rest is for
@@ -30,13 +30,14 @@ pub struct Setting {
     pub formula: String,
 }
 
-/// What the machine asks for. `memory`: the least of its memory and the control group's limit, in bytes.
+/// What the machine asks for, for a broker with these shards. `memory`: the least of its memory and the control group's
+/// limit, in bytes.
 #[must_use]
-pub fn settings(ceilings: &[Ceiling], cpus: Cpus, memory: Option<u64>) -> Vec<Setting> {
+pub fn settings(ceilings: &[Ceiling], cpus: Cpus, shards: Shards, memory: Option<u64>) -> Vec<Setting> {
     let mut settings = Vec::new();
-    let shards = cpus.shards();
+    let Shards { count: shards, configured } = shards;
     settings.extend(background(ceilings, shards));
-    if shards < cpus.allowed {
+    if !configured && shards < cpus.allowed {
         let formula =
             format!("{:.2} cores' worth of time for {} cpus", cpus.quota.unwrap_or(0.0), cpus.allowed);
         settings.push(Setting { key: "shards", value: shards.to_string(), formula });
@@ -106,6 +107,11 @@ mod tests {
         Ceiling { dir: "data".into(), measured }
     }
 
+    /// The shards of a broker whose configuration says nothing about them.
+    fn own(cpus: Cpus) -> Shards {
+        Shards { count: cpus.shards(), configured: false }
+    }
+
     fn value<'a>(settings: &'a [Setting], key: &str) -> Option<&'a str> {
         settings.iter().find(|setting| setting.key == key).map(|setting| setting.value.as_str())
     }
@@ -113,19 +119,36 @@ mod tests {
     #[test]
     fn background_work_gets_a_quarter_of_the_slowest_direction_of_the_slowest_disk() {
         let cpus = Cpus { allowed: 4, quota: None };
-        let settings = settings(&[ceiling(800, 900), ceiling(500, 400)], cpus, Some(64 << 30));
+        let settings = settings(&[ceiling(800, 900), ceiling(500, 400)], cpus, own(cpus), Some(64 << 30));
         assert_eq!(value(&settings, "log.cleaner.io.max.bytes.per.second"), Some("100000000"));
         assert_eq!(settings.len(), 1, "this machine needs nothing else: {settings:?}");
         assert!(settings[0].formula.contains("25 MB/s for each of 4 shards"), "{}", settings[0].formula);
-        let crawling = super::settings(&[ceiling(1, 1)], cpus, None);
+        let crawling = super::settings(&[ceiling(1, 1)], cpus, own(cpus), None);
         assert_eq!(value(&crawling, "log.cleaner.io.max.bytes.per.second"), Some("1048576"));
-        assert_eq!(super::settings(&[], cpus, None), [], "nothing was measured");
+        assert_eq!(super::settings(&[], cpus, own(cpus), None), [], "nothing was measured");
+    }
+
+    #[test]
+    fn shards_that_are_configured_are_reckoned_with_and_not_written() {
+        let cpus = Cpus { allowed: 16, quota: Some(2.5) };
+        let of = |text: &str| {
+            let file = properties::parse(text).expect("they are properties");
+            let config = BrokerConfig::new(&Layers { file: Some(file), ..Layers::default() });
+            Shards::of(&config.expect("the broker accepts it"), cpus)
+        };
+        assert_eq!(of(""), own(cpus));
+        assert_eq!(of("cpus=0-3"), Shards { count: 4, configured: true });
+        assert_eq!(of("cpus=0-3\nshards=8"), Shards { count: 8, configured: true });
+        let settings = super::settings(&[ceiling(800, 800)], cpus, of("shards=8"), Some(256 << 20));
+        assert_eq!(value(&settings, "shards"), None);
+        assert_eq!(value(&settings, "ottla.tail.cache.bytes"), Some("4194304"));
+        assert!(settings[0].formula.contains("25 MB/s for each of 8 shards"), "{}", settings[0].formula);
     }
 
     #[test]
     fn small_machines_get_fewer_shards_and_smaller_caches_that_the_broker_accepts() {
         let cpus = Cpus { allowed: 16, quota: Some(2.5) };
-        let settings = settings(&[ceiling(100, 100)], cpus, Some(256 << 20));
+        let settings = settings(&[ceiling(100, 100)], cpus, own(cpus), Some(256 << 20));
         assert_eq!(value(&settings, "shards"), Some("2"));
         assert_eq!(value(&settings, "ottla.tail.cache.bytes"), Some("16777216"));
         assert_eq!(value(&settings, "log.cleaner.dedupe.buffer.size"), Some("16777216"));
@@ -139,7 +162,8 @@ mod tests {
         assert_eq!(config.cleaner.dedupe_buffer_bytes, 16 << 20);
         let notes = format!("{:?}", config.start_notes());
         assert!(!notes.contains("log.cleaner") && !notes.contains("ottla."), "every key acts: {notes}");
-        let tiny = super::settings(&[], Cpus { allowed: 1, quota: Some(0.2) }, Some(16 << 20));
+        let cpus = Cpus { allowed: 1, quota: Some(0.2) };
+        let tiny = super::settings(&[], cpus, own(cpus), Some(16 << 20));
         assert_eq!(value(&tiny, "ottla.tail.cache.bytes"), Some("2097152"));
         assert_eq!(
             value(&tiny, "log.cleaner.dedupe.buffer.size"),

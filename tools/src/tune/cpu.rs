@@ -1,5 +1,7 @@
 //! Processors: which of them the process may use, how fast they are allowed to be, and how memory hangs on them.
 
+use ottla::config::BrokerConfig;
+
 use super::finding::Finding;
 use super::root::Root;
 use super::surroundings::Surroundings;
@@ -28,6 +30,26 @@ impl Cpus {
         let list =
             status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
         Cpus { allowed: count(list.trim()).max(1), quota: quota(root) }
+    }
+}
+
+/// How many shards the broker runs or is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shards {
+    /// So many.
+    pub count: u64,
+    /// The configuration says it, by `shards` or by `cpus`.
+    pub configured: bool,
+}
+
+impl Shards {
+    /// As the broker counts them: `shards`, or one for each of `cpus`; where neither is said, as many as run well.
+    #[must_use]
+    pub fn of(config: &BrokerConfig, cpus: Cpus) -> Shards {
+        let runtime = &config.runtime;
+        let named = Some(runtime.cpus.len() as u64).filter(|named| *named > 0);
+        let said = runtime.shards.map(u64::from).or(named);
+        Shards { count: said.unwrap_or_else(|| cpus.shards()), configured: said.is_some() }
     }
 }
 
@@ -88,24 +110,26 @@ fn quota(root: &Root) -> Option<f64> {
     groups(root, "cpu").into_iter().filter_map(of_group).min_by(f64::total_cmp)
 }
 
-/// All of them.
+/// All of them, for a broker with these shards.
 #[must_use]
-pub fn check(root: &Root, at: Surroundings) -> Vec<Finding> {
+pub fn check(root: &Root, at: Surroundings, shards: Shards) -> Vec<Finding> {
     let cpus = Cpus::of(root);
-    let mut findings = vec![allowed(root, cpus)];
-    findings.extend(limit(cpus));
+    let mut findings = vec![allowed(root, cpus, shards)];
+    findings.extend(limit(cpus, shards));
     findings.extend(governor(root, at));
     findings.push(nodes(root, cpus));
     findings.extend(load(root, cpus));
     findings
 }
 
-fn allowed(root: &Root, cpus: Cpus) -> Finding {
+fn allowed(root: &Root, cpus: Cpus, shards: Shards) -> Finding {
     let online = count(&root.text("/sys/devices/system/cpu/online").unwrap_or_default()).max(cpus.allowed);
     let found = format!("{} of {online}", cpus.allowed);
     let finding = Finding::fine("cpus", found);
     if cpus.allowed < online {
         finding.because("a cpuset or taskset keeps the process on them, and each shard on one")
+    } else if shards.configured && shards.count != cpus.allowed {
+        finding.because(format!("the configuration asks for {} shards", shards.count))
     } else {
         finding.because("one shard is pinned to each")
     }
@@ -126,13 +150,15 @@ fn load(root: &Root, cpus: Cpus) -> Option<Finding> {
     )
 }
 
-fn limit(cpus: Cpus) -> Option<Finding> {
+fn limit(cpus: Cpus, shards: Shards) -> Option<Finding> {
     let quota = cpus.quota?;
+    // A broker that is told nothing runs one on each.
+    let run = if shards.configured { shards.count } else { cpus.allowed };
     let found = format!("{quota:.2} cores' worth of time");
-    if quota >= cpus.allowed as f64 {
+    if quota >= run as f64 {
         return Some(Finding::fine("cpu limit", found));
     }
-    let why = format!("{} shards would be stopped in the middle of their work", cpus.allowed);
+    let why = format!("{run} shards would be stopped in the middle of their work");
     let mend = format!("shards={} in server.properties; better a cpuset than a limit of time", cpus.shards());
     Some(Finding::better("cpu limit", found, why).mend(mend))
 }

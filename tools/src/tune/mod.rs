@@ -41,7 +41,7 @@ mod tests;
 
 use budget::Setting;
 use ceiling::Ceiling;
-use cpu::Cpus;
+use cpu::{Cpus, Shards};
 use finding::{Finding, Level};
 use kernel::Ring;
 use root::Root;
@@ -210,7 +210,9 @@ impl Tuner<'_> {
         if writes && can_measure {
             self.measure_all(&config, &mut report)?;
             let memory = memory::limit(&self.root).into_iter().chain(memory::total(&self.root)).min();
-            report.settings = budget::settings(&report.ceilings, Cpus::of(&self.root), memory);
+            let cpus = Cpus::of(&self.root);
+            let shards = Shards::of(&config, cpus);
+            report.settings = budget::settings(&report.ceilings, cpus, shards, memory);
             self.write(&report)?;
         }
         if self.args.json {
@@ -259,17 +261,16 @@ impl Tuner<'_> {
 
     fn look(&self, config: &BrokerConfig) -> Report {
         let (root, at) = (&self.root, Surroundings::of(&self.root));
-        let cpus = Cpus::of(root);
-        let shards = config.runtime.shards.map_or(cpus.shards(), u64::from);
+        let shards = Shards::of(config, Cpus::of(root));
         let network = &config.network;
         let socket_bytes = network.send_buffer_bytes.max(network.receive_buffer_bytes).unwrap_or(0);
         let mut findings = Vec::new();
         let mut add = |part: &str, found: Vec<Finding>| {
             findings.extend(found.into_iter().map(|finding| (part.to_owned(), finding)));
         };
-        add("kernel", kernel::check(root, at, &self.ring, shards));
-        add("processors", cpu::check(root, at));
-        add("memory", memory::check(root, at, shards));
+        add("kernel", kernel::check(root, at, &self.ring, shards.count));
+        add("processors", cpu::check(root, at, shards));
+        add("memory", memory::check(root, at, shards.count));
         add("network", network::check(root, at, u64::from(socket_bytes)));
         let mut guesses = Vec::new();
         for dir in self.directories(config) {

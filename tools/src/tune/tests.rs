@@ -82,7 +82,7 @@ impl Machine {
         let root = Root::new(self.dir.path());
         let (at, shards) = (Surroundings::of(&root), Cpus::of(&root).shards());
         let mut findings = kernel::check(&root, at, &self.ring, shards);
-        findings.extend(cpu::check(&root, at));
+        findings.extend(cpu::check(&root, at, Shards { count: shards, configured: false }));
         findings.extend(memory::check(&root, at, shards));
         findings.extend(network::check(&root, at, 102_400));
         findings.extend(disk::check(&root, at, Path::new("/srv/data")));
@@ -417,6 +417,26 @@ fn looking_alone_writes_nothing_and_json_is_json() {
     assert_eq!(report["output"], output.to_str().expect("it is there"));
     let last = report["findings"].as_array().expect("it is there").last().expect("it is there");
     assert_eq!((&last["name"], &last["level"]), (&"durable write".into(), &"could be better".into()));
+}
+
+#[test]
+fn shards_that_the_configuration_names_are_those_that_a_limit_is_held_against() {
+    let (machine, data) = (Machine::new(), tempfile::tempdir().expect("it is there"));
+    machine.set(QUOTA, "250000 100000");
+    let config = data.path().join("server.properties");
+    let said = |shards: &str| {
+        let text = format!("node.id=1\nlog.dirs={}\n{shards}\n", data.path().display());
+        std::fs::write(&config, text).expect("it is there");
+        let words = ["--config", config.to_str().expect("it is there"), "--no-measure"];
+        run_with(&machine, &words, Duration::ZERO).1
+    };
+    assert!(said("").contains("4 shards would be stopped in the middle"));
+    let (two, three) = (said("shards=2"), said("cpus=0-2"));
+    assert!(
+        !two.contains("would be stopped") && two.contains("the configuration asks for 2 shards"),
+        "{two}"
+    );
+    assert!(three.contains("3 shards would be stopped in the middle"), "{three}");
 }
 
 #[test]
