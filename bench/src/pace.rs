@@ -74,8 +74,8 @@ impl Pace {
             Pace::Ramp { after, from, to, over } => {
                 let (before, behind) = (end.as_secs_f64().min(after), (end.as_secs_f64() - after).max(0.0));
                 let mut number = (from * before + ramp_records(behind, from, to, over)) as u64;
-                // The estimate is off by a rounding at most.
-                while self.due(number).is_some_and(|due| due < end) {
+                // The estimate is off by a rounding at most; behind the last number there is none.
+                while number < u64::MAX && self.due(number).is_some_and(|due| due < end) {
                     number += 1;
                 }
                 while number > 0 && self.due(number - 1).is_some_and(|due| due >= end) {
@@ -158,6 +158,15 @@ mod tests {
                 assert_eq!(pace.due_before(end), Some(expected as u64), "{pace:?} before {end:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_steepest_ramp_of_a_year_has_an_end() {
+        let year = Duration::from_secs(366 * 24 * 60 * 60);
+        let ramp = |from, to| Pace::Ramp { after: 0.0, from, to, over: year.as_secs_f64() };
+        let half = ramp(1.0, 1e12).due_before(year).expect("some are due");
+        assert!((half as f64 / (0.5e12 * year.as_secs_f64()) - 1.0).abs() < 1e-9, "{half}");
+        assert_eq!(ramp(1e12 - 1.0, 1e12).due_before(year), Some(u64::MAX), "more than there are numbers");
     }
 
     #[test]

@@ -7,12 +7,15 @@ use std::time::Duration;
 use ottla_shards::host;
 use ottla_tools::output::check_writable;
 
+use super::plan::RECORDS_MAX;
 use crate::error::BenchError;
 use crate::result::table::grouped;
 use crate::values::{self, RateSpec};
 
 /// A year: no load is longer.
 const LENGTH_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Records or connections per second.
+const RATE_MAX: u64 = RECORDS_MAX;
 /// What a time may be.
 pub(crate) const TIME_ALLOWED: &str = "must be a time of up to a year, as 500ms, 30s or 5m";
 /// Descriptors that a load keeps for connections that come and go, files and the like.
@@ -76,18 +79,28 @@ pub(crate) fn positive_time(flag: &str, text: &str) -> Result<Duration, BenchErr
 
 /// A rate or a ramp.
 pub(crate) fn rate(flag: &str, text: &str) -> Result<RateSpec, BenchError> {
-    values::rate(text).ok_or_else(|| {
+    let rate = values::rate(text).ok_or_else(|| {
         refused(flag, format!("{text:?}"), "must be a rate above 0, as 5000, 50k or 10k..200k")
-    })
+    })?;
+    reachable(flag, text, rate)
+}
+
+/// A rate that is none of a broken script: behind it, arithmetic goes on for ever.
+fn reachable(flag: &str, text: &str, rate: RateSpec) -> Result<RateSpec, BenchError> {
+    match rate.from.max(rate.to) <= RATE_MAX {
+        true => Ok(rate),
+        false => Err(refused(flag, format!("{text:?}"), format!("must be at most {RATE_MAX} a second"))),
+    }
 }
 
 /// A rate without a ramp.
 pub(crate) fn throughput(flag: &str, text: &str) -> Result<RateSpec, BenchError> {
     let rate = values::count(text).filter(|rate| *rate > 0).map(|rate| RateSpec { from: rate, to: rate });
-    rate.ok_or_else(|| {
+    let rate = rate.ok_or_else(|| {
         let allowed = "must be records per second, as 5000 or 50k, or -1 for as many as go";
         refused(flag, format!("{text:?}"), allowed)
-    })
+    })?;
+    reachable(flag, text, rate)
 }
 
 /// The name of a topic.
@@ -212,6 +225,11 @@ mod tests {
         assert_eq!(text, "--record-size \"x\": must be 0 to 9 bytes, as 1024 or 64k");
         let text = rate("--rate", "0").expect_err("refused").to_string();
         assert_eq!(text, "--rate \"0\": must be a rate above 0, as 5000, 50k or 10k..200k");
+        let text = rate("--rate", "1..2000G").expect_err("refused").to_string();
+        assert_eq!(text, "--rate \"1..2000G\": must be at most 1000000000000 a second");
+        let text = throughput("--throughput", "1000000000001").expect_err("refused").to_string();
+        assert_eq!(text, "--throughput \"1000000000001\": must be at most 1000000000000 a second");
+        rate("--rate", "1..1000G").expect("the most");
         let text = positive_time("--duration", "0s").expect_err("refused").to_string();
         assert_eq!(text, "--duration \"0s\": must be above 0");
         let text = topic("--topic", "a/b").expect_err("refused").to_string();

@@ -30,7 +30,7 @@ const THREADS_MAX: u64 = 256;
 /// Bytes of a value: Kafka's default for `socket.request.max.bytes`, which no request may pass.
 pub(crate) const RECORD_BYTES_MAX: u64 = 100 * 1024 * 1024;
 /// Records of a load, and records per second.
-const RECORDS_MAX: u64 = 1_000_000_000_000;
+pub(crate) const RECORDS_MAX: u64 = 1_000_000_000_000;
 /// Bytes and milliseconds of Kafka's requests are signed 32-bit numbers.
 const I32_MAX: u64 = i32::MAX as u64;
 /// Idle connections.
