@@ -148,11 +148,7 @@ fn run_jobs(
             (None, None) => None,
         },
         opening: 0,
-        kind: match plan.mode {
-            Mode::Consume => Kind::Fetch,
-            Mode::EndToEnd | Mode::Soak => Kind::EndToEnd,
-            Mode::Produce | Mode::Mixed | Mode::Max | Mode::Connections | Mode::Groups => Kind::Ack,
-        },
+        kind: live_kind(plan),
     };
     let mut stderr = io::stderr();
     let mut screen = Screen::on(&mut stderr, plan.run.quiet);
@@ -160,6 +156,16 @@ fn run_jobs(
     engine::run(shared, &plan.run.cores, jobs, |running| {
         watch(shared, goal, running, &mut screen, &mut lines)
     })
+}
+
+/// What the live line shows. A workload without subscriptions is one end to end that nobody reads.
+fn live_kind(plan: &TrafficPlan) -> Kind {
+    match plan.mode {
+        Mode::Consume => Kind::Fetch,
+        Mode::EndToEnd | Mode::Soak if plan.consumers.is_some() => Kind::EndToEnd,
+        Mode::EndToEnd | Mode::Soak => Kind::Ack,
+        Mode::Produce | Mode::Mixed | Mode::Max | Mode::Connections | Mode::Groups => Kind::Ack,
+    }
 }
 
 /// All topics of the load, made where that is allowed.

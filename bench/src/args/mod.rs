@@ -88,13 +88,10 @@ pub struct TargetArgs {
 /// Where the load runs, how long, and what becomes of its figures.
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// Executors, each on a thread; one per core of load
-    #[arg(
-        long, value_name = "N", default_value_t = 1, allow_hyphen_values = true,
-        value_parser = whole_number
-    )]
-    pub threads: u64,
-    /// The CPUs to pin them to, as 2,3 or 4-7; as many threads as CPUs where --threads is not given
+    /// Executors, each on a thread; one per core of load [default: 1, or one per CPU of --client-cpus]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole_number)]
+    pub threads: Option<u64>,
+    /// The CPUs to pin them to, as 2,3 or 4-7
     #[arg(long, value_name = "LIST")]
     pub client_cpus: Option<String>,
     /// How long to measure, as 30s or 5m
@@ -395,12 +392,9 @@ pub struct WorkloadArgs {
     /// The backlog that consumers are to drain, in place of consumerBacklogSizeGB; 0 for none
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     pub backlog: Option<String>,
-    /// Executors, each on a thread
-    #[arg(
-        long, value_name = "N", default_value_t = 1, allow_hyphen_values = true,
-        value_parser = whole_number
-    )]
-    pub threads: u64,
+    /// Executors, each on a thread [default: 1, or one per CPU of --client-cpus]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole_number)]
+    pub threads: Option<u64>,
     /// The CPUs to pin them to
     #[arg(long, value_name = "LIST")]
     pub client_cpus: Option<String>,

@@ -246,8 +246,9 @@ impl RunArgs {
             Some(text) => check::cpus(text, &available_cpus())?,
             None => Vec::new(),
         };
-        let threads = within("--threads", self.threads, 1..=THREADS_MAX)? as usize;
-        let count = if threads == 1 { cpus.len().max(1) } else { threads };
+        let threads =
+            self.threads.map(|threads| within("--threads", threads, 1..=THREADS_MAX)).transpose()?;
+        let count = threads.map_or(cpus.len().max(1), |threads| threads as usize);
         self.check_outputs()?;
         let duration = self.duration.as_deref().map(|text| check::positive_time("--duration", text));
         Ok(RunPlan {
@@ -575,6 +576,13 @@ impl ConnectionsArgs {
 impl GroupsArgs {
     /// Checks the flags.
     pub(crate) fn plan(&self) -> Result<GroupsPlan, BenchError> {
+        if let Some(threads) = self.run.threads.filter(|threads| *threads > 1) {
+            return Err(refused(
+                "--threads",
+                threads,
+                "must be 1: a group has one coordinator and one executor",
+            ));
+        }
         let members = within("--members", self.members, 1..=MEMBERS_MAX)?;
         check::connections("--members", members, 1)?;
         Ok(GroupsPlan {
@@ -672,6 +680,25 @@ mod tests {
             let text = traffic(&format!("produce --{flag} -1")).expect_err("negative").to_string();
             assert!(text.starts_with(&format!("--{flag} ")) && text.contains("-1"), "{text}");
         }
+    }
+
+    #[test]
+    fn executors_are_as_many_as_asked_for_or_one_per_cpu() {
+        let cpu = available_cpus()[0];
+        let count = |flags: &str| traffic(&format!("produce {flags}")).expect(flags).run.cores.count;
+        let two = format!("--client-cpus {cpu},{cpu}");
+        assert_eq!((count(""), count("--threads 3"), count(&two)), (1, 3, 2));
+        assert_eq!(count(&format!("--threads 1 {two}")), 1);
+        let groups = |flags: &str| match Command::try_parse_from(["bench", "groups", "--threads", flags]) {
+            Ok(Command { bench }) => match bench.command {
+                BenchCommand::Groups(args) => args.plan().map(drop),
+                _ => panic!("it is a group"),
+            },
+            Err(error) => panic!("{error}"),
+        };
+        groups("1").expect("allowed");
+        let text = groups("4").expect_err("refused").to_string();
+        assert_eq!(text, "--threads 4: must be 1: a group has one coordinator and one executor");
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl WorkloadArgs {
         let minutes = |minutes: u32| format!("{minutes}m");
         flag("--duration", self.duration.clone().unwrap_or_else(|| minutes(workload.test_duration_minutes)));
         flag("--warmup", self.warmup.clone().unwrap_or_else(|| minutes(workload.warmup_duration_minutes)));
-        flag("--threads", self.threads.to_string());
+        self.threads.iter().for_each(|threads| flag("--threads", threads.to_string()));
         let optional = [("--bootstrap-server", &self.bootstrap_server), ("--client-cpus", &self.client_cpus)];
         for (name, value) in optional {
             value.iter().for_each(|value| flag(name, value.clone()));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use super::{Kind, Mode};
 use crate::fake::{Command, FakeBroker, Script};
 use crate::{BenchCommand, BenchError, Interrupt};
 use ottla::errors::ErrorCode;
@@ -670,6 +671,16 @@ fn a_page_is_not_written_over_its_result() {
     let error = crate::run(&command.bench, &Interrupt::default(), &mut Vec::new()).expect_err("one file");
     assert!(error.to_string().ends_with(": is one of the results: give it another one"), "{error}");
     crate::result::read(&json).expect("it is as it was");
+}
+
+#[test]
+fn the_live_line_is_about_what_there_is() {
+    let command = Command::try_parse_from(["bench", "end-to-end"]).expect("the flags exist");
+    let BenchCommand::EndToEnd(args) = command.bench.command else { panic!("it is end to end") };
+    let mut plan = args.plan(Mode::EndToEnd).expect("allowed");
+    assert_eq!(super::live_kind(&plan), Kind::EndToEnd);
+    plan.consumers = None;
+    assert_eq!(super::live_kind(&plan), Kind::Ack, "a workload without subscriptions");
 }
 
 #[test]
