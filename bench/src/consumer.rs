@@ -450,9 +450,12 @@ impl Consumer {
             counts.records += amount.records;
             counts.bytes += amount.bytes;
         }
-        // The latencies of the way end to end are those of records.
-        let kind = if self.job.kind == Kind::EndToEnd { Kind::Fetch } else { self.job.kind };
-        meter.in_phase(shared.phase(None, came.now), kind).took(latency);
+        // A long poll that brought nothing took as long as it was told to.
+        if came.batch_bytes > 0 {
+            // The latencies of the way end to end are those of records.
+            let kind = if self.job.kind == Kind::EndToEnd { Kind::Fetch } else { self.job.kind };
+            meter.in_phase(shared.phase(None, came.now), kind).took(latency);
+        }
     }
 
     /// The whole answer is an error: a lost session begins anew, anything else ends the consumer.

@@ -35,6 +35,15 @@ fn a_high_watermark_that_is_behind_is_waited_for() {
 }
 
 #[test]
+fn an_answer_without_records_is_no_fetch_with_a_latency() {
+    let broker = FakeBroker::start(Script::default());
+    bench(&broker, &format!("produce {TENS} --num-records 20"));
+    let (code, report) = bench(&broker, "consume --from latest --duration 100ms");
+    assert!(code == 0 && !report.contains("| fetch p50"), "{report}");
+    assert!(bench(&broker, "consume").1.contains("| fetch p50"), "one with records has");
+}
+
+#[test]
 fn numbers_that_an_earlier_run_got_no_answer_for_are_not_called_lost() {
     let refuse = Some((3..5, ErrorCode::NotEnoughReplicas));
     let broker = FakeBroker::start(Script { refuse, ..Script::default() });
