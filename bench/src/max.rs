@@ -44,6 +44,7 @@ pub(crate) fn run(plan: &MaxPlan, out: &mut dyn Write) -> Result<u8, BenchError>
         let (result, verdict) = traffic::measure(&at_rate(&plan.traffic, rate, round), out)?;
         if run.interrupt.code().is_some() {
             ceiling.notes.extend(result.notes);
+            lines.push("the search was interrupted: a higher rate may be good, too".to_owned());
             break;
         }
         let p99 = result.latencies_ns.get(result::ACK).map_or(u64::MAX, |ack| ack.value_at_quantile(0.99));
@@ -63,7 +64,11 @@ pub(crate) fn run(plan: &MaxPlan, out: &mut dyn Write) -> Result<u8, BenchError>
     };
     result.counters.insert("highest_rate_records_per_second".to_owned(), rate);
     lines.extend(of_best);
-    lines.push(format!("the highest rate with {limit}: {} records/s", grouped(rate)));
+    let what = match run.interrupt.code() {
+        None => "the highest rate with",
+        Some(_) => "the highest rate that was tried and has its",
+    };
+    lines.push(format!("{what} {limit}: {} records/s", grouped(rate)));
     outcome::finish(result, Verdict { lines, failed: false }, run, out)
 }
 

@@ -110,6 +110,37 @@ fn a_search_that_a_signal_ends_keeps_what_it_has() {
     assert!(report.contains("interrupted after "), "{report}");
 }
 
+/// An output that interrupts a search once it says that a rate is good.
+struct EndsGood {
+    interrupt: Interrupt,
+    written: Vec<u8>,
+}
+
+impl Write for EndsGood {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.written.write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let is_good = self.written.ends_with(b" ms, good\n");
+        assert!(!is_good || self.interrupt.take(SIGINT), "a search is under way");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_search_that_a_signal_ends_says_that_it_found_no_highest_rate() {
+    let interrupt = Interrupt::default();
+    let mut out = EndsGood { interrupt: interrupt.clone(), written: Vec::new() };
+    let flags = "--topic t --duration 100ms --p99 1h --round 50ms --record-size 100";
+    let broker = FakeBroker::start(Script::default());
+    let code = broker.run_to("max", flags, (&interrupt, &mut out)).expect("the load begins");
+    let report = String::from_utf8(out.written).expect("text");
+    assert_eq!(code, 130, "{report}");
+    assert!(report.contains("\nthe search was interrupted: a higher rate may be good, too"), "{report}");
+    assert!(report.contains("\nthe highest rate that was tried and has its p99 below"), "{report}");
+}
+
 #[test]
 fn an_output_that_takes_nothing_costs_no_file() {
     let broker = FakeBroker::start(Script::default());
