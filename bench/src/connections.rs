@@ -64,6 +64,9 @@ pub(crate) fn run(plan: &ConnectionsPlan, out: &mut dyn Write) -> Result<u8, Ben
     });
     let shared = Shared::measuring(Window { warmup: plan.run.warmup, by_due: true }, (shards, 0), shards);
     let mut result = outcome::begin(Mode::Connections, &title(plan));
+    result.settings = outcome::settings(&plan.bootstrap, &plan.run);
+    result.settings.insert("rate".to_owned(), churn_words(plan));
+    result.settings.insert("idle.connections".to_owned(), plan.idle.to_string());
     let watched = watch_jobs(plan, &shared, jobs.collect(), out)?;
     if let Some(why) = asks.exhausted.get() {
         let opened = grouped(shared.opened.load(Ordering::Relaxed));
@@ -111,14 +114,18 @@ fn watch_jobs(
 }
 
 fn title(plan: &ConnectionsPlan) -> String {
-    let churn = match plan.pace {
-        Some(Pace::Steady(rate)) => format!("{} connections/s that come and go", grouped(rate)),
+    let (churn, idle) = (churn_words(plan), grouped(plan.idle));
+    format!("connections to {}: {churn} that come and go, {idle} that stay", plan.bootstrap)
+}
+
+fn churn_words(plan: &ConnectionsPlan) -> String {
+    match plan.pace {
+        Some(Pace::Steady(rate)) => format!("{} connections/s", grouped(rate)),
         Some(Pace::Ramp { from, to, .. }) => {
-            format!("{} to {} connections/s that come and go", grouped(from as u64), grouped(to as u64))
+            format!("{} to {} connections/s", grouped(from as u64), grouped(to as u64))
         }
-        Some(Pace::Free) | None => "no connections that come and go".to_owned(),
-    };
-    format!("connections to {}: {churn}, {} that stay", plan.bootstrap, grouped(plan.idle))
+        Some(Pace::Free) | None => "no connections".to_owned(),
+    }
 }
 
 /// What each connection is about.
@@ -284,6 +291,17 @@ mod tests {
         let seen = broker.seen();
         assert_eq!(seen.greetings, 201, "each of them, and the one that asked for versions");
         assert!(seen.greetings_at_once > 1, "each waits for its own answer alone");
+    }
+
+    #[test]
+    fn settings_are_those_of_the_load() {
+        let broker = FakeBroker::start(Script::default());
+        let json = tempfile::NamedTempFile::new().expect("a file");
+        let flags = format!("--idle 3 --rate 50 --duration 50ms --json {}", json.path().display());
+        broker.run("connections", &flags).expect("the load begins");
+        let settings = crate::result::read(json.path()).expect("a result").settings;
+        let of = |name: &str| settings[name].as_str();
+        assert_eq!((of("rate"), of("idle.connections"), of("threads")), ("50 connections/s", "3", "1"));
     }
 
     #[test]

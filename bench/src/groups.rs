@@ -82,6 +82,8 @@ pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchErr
         setup.change_every.as_millis(),
     );
     let mut result = outcome::begin(Mode::Groups, &title);
+    result.settings = outcome::settings(&plan.target.bootstrap, &plan.run);
+    result.settings.extend(settings(&setup));
     let goal = Goal {
         warmup: plan.run.warmup,
         end: plan.run.end(),
@@ -114,6 +116,21 @@ pub(crate) fn run(plan: &GroupsPlan, out: &mut dyn Write) -> Result<u8, BenchErr
         _ => Verdict::default(),
     };
     outcome::finish(result, verdict, &plan.run, out)
+}
+
+/// What a group was told to be.
+fn settings(setup: &Setup) -> impl Iterator<Item = (String, String)> {
+    let settings = [
+        ("threads", "1".to_owned()),
+        ("topic", setup.topic.clone()),
+        ("partitions", setup.partitions.len().to_string()),
+        ("group.id", setup.group.clone()),
+        ("members", setup.members.to_string()),
+        ("change.every.ms", setup.change_every.as_millis().to_string()),
+        ("heartbeat.interval.ms", setup.heartbeat.as_millis().to_string()),
+        ("session.timeout.ms", setup.session_timeout_ms.to_string()),
+    ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value))
 }
 
 fn set_up(plan: &GroupsPlan) -> Result<Setup, BenchError> {
@@ -203,6 +220,17 @@ mod tests {
         let left_out: String = row.chars().filter(char::is_ascii_digit).collect();
         assert!(left_out.parse::<u32>().expect("a number") >= 5, "of the first rebalance alone: {report}");
         assert!(report.contains(" changes fell due while a rebalance was under way"), "{report}");
+    }
+
+    #[test]
+    fn settings_are_those_of_the_group() {
+        let broker = FakeBroker::start(Script::default());
+        let json = tempfile::NamedTempFile::new().expect("a file");
+        let flags = "--topic t --members 1 --change-every 50ms --heartbeat 5ms --duration 100ms --json";
+        broker.run("groups", &format!("{flags} {}", json.path().display())).expect("the load begins");
+        let settings = crate::result::read(json.path()).expect("a result").settings;
+        let of = |name: &str| settings[name].as_str();
+        assert_eq!((of("topic"), of("members"), of("change.every.ms"), of("threads")), ("t", "1", "50", "1"));
     }
 
     #[test]

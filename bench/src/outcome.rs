@@ -1,12 +1,15 @@
 //! From what was counted to what people and programs read: the table, the files, the exit code.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
 
 use crate::args::plan::{Mode, RunPlan};
 use crate::engine::{Findings, Shared};
 use crate::error::BenchError;
 use crate::html;
-use crate::result::{FileError, RunResult, Verification, hgrm, table, write};
+use crate::result::{FileError, RunResult, Verification, hgrm, rfc3339, table, write};
+use crate::tally::nanos;
 use crate::verdict::Verdict;
 use crate::verify::Fault;
 use crate::watch::{Watched, flows};
@@ -16,9 +19,23 @@ pub(crate) fn begin(mode: Mode, title: &str) -> RunResult {
     RunResult::begin(mode.name(), title)
 }
 
+/// What every load has of settings.
+pub(crate) fn settings(bootstrap: &str, run: &RunPlan) -> BTreeMap<String, String> {
+    let settings = [
+        ("bootstrap.servers", bootstrap.to_owned()),
+        ("threads", run.cores.count.to_string()),
+        ("warmup.seconds", run.warmup.as_secs_f64().to_string()),
+    ];
+    settings.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 /// Fills a result with what was counted.
 pub(crate) fn fill(result: &mut RunResult, mut watched: Watched, shared: &Shared) {
     result.notes.extend(watched.early.take());
+    if shared.started().is_some() {
+        let began = Duration::from_nanos(shared.wall(nanos(watched.began)));
+        result.started_at = rfc3339(SystemTime::UNIX_EPOCH + began);
+    }
     result.duration_seconds = watched.measured.as_secs_f64();
     result.generator_cpu_seconds = watched.cpu.iter().map(|cpu| cpu.as_secs_f64()).sum();
     result.totals = flows(&watched.total);

@@ -524,16 +524,13 @@ pub(crate) fn counted(number: usize, thing: &str) -> String {
 }
 
 fn settings(plan: &TrafficPlan, topics: &[Arc<Places>]) -> BTreeMap<String, String> {
-    let mut settings = BTreeMap::new();
+    let mut settings = outcome::settings(&plan.target.bootstrap, &plan.run);
     let mut set = |name: &str, value: String| {
         settings.insert(name.to_owned(), value);
     };
-    set("bootstrap.servers", plan.target.bootstrap.clone());
     set("topic", names(topics));
     set("topics", topics.len().to_string());
     set("partitions", topics.iter().map(|places| places.partitions.len()).sum::<usize>().to_string());
-    set("threads", plan.run.cores.count.to_string());
-    set("warmup.seconds", plan.run.warmup.as_secs_f64().to_string());
     if let Some(producers) = &plan.producers {
         let produce = &producers.produce;
         set("producers", produce.clients.to_string());

@@ -49,6 +49,8 @@ pub(crate) struct Watched {
     pub total: Tally,
     /// The same by seconds.
     pub intervals: Vec<Interval>,
+    /// When what is measured begins, from the start.
+    pub began: Duration,
     /// From the end of the warm-up to the load's end, or to the last answer where that came later or the load ended
     /// before its time.
     pub measured: Duration,
@@ -153,6 +155,7 @@ impl<'s> Watch<'s> {
             watched: Watched {
                 total: Tally::new(),
                 intervals: Vec::new(),
+                began: Duration::ZERO,
                 measured,
                 cpu: Vec::new(),
                 early: None,
@@ -252,6 +255,7 @@ impl<'s> Watch<'s> {
         if !self.warm {
             self.watched.total.measure_warm_up();
         }
+        self.watched.began = warmup;
         self.watched.measured = self.length().saturating_sub(warmup);
         self.watched.cpu = self.shared.cpu();
         self.watched

@@ -684,6 +684,17 @@ fn the_live_line_is_about_what_there_is() {
 }
 
 #[test]
+fn a_measurement_begins_behind_its_warm_up() {
+    let broker = FakeBroker::start(Script::default());
+    let json = tempfile::NamedTempFile::new().expect("a file");
+    let begun = std::time::SystemTime::now();
+    let flags = format!("--rate 100 --warmup 1100ms --duration 100ms --json {}", json.path().display());
+    bench(&broker, &format!("produce {flags}"));
+    let started = crate::result::read(json.path()).expect("a result").started_at;
+    assert!(started >= crate::result::rfc3339(begun + Duration::from_millis(1_100)), "{started}");
+}
+
+#[test]
 fn settings_say_what_was_sent_and_how_fast() {
     let broker = FakeBroker::start(Script::default());
     let directory = tempfile::tempdir().expect("a temporary directory");
