@@ -41,6 +41,8 @@ const END_LOOK: Duration = Duration::from_millis(5);
 const UNDER_WAY_MAX: usize = 10_000;
 /// Connections of one shard that are opened at the same time before the load.
 const OPENING_MAX: u64 = 64;
+/// The failure of a connection that was to stay.
+const CLOSED: &str = "an idle connection that the broker closed";
 /// Linux' numbers for what runs out where connections are many.
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
@@ -75,7 +77,7 @@ pub(crate) fn run(plan: &ConnectionsPlan, out: &mut dyn Write) -> Result<u8, Ben
     }
     let end = shared.producers_end().unwrap_or(asks.end);
     let due = plan.pace.and_then(|pace| Some((pace.due_before(end)?, end)));
-    let verdict = judge(&Evidence {
+    let mut verdict = judge(&Evidence {
         what: "connections",
         due,
         made: shared.made.load(Ordering::Relaxed),
@@ -83,13 +85,33 @@ pub(crate) fn run(plan: &ConnectionsPlan, out: &mut dyn Write) -> Result<u8, Ben
         lag_p99: Duration::from_nanos(watched.total.lag.value_at_quantile(0.99)),
         cpu: watched.fullest_core(),
     });
+    let stayed = shared.opened.load(Ordering::Relaxed);
+    let closed = watched.total.errors.contains_key(CLOSED);
+    verdict.lines.extend(idle_lines((stayed, plan.idle), closed.then(|| shared.last_answer())));
     let opened = watched.total.records(Kind::Connect);
     result.counters.insert("connections".to_owned(), opened);
     let per_second = opened as f64 / watched.measured.as_secs_f64().max(1e-9);
     result.counters.insert("connections_per_second".to_owned(), per_second as u64);
-    result.counters.insert("idle_connections".to_owned(), plan.idle);
+    result.counters.insert("idle_connections".to_owned(), stayed);
     outcome::fill(&mut result, watched, &shared);
     outcome::finish(result, verdict, &plan.run, out)
+}
+
+/// What there is to say of the connections that stay: that they are fewer than asked for, and why a broker may have
+/// closed some that said nothing for so long.
+fn idle_lines((opened, wanted): (u64, u64), silent: Option<Duration>) -> Vec<String> {
+    let fewer = (opened < wanted).then(|| {
+        let (opened, wanted) = (grouped(opened), grouped(wanted));
+        format!("{opened} of {wanted} connections that were to stay were opened")
+    });
+    let closed = silent.map(|silent| {
+        let seconds = silent.as_secs_f64();
+        format!(
+            "connections that stay say nothing: a broker closes them by right where its connections.max.idle.ms is \
+             below the {seconds:.0} s that they were silent"
+        )
+    });
+    fewer.into_iter().chain(closed).collect()
 }
 
 fn watch_jobs(
@@ -271,7 +293,7 @@ impl Churn {
         let mut byte = [0];
         match stream.try_receive(&mut BytesMut::new(), 0, &mut byte) {
             Ok(None) => {}
-            Ok(Some(_)) | Err(_) => self.shard.meter().failed("an idle connection that the broker closed", 1),
+            Ok(Some(_)) | Err(_) => self.shard.meter().failed(CLOSED, 1),
         }
     }
 }
@@ -291,6 +313,14 @@ mod tests {
         let seen = broker.seen();
         assert_eq!(seen.greetings, 201, "each of them, and the one that asked for versions");
         assert!(seen.greetings_at_once > 1, "each waits for its own answer alone");
+    }
+
+    #[test]
+    fn connections_that_stay_are_told_as_they_were() {
+        assert_eq!(idle_lines((5, 5), None), Vec::<String>::new());
+        let lines = idle_lines((1_500, 2_000), Some(Duration::from_secs(700)));
+        assert_eq!(lines[0], "1,500 of 2,000 connections that were to stay were opened");
+        assert!(lines[1].contains("connections.max.idle.ms is below the 700 s"), "{lines:?}");
     }
 
     #[test]

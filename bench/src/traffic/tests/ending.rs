@@ -110,6 +110,20 @@ fn a_search_that_a_signal_ends_keeps_what_it_has() {
     assert!(report.contains("interrupted after "), "{report}");
 }
 
+#[test]
+fn connections_that_a_signal_kept_from_being_opened_do_not_count_as_idle() {
+    let broker = FakeBroker::start(Script { greeting: Duration::from_millis(100), ..Script::default() });
+    let enough: Enough = |broker| broker.seen().greetings > 80;
+    let flags = "connections --rate 0 --idle 1000 --duration 10m";
+    let (code, report, _) = ended_by(SIGINT, &broker, flags, enough);
+    let idle = figure(&report, "idle connections");
+    assert!(code == 130 && (1..1_000).contains(&idle), "{report}");
+    assert!(
+        report.contains(&format!("\n{idle} of 1,000 connections that were to stay were opened")),
+        "{report}"
+    );
+}
+
 /// An output that interrupts a search once it says that a rate is good.
 struct EndsGood {
     interrupt: Interrupt,
