@@ -378,8 +378,8 @@ impl Partition {
         }
     }
 
-    /// The tombstones are durable and replayed, or the groups were not deleted after all: those of one sweep are several
-    /// appends, of which a disk that is full may take the last and not the one before.
+    /// The tombstones are durable and replayed, or the groups were not deleted after all: those of one sweep are
+    /// several appends, of which a disk that is full may take the last and not the one before.
     fn bury(&mut self, clock: Clock, group_ids: &[Arc<str>]) {
         for group_id in group_ids {
             if let Some(group) = self.groups.get_mut(group_id).filter(|group| group.is(GroupState::Dead)) {

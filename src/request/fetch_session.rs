@@ -4,8 +4,8 @@
 //! Each shard keeps the sessions of its own connections; a client that comes back through another shard gets
 //! `FETCH_SESSION_ID_NOT_FOUND` and starts a new one, as it does after a broker's restart. What must hold: the
 //! number of sessions is bounded by `slots_max`, that of their partitions by `partitions_max`, and a client whose
-//! session has no room, or a name that no topic has, is served without one; an incremental reply leaves out exactly the partitions without news;
-//! the order rotates so that no partition starves behind a full one.
+//! session has no room, or a name that no topic has, is served without one; an incremental reply leaves out exactly
+//! the partitions without news; the order rotates so that no partition starves behind a full one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -59,8 +59,8 @@ pub async fn fetch(shard: &Rc<Shard>, body: Body<'_>) -> crate::net::Answer {
     }
 }
 
-/// Reads until the reply is due, its time has come or its connection wants no waiting; returns when that was. The first round
-/// begins at `asked`.
+/// Reads until the reply is due, its time has come or its connection wants no waiting; returns when that was. The
+/// first round begins at `asked`.
 async fn read_until_due(
     shard: &Rc<Shard>,
     fetch: &mut FetchPlan<Vec<Piece>>,
@@ -111,7 +111,8 @@ async fn read(
     (seen, last)
 }
 
-/// Waits until one of the partitions has moved past what was seen, until the deadline, or until the connection wants it.
+/// Waits until one of the partitions has moved past what was seen, until the deadline, or until the connection
+/// wants it.
 async fn wait(
     shard: &Rc<Shard>,
     seen: Vec<(TopicIdPartition, Offset)>,

@@ -96,8 +96,8 @@ impl Groups {
         self.pump(shard);
     }
 
-    /// Tells the coordinator the time whenever it wants to know. Begins when the whole broker can be reached, for members
-    /// of groups cannot be heard of before, and runs as long as the shard.
+    /// Tells the coordinator the time whenever it wants to know. Begins when the whole broker can be reached, for
+    /// members of groups cannot be heard of before, and runs as long as the shard.
     pub async fn keep_time(&self, shard: &Rc<Shard>) {
         self.core.borrow_mut().on_serving(clock());
         self.pump(shard);

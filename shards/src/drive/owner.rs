@@ -82,10 +82,7 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
             Answer::Done
         }
         Query::Metrics => Answer::Metrics(Box::new(crate::metrics::collect(&shard))),
-        Query::Serve => {
-            spawn_detached(async move { shard.groups.keep_time(&shard).await });
-            Answer::Done
-        }
+        Query::Serve => serve(shard),
         Query::Quiesce => {
             lifecycle::quiesce(&shard).await;
             Answer::Done
@@ -96,6 +93,12 @@ pub async fn perform(shard: Rc<Shard>, asker: ShardId, query: Query) -> Answer {
         }
         Query::Begin(_) | Query::End => unreachable!("the start and the end of a shard are boot's"),
     }
+}
+
+/// Clients are let in: what goes by the time of members begins.
+fn serve(shard: Rc<Shard>) -> Answer {
+    spawn_detached(async move { shard.groups.keep_time(&shard).await });
+    Answer::Done
 }
 
 /// Appends every part, then waits until what the producer waits for has come true for all of them.

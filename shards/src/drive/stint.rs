@@ -1,8 +1,9 @@
 //! How much of producers' records a shard looks at before its other tasks have a turn.
 //!
-//! A batch is checked to its last record where its bytes are in hand, and a few bytes of a request may be very many when
-//! they are decompressed. Owned by the shard. What must hold: whoever comes when the stint is over waits for the next
-//! one, which begins when every task that was ready had a turn; and the memory of a large batch is given back then.
+//! A batch is checked to its last record where its bytes are in hand, and a few bytes of a request may be very many
+//! when they are decompressed. Owned by the shard. What must hold: whoever comes when the stint is over waits for
+//! the next one, which begins when every task that was ready had a turn; and the memory of a large batch is given
+//! back then.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -274,7 +274,8 @@ fn transactions_survive_a_crash_and_a_lost_index() {
     }
 }
 
-/// A segment that is read whole keeps the transactions that only its file knows, and has nothing of them to write again.
+/// A segment that is read whole keeps the transactions that only its file knows, and has nothing of them to write
+/// again.
 #[test]
 fn transactions_of_before_the_snapshot_stay_in_their_file() {
     let (log, mut disk) = with_transactions();

@@ -1,7 +1,8 @@
 //! Decompression with an output limit that holds while it runs.
 //!
-//! A [`Decompressor`] is owned by one shard and reused batch after batch; told to [rest](Decompressor::rest), and at the
-//! next batch, it keeps no more than [`KEPT_BYTES_MAX`], so that one large batch does not pin its memory for good.
+//! A [`Decompressor`] is owned by one shard and reused batch after batch; told to [rest](Decompressor::rest), and
+//! at the next batch, it keeps no more than [`KEPT_BYTES_MAX`], so that one large batch does not pin its memory for
+//! good.
 
 use std::io::Read;
 

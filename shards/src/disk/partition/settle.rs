@@ -49,9 +49,9 @@ impl Unsettled {
 }
 
 impl Partition {
-    /// Makes the files of every finished segment durable, and the names in the directory. The caller has the turn for
-    /// housekeeping, so that nobody replaces or removes one of them meanwhile. What is synced with the whole file system
-    /// at the end is not settled before.
+    /// Makes the files of every finished segment durable, and the names in the directory. The caller has the turn
+    /// for housekeeping, so that nobody replaces or removes one of them meanwhile. What is synced with the whole
+    /// file system at the end is not settled before.
     ///
     /// # Errors
     /// When one cannot be synced; all of them count as not durable then.
