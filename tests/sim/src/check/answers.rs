@@ -95,8 +95,13 @@ impl Partition {
         let is_first = !self.sent.values().any(|sent| is_before(&sent));
         let may_lie_there = |sent: &Sent| sent.attempts > sent.refused;
         let is_after = |sent: &Sent| sequence_of(sent).is_some_and(|sequence| sequence > producer.sequence);
-        let is_overtaken = is_first
-            && self.sent.get(&batch.id).is_some_and(|sent| sent.attempts > 1)
+        // And of a producer whose batches were compacted a start without a snapshot knows the last one alone: what was
+        // stored before it is a duplicate that nobody can tell any more.
+        let is_forgotten = |sent: &Sent| !self.rules.dense && sent.boots.0 < sent.boots.1;
+        let is_overtaken = self
+            .sent
+            .get(&batch.id)
+            .is_some_and(|sent| sent.attempts > 1 && (is_first || is_forgotten(sent)))
             && self.sent.values().any(|sent| is_after(sent) && may_lie_there(sent));
         let excused = self.rules.expires
             || self.crashes > 0

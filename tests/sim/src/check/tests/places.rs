@@ -297,6 +297,24 @@ fn holes_in_a_producers_sequence() {
         if fine { tale.holds() } else { tale.breaks(Invariant::SequenceRefused) }
     }
 
+    // One that was stored with a later one, compacted away, and forgotten by the next start.
+    for (configs, crashes, fine) in [
+        (&[("cleanup.policy", "compact")][..], true, true),
+        (&[("cleanup.policy", "compact")], false, false),
+        (&[], true, false),
+    ] {
+        let (mut tale, place) = Tale::with_topic(configs);
+        let two = sequenced(2, 2, 2);
+        tale.ack(place, &sequenced(1, 2, 0), 0);
+        tale.run(Action::Produce(place, Rc::clone(&two)), LOST);
+        tale.run(Action::Produce(place, sequenced(3, 2, 4)), LOST);
+        if crashes {
+            tale.crash();
+        }
+        tale.refused(Action::Produce(place, two), ErrorCode::OutOfOrderSequenceNumber);
+        if fine { tale.holds() } else { tale.breaks(Invariant::SequenceRefused) }
+    }
+
     // Refused although everything before was acknowledged; not so while something before is unknown.
     for (before, fine) in [(Outcome::Ok(Answer::Appended(0)), false), (LOST, true)] {
         let (mut tale, place) = Tale::with_topic(&[]);
