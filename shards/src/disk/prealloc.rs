@@ -205,7 +205,7 @@ impl ZeroAhead {
         // A part of what is left and no more: segments that were busy once keep what they have until they roll.
         let left = budget.bytes_max.saturating_sub(budget.bytes());
         let most = (left / PART_OF_LEFT).max(WINDOW_BYTES_MIN);
-        let target = target.min(FilePosition(block_ceil(end).0 + most));
+        let target = target.min(block_floor(FilePosition(block_ceil(end).0 + most)));
         let bytes = target.0.saturating_sub(end.0);
         if bytes > left || target <= self.zeroed_end {
             return false;
@@ -392,6 +392,8 @@ mod tests {
         let mut segments: Vec<_> = (0..60).map(|_| ZeroAhead::new(FilePosition(0))).collect();
         for zero in &mut segments {
             assert!(zero.begin(FilePosition(16 * MB), FilePosition(0), &budget, at(0)));
+            let target = zero.target.expect("it has just begun");
+            assert_eq!(target, block_floor(target), "whole blocks are written");
         }
         assert_eq!(segments[0].target, Some(FilePosition(16 * MB)), "the first have all they want");
         assert!(budget.bytes() <= 256 * MB);
