@@ -148,6 +148,24 @@ fn replies_keep_their_order_behind_a_long_poll() {
     assert_eq!(broker.stop(), 0);
 }
 
+/// A client that asks for what is not served sees a connection end, as with Kafka; why, the broker's log says.
+#[test]
+fn what_is_not_served_is_told_in_the_log() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let broker = start(&directory, &[]);
+    let mut stream = std::net::TcpStream::connect(broker.address()).expect("the broker listens");
+    // DescribeUserScramCredentials, version 0, of a client without a name.
+    stream.write_all(&[0, 0, 0, 12, 0, 50, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0, 0]).expect("it is sent");
+    assert_eq!(stream.read(&mut [0; 4]).expect("an end"), 0);
+    let told = "DescribeUserScramCredentials version 0 is not served; the connection was closed";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !broker.output().contains(told) {
+        assert!(Instant::now() < deadline, "{}", broker.output());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(broker.stop(), 0);
+}
+
 #[test]
 fn acks_0_is_silent_and_an_error_closes_the_connection() {
     let directory = tempfile::tempdir().expect("a temporary directory");

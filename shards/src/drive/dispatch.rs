@@ -112,7 +112,10 @@ impl Place {
 /// Serves one frame.
 async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &Rc<ConnectionContext>) -> Answer {
     let Ok((header, at)) = decode_request_header(frame) else { return Answer::Close };
-    let Some(api) = ApiKey::from_code(header.request_api_key) else { return Answer::Close };
+    let Some(api) = ApiKey::from_code(header.request_api_key) else {
+        tell_unserved(shard, connection, format_args!("API key {}", header.request_api_key));
+        return Answer::Close;
+    };
     let place = connection.session(|| Place::of(shard, connection));
     let context = RequestContext {
         api,
@@ -129,10 +132,21 @@ async fn dispatch(shard: &Rc<Shard>, frame: &Bytes, connection: &Rc<ConnectionCo
     if !served::accepts(api, context.version) {
         return match api {
             ApiKey::ApiVersions => api_versions_unknown(body),
-            _ => Answer::Close,
+            _ => {
+                tell_unserved(shard, connection, format_args!("{api} version {}", context.version));
+                Answer::Close
+            }
         };
     }
     serve(shard, body).await
+}
+
+/// Says why a connection ends, of which its client learns no more than that it does, as from Kafka.
+fn tell_unserved(shard: &Shard, connection: &ConnectionContext, asked: std::fmt::Arguments<'_>) {
+    shard.unserved.once_in_a_while(|left_out| {
+        let peer = connection.peer();
+        tracing::warn!(%peer, left_out, "{asked} is not served; the connection was closed");
+    });
 }
 
 /// The answer to an ApiVersions request of a version to come: version 0, which every client reads (KIP-511).

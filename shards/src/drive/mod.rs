@@ -36,7 +36,7 @@ use crate::disk::ShardDisk;
 use crate::host::sync::{Notify, Semaphore};
 use crate::logs::Loggers;
 use crate::mesh::Mesh;
-use crate::net::Connections;
+use crate::net::{Complaint, Connections};
 
 pub mod append;
 pub mod cleaner;
@@ -104,6 +104,8 @@ pub struct Shard {
     producer_ids: RefCell<ProducerIdBlock>,
     producer_ids_turn: Rc<Semaphore>,
     stint: Rc<Stint>,
+    /// Of clients that ask for what is not served.
+    unserved: Complaint,
     controller: OnceCell<Controller>,
     /// Partitions of the image that could not be opened or created.
     offline: Offline,
@@ -157,6 +159,7 @@ impl Shard {
             producer_ids: RefCell::default(),
             producer_ids_turn: Semaphore::new(1),
             stint: Rc::default(),
+            unserved: Complaint::default(),
             controller: OnceCell::new(),
             offline: Offline::default(),
             metrics: crate::host::shard_slot(),

@@ -212,14 +212,14 @@ impl Acceptor {
 
 /// Trouble that may come thousands of times a second and is told once in a while.
 #[derive(Default)]
-pub(super) struct Complaint {
+pub(crate) struct Complaint {
     next: Cell<Monotonic>,
     left_out: Cell<u64>,
 }
 
 impl Complaint {
     /// Calls `tell`, with how many were left out, unless it has just been called.
-    pub(super) fn once_in_a_while(&self, tell: impl FnOnce(u64)) {
+    pub(crate) fn once_in_a_while(&self, tell: impl FnOnce(u64)) {
         let now = host::now();
         if now < self.next.get() {
             self.left_out.set(self.left_out.get() + 1);

@@ -36,6 +36,7 @@ use crate::host::LocalBoxFuture;
 
 pub use connections::{Connections, NetConfig};
 pub use context::ConnectionContext;
+pub(crate) use listener::Complaint;
 pub use listener::{AcceptLimits, Accepted, Acceptor, ConnectionGuard};
 pub use reply::{Piece, Reply};
 
