@@ -190,16 +190,15 @@ impl Partition {
     ) -> Result<(), DiskError> {
         self.write_active_indexes(IndexWrite::Synced).await?;
         self.write_epochs().await?;
-        let taken = snapshot.as_ref().map(|(offset, _)| *offset);
-        if let Some((offset, bytes)) = snapshot {
-            assert_eq!(offset, end, "a snapshot is taken at the log's end");
-            self.write_small(&self.file_path(offset, SegmentFileKind::ProducerSnapshot), &bytes).await?;
+        if let Some((offset, bytes)) = &snapshot {
+            assert_eq!(*offset, end, "a snapshot is taken at the log's end");
+            self.write_small(&self.file_path(end, SegmentFileKind::ProducerSnapshot), bytes).await?;
         }
         self.settle().await?;
         let (recovery_point, high_watermark, stale) = {
             let mut state = self.state.borrow_mut();
-            if let Some(offset) = taken {
-                state.log.note_snapshot(offset);
+            if snapshot.is_some() {
+                state.log.note_snapshot(end);
             }
             state.log.advance_recovery_point(end);
             if self.synced_together.get() {

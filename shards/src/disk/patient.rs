@@ -19,7 +19,7 @@ use ottla::time::Monotonic;
 
 use super::error::{Context as _, IoFailure};
 use super::fds::FdCache;
-use crate::host::{self, DirEntry, File, OpenHow};
+use crate::host::{self, AlignedBuf, DirEntry, Durability, File, OpenHow, WriteSlice};
 
 /// How long a call waits before it asks the system again.
 const RETRY: Duration = Duration::from_millis(20);
@@ -86,6 +86,22 @@ impl Patience {
 /// Any failure but the want of a descriptor.
 pub async fn open(path: &Path, how: OpenHow) -> Result<File, IoFailure> {
     patiently("open", path, || File::open(path, how)).await
+}
+
+/// Writes `bytes` into a file from `position` on, unsynced; it is made where it is not there. What was there is cut
+/// behind the new bytes and not before them: a full disk takes bytes in the place of others, and may take none where
+/// they were cut off, and a crash in between leaves what was there.
+///
+/// # Errors
+/// Any failure but the want of a descriptor.
+pub async fn write_unsynced(path: &Path, position: u64, bytes: &[u8]) -> Result<File, IoFailure> {
+    let file = open(path, OpenHow { write: true, create: true, ..OpenHow::default() }).await?;
+    if !bytes.is_empty() {
+        let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
+        file.write_at(slices, position, Durability::None).await.at("write", path)?;
+    }
+    file.set_len(position + bytes.len() as u64).await.at("cut", path)?;
+    Ok(file)
 }
 
 /// Makes the names in a directory durable.

@@ -169,9 +169,8 @@ impl ZeroAhead {
         self.flushed_bytes += bytes;
         let average = self.flushed_bytes / self.flushes;
         let ahead = self.zeroed_end.0.saturating_sub(end.0);
-        let wanted = self.target.unwrap_or(self.zeroed_end).max(self.zeroed_end);
         if let Some(share) = &mut self.share {
-            share.shrink_to(wanted.0.saturating_sub(end.0));
+            share.shrink_to(self.target.map_or(ahead, |target| ahead.max(target.0.saturating_sub(end.0))));
         }
         if self.flushes < FLUSHES_MIN
             || average > FLUSH_BYTES_MAX
@@ -201,15 +200,16 @@ impl ZeroAhead {
         budget: &Rc<ZeroBudget>,
         now: Monotonic,
     ) -> bool {
-        self.share = None;
         // A part of what is left and no more: segments that were busy once keep what they have until they roll.
-        let left = budget.bytes_max.saturating_sub(budget.bytes());
+        let own = self.share.as_ref().map_or(0, |share| share.bytes);
+        let left = budget.bytes_max.saturating_sub(budget.bytes() - own);
         let most = (left / PART_OF_LEFT).max(WINDOW_BYTES_MIN);
         let target = target.min(block_floor(FilePosition(block_ceil(end).0 + most)));
         let bytes = target.0.saturating_sub(end.0);
         if bytes > left || target <= self.zeroed_end {
             return false;
         }
+        self.share = None;
         budget.bytes.set(budget.bytes() + bytes);
         self.share = Some(Share { budget: Rc::clone(budget), bytes });
         self.target = Some(target);
@@ -384,6 +384,20 @@ mod tests {
         assert_eq!(used.count(4096, FilePosition(WINDOW_BYTES_MIN / 2), 1 << 30, at(1)), None);
         assert_eq!(budget.bytes(), MB - WINDOW_BYTES_MIN / 2);
         assert!(late.begin(FilePosition(WINDOW_BYTES_MIN / 2), FilePosition(0), &budget, at(1)));
+    }
+
+    #[test]
+    fn what_is_zeroed_counts_also_where_no_more_is_to_be_had() {
+        let budget = ZeroBudget::new(MB);
+        let mut zero = ZeroAhead::new(FilePosition(0));
+        let begin = |zero: &mut ZeroAhead| zero.begin(FilePosition(MB), FilePosition(0), &budget, at(0));
+        assert!(begin(&mut zero));
+        while zero.next_piece(FilePosition(0)).is_some() {
+            zero.piece_done(true);
+        }
+        zero.target = None;
+        assert!(!begin(&mut zero), "it has its part");
+        assert_eq!(budget.bytes(), WINDOW_BYTES_MIN);
     }
 
     #[test]

@@ -38,7 +38,7 @@ use super::partition::{IndexFiles, Partition, Place};
 use super::patient;
 use super::shard_disk::ShardDisk;
 use super::tail::block_floor;
-use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
+use crate::host::{self, Durability, File, OpenHow, WriteSlice};
 
 /// Bytes that are read at first; most partitions have little behind their recovery point.
 const READ_BYTES_FIRST: usize = 64 << 10;
@@ -320,16 +320,7 @@ impl ShardDisk {
 
 /// Writes `partition.metadata`, unsynced.
 async fn write_metadata(path: &Path, topic_id: TopicId) -> Result<(), IoFailure> {
-    write_unsynced(path, encode_partition_metadata(topic_id).as_bytes()).await
-}
-
-/// Writes a file that is made anew where a crash damages it.
-async fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
-    let how = OpenHow { write: true, create: true, ..OpenHow::default() };
-    let file = patient::open(path, how).await?;
-    let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
-    file.write_at(slices, 0, Durability::None).await.at("write", path)?;
-    file.set_len(bytes.len() as u64).await.at("cut", path)
+    patient::write_unsynced(path, 0, encode_partition_metadata(topic_id).as_bytes()).await.map(drop)
 }
 
 /// One load from files.
@@ -597,7 +588,7 @@ impl Loading<'_> {
                     remove_if_there(&path).await?;
                 }
             } else if is_active || self.synced == Synced::Together {
-                write_unsynced(&path, &bytes).await?;
+                patient::write_unsynced(&path, 0, &bytes).await?;
             } else {
                 patient::write_whole_durably(&path, &bytes).await?;
             }

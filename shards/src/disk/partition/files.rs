@@ -21,7 +21,7 @@ use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::fds::Use;
 use crate::disk::patient;
 use crate::host::sync::Permit;
-use crate::host::{self, AlignedBuf, Durability, File, OpenHow, WriteSlice};
+use crate::host::{self, File, OpenHow};
 
 impl Partition {
     /// The path of a live file.
@@ -133,15 +133,9 @@ impl Partition {
         position: usize,
         how: IndexWrite,
     ) -> Result<(), IoFailure> {
-        let open = OpenHow { write: true, create: true, ..OpenHow::default() };
-        let file = patient::open(path, open).await?;
-        if !bytes.is_empty() {
-            let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
-            file.write_at(slices, position as u64, Durability::None).await.at("write", path)?;
-        }
-        // Whatever an earlier life of the file has left behind the entries that count. Cut before them it might stay
+        // Behind the entries that count is whatever an earlier life of the file has left. Cut before them it might stay
         // without those that are written anew, of which an index of transactions is the only one to tell.
-        file.set_len((position + bytes.len()) as u64).await.at("cut", path)?;
+        let file = patient::write_unsynced(path, position as u64, bytes).await?;
         match how {
             IndexWrite::Spilled | IndexWrite::Rolled => Ok(()),
             IndexWrite::Synced | IndexWrite::Finished => self.sync_file(&file, path).await,
@@ -150,21 +144,8 @@ impl Partition {
 
     /// Writes a small file whole, synced; its name is durable after the next sync of the directory.
     pub(in crate::disk) async fn write_small(&self, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
-        let file = self.write_unsynced(path, bytes).await?;
+        let file = patient::write_unsynced(path, 0, bytes).await?;
         self.sync_file(&file, path).await
-    }
-
-    /// Writes a small file whole. What was there is cut behind the new bytes and not before them: a full disk takes
-    /// bytes in the place of others, and may take none where they were cut off.
-    pub(in crate::disk) async fn write_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<File, IoFailure> {
-        let how = OpenHow { write: true, create: true, ..OpenHow::default() };
-        let file = patient::open(path, how).await?;
-        if !bytes.is_empty() {
-            let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
-            file.write_at(slices, 0, Durability::None).await.at("write", path)?;
-        }
-        file.set_len(bytes.len() as u64).await.at("cut", path)?;
-        Ok(file)
     }
 
     /// Puts a small file in the place of the one of this name, durable here or with those of many other partitions:

@@ -20,6 +20,7 @@ use super::settle::Unsettled;
 use super::{Partition, SegmentTail, State, Unfinished};
 use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::fds::Use;
+use crate::disk::patient;
 use crate::disk::prealloc::ZeroAhead;
 use crate::disk::tail::{MemoryGauge, Tail};
 use crate::host::{self, Queue};
@@ -166,7 +167,7 @@ impl Partition {
             self.write_indexes(base, &entries, IndexWrite::Rolled).await?;
         }
         let snapshot_path = self.file_path(new_base, SegmentFileKind::ProducerSnapshot);
-        self.write_unsynced(&snapshot_path, &snapshot).await?;
+        patient::write_unsynced(&snapshot_path, 0, &snapshot).await?;
         self.create_segment(new_base).await?;
         if bytes == 0 {
             // An empty segment is no part of the log once another one follows.
