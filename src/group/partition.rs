@@ -18,7 +18,7 @@ use crate::group::reply::GroupReply;
 use crate::group::request::{FetchOffsets, NO_TOPIC_ID};
 use crate::group::state::GroupState;
 use crate::group::step::{Append, Clock, Step, Then, Token, append_error_to_response};
-use crate::ids::{Offset, TopicId, Uuid};
+use crate::ids::{Offset, TopicId};
 use crate::limits::GROUP_FETCHES_PARKED_MAX;
 use crate::time::Monotonic;
 
@@ -199,7 +199,7 @@ impl Partition {
     /// Every offset of the deleted topics, with its group, those under way included. An offset of a topic with the
     /// same name and another id stays.
     pub(crate) fn offsets_of_deleted(&self, deleted: &[DeletedTopic]) -> BTreeSet<(Arc<str>, Arc<str>, i32)> {
-        let ids: BTreeSet<(&str, Uuid)> =
+        let ids: BTreeSet<(&str, TopicId)> =
             deleted.iter().map(|topic| (&*topic.name, topic.topic_id)).collect();
         let names: BTreeSet<&str> = ids.iter().map(|(name, _)| *name).collect();
         let concerns = |topic: &str, value: &CommittedOffset| {
@@ -234,11 +234,10 @@ impl Partition {
 
     /// Answers an OffsetFetch, at once or when the writes before it are decided.
     pub(crate) fn fetch(&mut self, token: Token, request: FetchOffsets) -> Option<GroupReply> {
-        let is_decided = |append: &InFlight| !append.groups.contains(&*request.group_id);
-        if request.require_stable
-            && self.has_in_flight(&request.group_id)
-            && !self.in_flight.iter().all(is_decided)
-        {
+        let concerns = |append: &InFlight| append.groups.contains(&*request.group_id);
+        // Most groups have none, and need not be looked for among those of all.
+        let is_undecided = || self.has_in_flight(&request.group_id) && self.in_flight.iter().any(concerns);
+        if request.require_stable && is_undecided() {
             if self.parked_fetches.len() >= GROUP_FETCHES_PARKED_MAX {
                 return Some(GroupReply::FetchOffsets(request.refusal(ErrorCode::UnstableOffsetCommit)));
             }

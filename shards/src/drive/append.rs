@@ -20,7 +20,7 @@ use ottla::protocol::records::BatchHeader;
 use ottla::protocol::records::validate::{InvalidBatch, validate};
 use ottla::request::produce::ProduceOutcome;
 
-use crate::disk::partition::append::AppendedBatch;
+use crate::disk::partition::append::{AppendedBatch, Turn};
 use crate::disk::{AppendFailure, CommitSpan, DiskError, Partition, told};
 use crate::drive::Shard;
 use crate::drive::hosted::Hosted;
@@ -138,8 +138,7 @@ pub fn begin(shard: &Rc<Shard>, hosted: &Rc<Hosted>, records: Bytes, zstd_allowe
     let shard = Rc::clone(shard);
     waiting(async move {
         let turn = partition.turn().await;
-        let appended = partition.append_in(turn, &checked.batch, &checked.new).await;
-        conclude(&shard.metrics, &partition, &checked, appended)
+        append_in(turn, &shard, &partition, &checked).await
     })
 }
 
@@ -155,8 +154,12 @@ async fn check_later(shard: Rc<Shard>, hosted: Rc<Hosted>, records: Bytes, zstd_
     let turn = hosted.partition.turn().await;
     shard.stint.begun().await;
     let checked = check(&shard, &hosted, records, zstd_allowed)?;
-    let appended = hosted.partition.append_in(turn, &checked.batch, &checked.new).await;
-    conclude(&shard.metrics, &hosted.partition, &checked, appended)
+    append_in(turn, &shard, &hosted.partition, &checked).await
+}
+
+async fn append_in(turn: Turn, shard: &Shard, partition: &Rc<Partition>, checked: &Checked) -> Appended {
+    let appended = partition.append_in(turn, &checked.batch, &checked.new).await;
+    conclude(&shard.metrics, partition, checked, appended)
 }
 
 fn check(

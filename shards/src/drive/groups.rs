@@ -53,8 +53,7 @@ impl Groups {
         let (sender, receiver) = oneshot();
         self.waiting.borrow_mut().insert(token, sender);
         let random = u128::from(random_u64()) << 64 | u128::from(random_u64());
-        self.core.borrow_mut().on_request(clock(), random, token, partition, request);
-        self.pump(shard);
+        self.act(shard, |core| core.on_request(clock(), random, token, partition, request));
         receiver.await.expect("the coordinator answers every token once")
     }
 
@@ -86,21 +85,18 @@ impl Groups {
     /// Forgets a partition of the offsets topic.
     pub fn unload(&self, shard: &Rc<Shard>, partition: i32) {
         self.logs.borrow_mut().remove(&partition);
-        self.core.borrow_mut().unload(clock(), partition);
-        self.pump(shard);
+        self.act(shard, |core| core.unload(clock(), partition));
     }
 
     /// Removes the offsets of topics that are gone.
     pub fn topics_deleted(&self, shard: &Rc<Shard>, topics: &[DeletedTopic]) {
-        self.core.borrow_mut().on_topics_deleted(clock(), topics);
-        self.pump(shard);
+        self.act(shard, |core| core.on_topics_deleted(clock(), topics));
     }
 
     /// Tells the coordinator the time whenever it wants to know. Begins when the whole broker can be reached, for
     /// members of groups cannot be heard of before, and runs as long as the shard.
     pub async fn keep_time(&self, shard: &Rc<Shard>) {
-        self.core.borrow_mut().on_serving(clock());
-        self.pump(shard);
+        self.act(shard, |core| core.on_serving(clock()));
         loop {
             match self.deadline.get() {
                 None => self.deadline_moved.notified().await,
@@ -118,10 +114,15 @@ impl Groups {
                 }
             }
             if self.deadline.get().is_some_and(|deadline| deadline <= now()) {
-                self.core.borrow_mut().on_timeout(clock());
-                self.pump(shard);
+                self.act(shard, |core| core.on_timeout(clock()));
             }
         }
+    }
+
+    /// Lets something happen to the coordinator, and performs what comes of it.
+    fn act(&self, shard: &Rc<Shard>, happen: impl FnOnce(&mut Coordinator)) {
+        happen(&mut self.core.borrow_mut());
+        self.pump(shard);
     }
 
     /// Performs every output of the coordinator.
@@ -156,10 +157,8 @@ impl Groups {
 /// Writes the records of one append, and tells the coordinator what becomes of them. What a full disk keeps in memory
 /// is told as failed at once, and again when it is on disk.
 async fn write(shard: Rc<Shard>, id: AppendId, log: Option<Rc<Partition>>, batch: Vec<u8>) {
-    let persisted = |result: Result<Offset, ErrorCode>| {
-        shard.groups.core.borrow_mut().on_persisted(clock(), id, result);
-        shard.groups.pump(&shard);
-    };
+    let groups = &shard.groups;
+    let persisted = |result| groups.act(&shard, |core| core.on_persisted(clock(), id, result));
     let Some(log) = log else { return persisted(Err(ErrorCode::NotCoordinator)) };
     let last = match append_own(&log, batch).await {
         Ok(last) => last,
@@ -168,11 +167,9 @@ async fn write(shard: Rc<Shard>, id: AppendId, log: Option<Rc<Partition>>, batch
     match own_durable(&log, last, || false).await {
         Ok(()) => persisted(Ok(last)),
         Err(error @ DiskError::Unwritten { .. }) => {
-            shard.groups.core.borrow_mut().on_delayed(clock(), id, error.code());
-            shard.groups.pump(&shard);
+            groups.act(&shard, |core| core.on_delayed(clock(), id, error.code()));
             let written = own_durable(&log, last, || true).await.map(|()| last).map_err(|error| error.code());
-            shard.groups.core.borrow_mut().on_written_late(clock(), id, written);
-            shard.groups.pump(&shard);
+            groups.act(&shard, |core| core.on_written_late(clock(), id, written));
         }
         Err(error) => persisted(Err(error.code())),
     }

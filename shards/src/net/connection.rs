@@ -538,7 +538,7 @@ impl Reader {
             }
             let leftover = std::mem::take(&mut self.leftover);
             self.start_frames(&leftover)?;
-            self.held.shrink_to(self.kept());
+            self.charge_kept();
         }
     }
 
@@ -562,7 +562,7 @@ impl Reader {
         self.frames.memory() + self.next.as_ref().map_or(0, |(_, frame)| frame.len()) + self.leftover.len()
     }
 
-    /// What is kept is charged, also what came into memory that was not asked for.
+    /// What is kept is charged, also a frame that begins in what was received before it.
     fn charge_kept(&mut self) {
         let kept = self.kept();
         let more = kept.saturating_sub(self.held.amount());
@@ -667,8 +667,7 @@ impl Reader {
 
     fn start(&mut self, request: (Class, Bytes)) {
         let mut memory = self.held.split(request.1.len());
-        let unasked = request.1.len() - memory.amount();
-        memory.merge(self.connection.shard.memory.force(unasked + REQUEST_OVERHEAD_BYTES));
+        memory.merge(self.connection.shard.memory.force(REQUEST_OVERHEAD_BYTES));
         self.connection.start(request, self.ready, (memory, self.finisher.take()));
     }
 
