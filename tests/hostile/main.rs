@@ -144,20 +144,20 @@ fn hostile_frames_hurt_nobody() {
 
     assert_eq!(read_partition(address, "calm", 0).len() as i64, acknowledged);
     assert!(broker.is_running() && broker.pid() == pid, "the same process:\n{}", broker.output());
-    let after = settled_bytes(&broker, before + MEMORY_SLACK_BYTES);
+    let after = settles(&broker, before, MEMORY_SLACK_BYTES);
     eprintln!("memory before {before}, after {after} bytes, {acknowledged} records meanwhile");
-    assert!(after <= before + MEMORY_SLACK_BYTES, "memory grew from {before} to {after} bytes");
     assert_eq!(broker.stop(), 0);
 }
 
-/// Resident memory once it is at most `wanted`, or after ten seconds.
-fn settled_bytes(broker: &Broker, wanted: u64) -> u64 {
+/// Waits until memory is back within `slack` of what it was, ten seconds at most; returns what it is.
+fn settles(broker: &Broker, before: u64, slack: u64) -> u64 {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let bytes = broker.resident_bytes();
-        if bytes <= wanted || Instant::now() > deadline {
-            return bytes;
+        let after = broker.resident_bytes();
+        if after <= before + slack {
+            return after;
         }
+        assert!(Instant::now() < deadline, "memory grew from {before} to {after} bytes");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -195,8 +195,7 @@ fn claims_cost_nothing() {
     create_topic(broker.address(), "still-there", 1, &[]);
     eprintln!("a topic was created {:?} after the claims", started.elapsed());
     drop(claims);
-    let after = settled_bytes(&broker, before + MEMORY_SLACK_BYTES);
-    assert!(after <= before + MEMORY_SLACK_BYTES, "memory grew from {before} to {after} bytes");
+    settles(&broker, before, MEMORY_SLACK_BYTES);
     assert_eq!(broker.stop(), 0);
 }
 
@@ -304,8 +303,7 @@ fn records_of_zeros_leave_no_memory_behind() {
         let partitions = &reply.responses[0].partition_responses;
         assert!(partitions.iter().all(|partition| (partition.error_code, partition.base_offset) == (0, 0)));
     });
-    let after = settled_bytes(&broker, before + MEMORY_SLACK_BYTES);
-    assert!(after <= before + MEMORY_SLACK_BYTES, "memory grew from {before} to {after} bytes");
+    settles(&broker, before, MEMORY_SLACK_BYTES);
     assert_eq!(broker.stop(), 0);
 }
 
@@ -338,9 +336,7 @@ fn long_names_are_not_repeated() {
         assert!(length < 64 << 20, "{length} bytes of a reply");
     }
     // The allocator keeps some of what a million answers took.
-    let budget = before + 4 * MEMORY_SLACK_BYTES;
-    let after = settled_bytes(&broker, budget);
-    assert!(after <= budget, "memory grew from {before} to {after} bytes");
+    settles(&broker, before, 4 * MEMORY_SLACK_BYTES);
     assert_eq!(broker.stop(), 0);
 }
 
