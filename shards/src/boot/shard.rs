@@ -54,8 +54,11 @@ pub(super) async fn run(seat: Seat<Query, Answer>, plan: Arc<Plan>) {
     // The mesh belongs to the shard: one that held it would never be freed.
     let serving = Rc::downgrade(&starting);
     starting.mesh.serve(move |asker, query| {
-        let serving = serving.upgrade().expect("nothing is served after the shard's end");
-        serve(serving, asker, query)
+        // Behind the shard's end tasks that were ready run once more, and may ask. Nobody hears an answer.
+        serving.upgrade().map_or_else(
+            || -> LocalBoxFuture<Answer> { Box::pin(std::future::pending()) },
+            |serving| serve(serving, asker, query),
+        )
     });
     if starting.mesh.shard() == CONTROLLER_SHARD {
         leader::lead(&starting).await;

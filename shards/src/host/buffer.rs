@@ -249,6 +249,13 @@ impl AlignedBuf {
         buf
     }
 
+    /// Bytes that a buffer takes which is made with `len`.
+    #[must_use]
+    pub fn bytes_taken(len: usize) -> usize {
+        let class = Block::class_of(len.max(1));
+        class.map_or_else(|| len.next_multiple_of(BLOCK_BYTES), |class| CLASSES[class].bytes)
+    }
+
     /// Bytes that the buffer can hold; at least the length it was made with.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -497,7 +504,7 @@ mod tests {
         let mut first = AlignedBuf::new(5_000);
         assert_eq!(first.as_ptr() as usize % BLOCK_BYTES, 0);
         assert_eq!(first.len(), 5_000);
-        assert_eq!(first.capacity(), 16 << 10);
+        assert_eq!((first.capacity(), AlignedBuf::bytes_taken(5_000)), (16 << 10, 16 << 10));
         first.fill(0xAB);
         let address = first.as_ptr() as usize;
         drop(first);
@@ -526,6 +533,7 @@ mod tests {
         }
         let large = AlignedBuf::new((1 << 20) + 1);
         assert_eq!(large.capacity(), (1 << 20) + BLOCK_BYTES);
+        assert_eq!(AlignedBuf::bytes_taken((1 << 20) + 1), large.capacity());
         let before = free(1 << 20);
         drop(large);
         assert_eq!(free(1 << 20), before);

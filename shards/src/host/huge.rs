@@ -41,7 +41,6 @@ pub(super) fn ask() {}
 mod maker {
     //! How regions are made, and the thread that has one ready.
 
-    use std::alloc::{Layout, handle_alloc_error};
     use std::mem::ManuallyDrop;
     use std::ptr::NonNull;
     use std::sync::OnceLock;
@@ -78,7 +77,7 @@ mod maker {
         while asked.recv().is_ok() {
             // Nobody else makes one ready.
             if READY.load(Ordering::Relaxed).is_null() {
-                let region = Region::new();
+                let Some(region) = Region::new() else { continue };
                 touch(&region);
                 READY.store(region.into_start().as_ptr(), Ordering::Release);
             }
@@ -86,10 +85,11 @@ mod maker {
     }
 
     impl Region {
-        /// Makes a region. Its memory is taken when it is first touched, all of it at once.
-        pub(in crate::host) fn new() -> Region {
+        /// Makes a region, unless the process may not map so much. Its memory is taken when it is first touched, all of
+        /// it at once.
+        pub(in crate::host) fn new() -> Option<Region> {
             // Twice as much, so that a whole region lies in it wherever it begins; the rest goes back.
-            let reserved = map(2 * REGION_BYTES);
+            let reserved = map(2 * REGION_BYTES)?;
             let ahead = reserved.as_ptr().align_offset(REGION_BYTES);
             assert!(ahead < REGION_BYTES, "an address is less than one region before a multiple of its size");
             // SAFETY: `ahead` is less than half of what was mapped.
@@ -99,7 +99,7 @@ mod maker {
             unmap(unsafe { start.add(REGION_BYTES) }, REGION_BYTES - ahead);
             // SAFETY: the range was mapped here. Refusing leaves ordinary pages.
             let _ = unsafe { libc::madvise(start.as_ptr().cast(), REGION_BYTES, libc::MADV_HUGEPAGE) };
-            Region { start }
+            Some(Region { start })
         }
 
         /// Gives the region up without freeing it: whoever takes the start has it.
@@ -108,15 +108,11 @@ mod maker {
         }
     }
 
-    fn map(bytes: usize) -> NonNull<u8> {
+    fn map(bytes: usize) -> Option<NonNull<u8>> {
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: new memory, at an address of the kernel's choice.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
-        let layout = Layout::from_size_align(bytes, 1).expect("far below the address space");
-        if start == libc::MAP_FAILED {
-            handle_alloc_error(layout);
-        }
-        NonNull::new(start.cast()).unwrap_or_else(|| handle_alloc_error(layout))
+        if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
     }
 
     /// Has the kernel find the memory now.
@@ -166,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_region_is_aligned_zeroed_and_writable_to_its_last_byte() {
-        let regions: Vec<Region> = (0..5).map(|_| Region::new()).collect();
+        let regions: Vec<Region> = (0..5).filter_map(|_| Region::new()).collect();
         for region in &regions {
             assert_eq!(region.at(0).as_ptr() as usize % REGION_BYTES, 0);
             for at in [0, 1, REGION_BYTES / 2, REGION_BYTES - 1] {

@@ -196,6 +196,14 @@ impl<T> Drop for OneSender<T> {
     }
 }
 
+impl<T> OneReceiver<T> {
+    /// Whether the value is there.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.0.value.borrow().is_some()
+    }
+}
+
 impl<T> Future for OneReceiver<T> {
     type Output = Result<T, Closed>;
 

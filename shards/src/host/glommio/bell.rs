@@ -11,13 +11,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::task::{Poll, Waker};
 
 use super::driver;
+use super::ring::ring_eventfd;
 
 const AWAKE: u8 = 0;
 const RUNG: u8 = 1;
@@ -37,15 +38,12 @@ impl ShardWake {
     /// Called by any thread after it has published what the shard is to find.
     pub(super) fn ring(&self) {
         if self.state.swap(RUNG, Ordering::SeqCst) == PARKED {
-            self.write_eventfd();
+            ring_eventfd(&self.eventfd);
         }
     }
 
-    fn write_eventfd(&self) {
-        let one = 1u64;
-        // SAFETY: the pointer leads to the eight bytes of `one`.
-        let written = unsafe { libc::write(self.eventfd.as_raw_fd(), (&raw const one).cast(), 8) };
-        assert_eq!(written, 8, "an eventfd takes a one: {}", std::io::Error::last_os_error());
+    fn is_parked(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == PARKED
     }
 
     /// Called by the shard: whether somebody rang since the last call.
@@ -87,10 +85,11 @@ impl Bell {
     /// is visible to the listener when it wakes. Rings that come before the listener has woken are one ring.
     pub fn ring(&self) {
         fence(Ordering::SeqCst);
-        if self.0.rung.load(Ordering::Relaxed) || self.0.rung.swap(true, Ordering::SeqCst) {
-            return;
+        let has_rung = self.0.rung.load(Ordering::Relaxed) || self.0.rung.swap(true, Ordering::SeqCst);
+        // Who has pushed the button may have lost its core before it came to wake the shard.
+        if !has_rung || self.0.shard.is_parked() {
+            self.0.shard.ring();
         }
-        self.0.shard.ring();
     }
 }
 

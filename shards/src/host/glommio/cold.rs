@@ -93,7 +93,7 @@ pub(super) struct ColdReads {
     ahead: RefCell<VecDeque<Ahead>>,
     sweeping: Cell<bool>,
     /// By device whether the kernel tells what the page cache has of its files: an overlay reports an empty cache.
-    tells: RefCell<BTreeMap<u64, bool>>,
+    tells: RefCell<BTreeMap<u64, Tells>>,
     touched: RefCell<Touched>,
 }
 
@@ -109,6 +109,17 @@ impl Default for ColdReads {
         }
     }
 }
+
+/// Whether the kernel tells what the page cache has of a device's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tells {
+    Yes,
+    /// So many times in a row it did not tell of what had just been read. Now and then that has gone again already.
+    Not(u8),
+}
+
+/// So many make it certain.
+const SILENCES: u8 = 8;
 
 /// A piece that waits for its reader.
 struct Ahead {
@@ -155,7 +166,7 @@ impl Piece {
             return self;
         }
         let bytes = AlignedBuf::copy_of(rest);
-        self.room.shrink_to(bytes.len().next_multiple_of(BLOCK_BYTES));
+        self.room.shrink_to(bytes.capacity());
         Piece { start: at, bytes, room: self.room }
     }
 }
@@ -175,8 +186,8 @@ pub(super) async fn piece_at(fd: &SharedFd, at: u64, end: u64) -> io::Result<Pie
         Some(piece) => piece,
         None => {
             let range = piece_range(at, end, pace());
-            cold.make_room(bytes_of(&range));
-            let room = cold.room.acquire(bytes_of(&range)).await;
+            cold.make_room(memory_of(&range));
+            let room = cold.room.acquire(memory_of(&range)).await;
             read(fd, range, room).await?
         }
     };
@@ -236,14 +247,14 @@ fn begin_piece(fd: &SharedFd, wanted: &Range<u64>, pace: Pace) -> bool {
         return false;
     }
     let range = piece_range(waits, end, pace);
-    let bytes = bytes_of(&range);
-    if cold.room.taken() + bytes > AHEAD_BYTES_MAX {
+    let memory = memory_of(&range);
+    if cold.room.taken() + memory > AHEAD_BYTES_MAX {
         return false;
     }
     if residency(fd, waits, range.end.min(end) - waits) != Residency::Part {
         return false;
     }
-    let Some(room) = cold.room.try_acquire(bytes) else { return false };
+    let Some(room) = cold.room.try_acquire(memory) else { return false };
     let (sender, piece) = oneshot();
     let piece = Coming::Read(piece);
     let fd = SharedFd::clone(fd);
@@ -275,13 +286,16 @@ impl ColdReads {
         at
     }
 
-    /// Lets go of what readers have left, the oldest first, until so many bytes are free: whoever reads now goes before
-    /// whoever may come back.
+    /// Lets go of what waits for its reader, the oldest first, until so many bytes are free: whoever reads now goes
+    /// before whoever may come back.
     fn make_room(&self, bytes: usize) {
         let mut ahead = self.ahead.borrow_mut();
         while self.room.free() < bytes {
-            let left = ahead.iter().position(|ahead| matches!(ahead.piece, Coming::Here(_)));
-            let Some(place) = left else { return };
+            let waits = ahead.iter().position(|ahead| match &ahead.piece {
+                Coming::Here(_) => true,
+                Coming::Read(piece) => piece.is_ready(),
+            });
+            let Some(place) = waits else { return };
             drop(ahead.remove(place));
         }
     }
@@ -319,26 +333,36 @@ fn bytes_of(range: &Range<u64>) -> usize {
     usize::try_from(range.end - range.start).expect("a piece")
 }
 
+/// Bytes of the buffer that holds it.
+fn memory_of(range: &Range<u64>) -> usize {
+    AlignedBuf::bytes_taken(bytes_of(range))
+}
+
 async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piece> {
     let (start, wanted) = (range.start, bytes_of(&range));
     let driver = driver::current();
     let file = device_and_inode(fd)?;
     let turn = driver.cold.turn.acquire(1).await;
     let is_read_often = driver.cold.touched.borrow_mut().often(file, range) && !writes_go_on();
-    let tells = driver.cold.tells.borrow().get(&file.0).copied();
-    if tells.is_none() {
+    let tells = driver.cold.tells.borrow().get(&file.0).copied().unwrap_or(Tells::Not(0));
+    let is_asked = matches!(tells, Tells::Not(..SILENCES));
+    if is_asked {
         advise(fd, libc::POSIX_FADV_RANDOM);
     }
-    let directly = if tells == Some(true) && !is_read_often { direct_twin(fd).await? } else { None };
+    let directly = if tells == Tells::Yes && !is_read_often { direct_twin(fd).await? } else { None };
     let bytes = match directly {
         Some(file) => file.read_at(start, wanted).await?,
         None => File::from_shared(SharedFd::clone(fd))?.read_at(start, wanted).await?,
     };
-    if tells.is_none() && !bytes.is_empty() {
+    if is_asked && !bytes.is_empty() {
         // What has just been read through the cache must show there.
-        let tells = residency(fd, start, bytes.len() as u64) == Residency::All;
-        driver.cold.tells.borrow_mut().insert(file.0, tells);
-        if !tells {
+        let shows = residency(fd, start, bytes.len() as u64) == Residency::All;
+        let now = match tells {
+            Tells::Not(times) if !shows => Tells::Not(times + 1),
+            Tells::Not(_) | Tells::Yes => Tells::Yes,
+        };
+        driver.cold.tells.borrow_mut().insert(file.0, now);
+        if now == Tells::Not(SILENCES) {
             advise(fd, libc::POSIX_FADV_NORMAL);
         }
     }
@@ -403,7 +427,11 @@ mod tests {
     async fn told_cold_file(path: &std::path::Path, bytes: &[u8]) -> Option<SharedFd> {
         let fd = cold_file(path, bytes).await;
         let is_cold = residency(&fd, 0, bytes.len() as u64) == Residency::Part;
-        driver::current().cold.tells.borrow_mut().insert(device_and_inode(&fd).expect("a file").0, true);
+        driver::current()
+            .cold
+            .tells
+            .borrow_mut()
+            .insert(device_and_inode(&fd).expect("a file").0, Tells::Yes);
         is_cold.then_some(fd)
     }
 
@@ -412,7 +440,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         host::run_local(async move {
             let bytes = pattern(3_000_000);
-            for (name, tells) in [("unknown", None), ("direct", Some(true)), ("blind", Some(false))] {
+            for (name, tells) in
+                [("unknown", None), ("direct", Some(Tells::Yes)), ("blind", Some(Tells::Not(SILENCES)))]
+            {
                 let fd = cold_file(&dir.path().join(name), &bytes).await;
                 let (device, _) = device_and_inode(&fd).expect("a file");
                 if let Some(tells) = tells {
@@ -478,6 +508,59 @@ mod tests {
                 sender.await.expect("sends");
             }
         });
+    }
+
+    #[test]
+    fn who_takes_little_at_a_time_does_not_look_like_many() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let bytes = pattern(2 << 20);
+            let Some(fd) = told_cold_file(&dir.path().join("segment"), &bytes).await else { return };
+            let (client, server) = pair().await;
+            server.set_buffers(Some(64 << 10), None).expect("a small buffer");
+            client.set_buffers(None, Some(64 << 10)).expect("a small buffer");
+            let sent = fd.clone();
+            let sender = host::spawn(async move { server.send_file(&sent, 0, 2 << 20).await });
+            for part in bytes.chunks(64 << 10) {
+                // Longer than bytes stay in the hands of one that waits.
+                host::sleep(Duration::from_millis(30)).await;
+                assert!(receive_all(&client, part.len()).await == part);
+            }
+            assert_eq!(sender.await.expect("sends"), 2 << 20, "all of it was cold");
+            for at in (0..2 << 20).step_by(64 << 10) {
+                assert_eq!(
+                    residency(&fd, at, 64 << 10),
+                    Residency::Part,
+                    "{at}: read once, and past the page cache"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn what_was_read_ahead_for_nobody_makes_room() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let bytes = pattern(1 << 20);
+            let cold = || driver::current();
+            let Some(fd) = told_cold_file(&dir.path().join("gone"), &bytes).await else { return };
+            assert!(begin_ahead(&fd, 0..1 << 20, ALONE));
+            cold().cold.make_room(ROOM_BYTES);
+            assert_eq!(cold().cold.ahead.borrow().len(), 1, "it is on its way");
+            while !matches!(&cold().cold.ahead.borrow()[0].piece, Coming::Read(piece) if piece.is_ready()) {
+                yield_now().await;
+            }
+            cold().cold.make_room(ROOM_BYTES);
+            assert_eq!((cold().cold.ahead.borrow().len(), cold().cold.room.taken()), (0, 0));
+        });
+    }
+
+    #[test]
+    fn a_piece_is_charged_with_the_memory_that_it_takes() {
+        assert_eq!(
+            [4_096, 68 << 10, 256 << 10, 260 << 10].map(|end| memory_of(&(0..end))),
+            [4 << 10, 256 << 10, 256 << 10, 1 << 20]
+        );
     }
 
     #[test]

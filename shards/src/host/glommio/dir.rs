@@ -1,4 +1,4 @@
-//! Names in directories: through the ring where the kernel has the call, else on a blocking thread.
+//! Names in directories: through the ring where it has the call, else on a blocking thread.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -39,10 +39,6 @@ pub async fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 
 /// Renames `from` to `to`, replacing a file that is there. Durable after [`sync_dir`] of both directories.
 pub async fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
-    if !driver::current().ring.supports(opcode::RenameAt::CODE) {
-        let (from, to) = (from.as_ref().to_path_buf(), to.as_ref().to_path_buf());
-        return spawn_blocking(move || std::fs::rename(from, to)).await;
-    }
     let (from, to) = (c_path(from.as_ref())?, c_path(to.as_ref())?);
     let entry = opcode::RenameAt::new(HERE, from.as_ptr(), HERE, to.as_ptr()).build();
     Op::begin(entry, Hold::Paths(from, to)).result().await?;
@@ -51,10 +47,6 @@ pub async fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<
 
 /// Removes a file's name. Open descriptors keep its bytes.
 pub async fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
-    if !driver::current().ring.supports(opcode::UnlinkAt::CODE) {
-        let path = path.as_ref().to_path_buf();
-        return spawn_blocking(move || std::fs::remove_file(path)).await;
-    }
     let path = c_path(path.as_ref())?;
     let entry = opcode::UnlinkAt::new(HERE, path.as_ptr()).build();
     Op::begin(entry, Hold::Path(path)).result().await?;

@@ -196,7 +196,7 @@ impl Driver {
         let mut slept = false;
         while !self.stopped.get() {
             let (now, any) = self.turn();
-            let ran = self.polls.replace_seen(&mut seen_polls);
+            let ran = std::mem::replace(&mut seen_polls, self.polls.get()) != self.polls.get();
             self.turns.turned(now, ran);
             if any {
                 self.spin.caught();
@@ -249,18 +249,6 @@ impl Driver {
         while !self.stopped.get() {
             poll_fn(|cx| self.probe.poll_asked(cx.waker())).await;
         }
-    }
-}
-
-/// Two numbers that are compared and made equal.
-trait ReplaceSeen {
-    /// Whether the cell differs from `seen`, which then takes its value.
-    fn replace_seen(&self, seen: &mut u64) -> bool;
-}
-
-impl ReplaceSeen for Cell<u64> {
-    fn replace_seen(&self, seen: &mut u64) -> bool {
-        std::mem::replace(seen, self.get()) != self.get()
     }
 }
 

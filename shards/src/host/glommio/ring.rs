@@ -333,19 +333,24 @@ impl Ring {
 
     /// Ends all operations, so that the kernel lets go of their memory, and forgets who waited for them.
     pub(super) fn quiesce(&self) {
-        let waiting: Vec<u32> = {
+        let under_way: Vec<u32> = {
             let slots = self.slots.borrow();
-            let numbered = (0u32..).zip(&slots.slots);
-            numbered.filter(|(_, slot)| matches!(slot, Slot::Waiting { .. })).map(|(key, _)| key).collect()
+            let ends = |slot: &Slot| matches!(slot, Slot::Waiting { .. } | Slot::Abandoned { .. });
+            (0u32..).zip(&slots.slots).filter(|(_, slot)| ends(slot)).map(|(key, _)| key).collect()
         };
-        for key in waiting {
-            if let Slot::Waiting { waker, .. } = &mut self.slots.borrow_mut().slots[key as usize] {
-                drop(waker.take());
-            }
+        // One by one: only Linux 5.19 and later cancel all with one entry.
+        for key in under_way {
+            let waker = match &mut self.slots.borrow_mut().slots[key as usize] {
+                Slot::Waiting { waker, .. } => waker.take(),
+                Slot::Free(_) | Slot::Done { .. } | Slot::Abandoned { .. } => None,
+            };
+            drop(waker);
+            self.push(opcode::AsyncCancel::new(u64::from(key)).build().user_data(NOBODY));
         }
-        // Abandoned operations must end too, and the read of the eventfd.
-        let all = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build().user_data(NOBODY);
-        self.push(all);
+        if self.listening.get() {
+            // Not cancelled but answered, as another shard would.
+            ring_eventfd(&self.eventfd);
+        }
         for _ in 0..1_000 {
             self.turn();
             if self.slots.borrow().under_way == 0 && !self.listening.get() {
@@ -365,6 +370,14 @@ impl Drop for Ring {
             std::mem::forget(std::mem::take(&mut self.count));
         }
     }
+}
+
+/// Ends the sleep, or the next one, of the shard that reads the eventfd.
+pub(super) fn ring_eventfd(eventfd: &OwnedFd) {
+    let one = 1u64;
+    // SAFETY: the pointer leads to the eight bytes of `one`.
+    let written = unsafe { libc::write(eventfd.as_raw_fd(), (&raw const one).cast(), 8) };
+    assert_eq!(written, 8, "an eventfd takes a one: {}", io::Error::last_os_error());
 }
 
 /// A new eventfd. It blocks: the ring's read of a non-blocking one would fail instead of waiting.
@@ -433,6 +446,9 @@ mod tests {
             ring.turn();
             ring.wait(Duration::from_millis(1));
             assert_eq!(std::rc::Rc::strong_count(&fd), 301);
+            assert!(ring.listening.get(), "the sleep reads the eventfd");
+            ring.quiesce();
+            assert_eq!((ring.slots.borrow().under_way, ring.listening.get()), (0, false));
             drop(ring);
             assert_eq!(std::rc::Rc::strong_count(&fd), 1);
         }

@@ -7,6 +7,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::cold::{keep_rest, piece_at};
@@ -18,7 +19,6 @@ use super::timer::timeout;
 const STEP_BYTES: u64 = 256 << 10;
 /// How long a peer that takes nothing keeps bytes in memory that could be read again.
 const PATIENCE: Duration = Duration::from_millis(20);
-const PAGE_BYTES: u64 = 4096;
 
 /// What the page cache holds of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,26 @@ pub(super) fn residency(fd: &SharedFd, position: u64, bytes: u64) -> Residency {
     if result != 0 {
         return Residency::Unknown;
     }
-    let pages = (position + bytes).div_ceil(PAGE_BYTES) - position / PAGE_BYTES;
-    if stat.cached >= pages && has_come(fd, position + bytes - 1) { Residency::All } else { Residency::Part }
+    if stat.cached >= pages_of(position, bytes, page_bytes()) && has_come(fd, position + bytes - 1) {
+        Residency::All
+    } else {
+        Residency::Part
+    }
+}
+
+/// How many pages of `page` bytes a range touches.
+fn pages_of(position: u64, bytes: u64, page: u64) -> u64 {
+    (position + bytes).div_ceil(page) - position / page
+}
+
+/// Bytes of one of the kernel's pages, which it counts by: 4 KiB, or up to 64 KiB on AArch64.
+fn page_bytes() -> u64 {
+    static PAGE_BYTES: OnceLock<u64> = OnceLock::new();
+    // SAFETY: no pointers are passed.
+    *PAGE_BYTES.get_or_init(|| match unsafe { libc::sysconf(libc::_SC_PAGESIZE) } {
+        bytes @ 1.. => bytes.cast_unsigned(),
+        _ => 4096,
+    })
 }
 
 /// Whether a byte that the page cache counts as there is not still on its way: of what is read together the last page
@@ -135,12 +153,28 @@ impl Stream {
             }
         }
         let (is_stalled, at) = (sent < bytes.len(), at + sent as u64);
+        // Whoever takes little at a time finds it there: read again for each little, it would look like many readers.
+        keep_rest(fd, piece, at);
         if is_stalled {
-            drop(piece);
             self.writable().await?;
-        } else {
-            keep_rest(fd, piece, at);
         }
         Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_counted_as_large_as_the_kernel_has_them() {
+        for (position, bytes, page, pages) in
+            [(0, 1, 4096, 1), (0, 4096, 4096, 1), (4095, 2, 4096, 2), (4096, 262_144, 4096, 64)]
+        {
+            assert_eq!(pages_of(position, bytes, page), pages, "{position} {bytes} {page}");
+        }
+        assert_eq!(pages_of(4096, 262_144, 65_536), 5);
+        assert_eq!(pages_of(65_536, 262_144, 65_536), 4);
+        assert!(page_bytes().is_power_of_two());
     }
 }

@@ -52,7 +52,7 @@ impl Ground {
                 .custom_flags(flags)
                 .open(path)
         };
-        let region = Region::new();
+        let region = Region::new().expect("memory is there");
         // SAFETY: the region is nobody else's; what it held is zeros.
         let memory = unsafe { std::slice::from_raw_parts_mut(region.at(0).as_ptr(), REGION_BYTES) };
         memory.fill(7);
