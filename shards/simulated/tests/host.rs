@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use ottla_shards::disk::patient;
 use ottla_shards::host::sim::{CrashModel, ProcessState, World};
 use ottla_shards::host::{
     self, AlignedBuf, Doorbell, Durability, File, OpenHow, Queue, WriteSlice, run_local,
@@ -261,7 +262,8 @@ fn descriptors_run_out_and_come_back() {
 fn whole_trees_are_made_and_removed() {
     run_local(async {
         host::create_dir_all("/a/b/c").await.expect("makes");
-        host::write_whole_durably(Path::new("/a/b/file"), b"whole").await.expect("writes");
+        let written = patient::write_whole_durably(Path::new("/a/b/file"), b"whole").await;
+        written.expect("writes");
         assert_eq!(host::read_whole("/a/b/file", 100).await.expect("reads"), b"whole");
         let names: Vec<_> =
             host::read_dir("/a/b").await.expect("reads").into_iter().map(|e| e.name).collect();

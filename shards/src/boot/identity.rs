@@ -14,8 +14,8 @@ use ottla::controller::names::CLUSTER_METADATA;
 use ottla::ids::{NodeId, Uuid};
 use ottla::log::files::{DirStage, PartitionDir};
 
-use crate::disk::{IoFailure, LogDir, LogDirs};
-use crate::host::{self, DirEntry, random_bytes, read_whole, write_whole_durably};
+use crate::disk::{IoFailure, LogDir, LogDirs, patient};
+use crate::host::{self, DirEntry, random_bytes, read_whole};
 
 /// The most bytes of a `meta.properties`.
 const FILE_BYTES_MAX: usize = 64 << 10;
@@ -184,8 +184,7 @@ async fn write(dir: &LogDir, cluster_id: &str, node_id: NodeId) -> Result<Uuid, 
     let id = new_id();
     let path = dir.path().join(FILE_NAME);
     let text = MetaProperties::new(cluster_id, node_id, id).to_text();
-    let written = write_whole_durably(&path, text.as_bytes()).await;
-    written.map_err(|error| IoFailure::new("write", &path, &error))?;
+    patient::write_whole_durably(&path, text.as_bytes()).await?;
     Ok(id)
 }
 

@@ -209,8 +209,13 @@ async fn without_strays(
             Some(id) => left.push((id, on_disk.dir, on_disk.found)),
             None => {
                 let dir = &dirs.all()[on_disk.dir];
-                let gone = take_away(dir, topics, deleted, &on_disk).await;
-                gone.unwrap_or_else(|error| lose(dirs, dir, error));
+                match take_away(dir, topics, deleted, &on_disk).await {
+                    // It is in nobody's way but a new topic's of its name.
+                    Err(error) if error.may_be_retried() => {
+                        tracing::warn!("{error}; the next start tries again")
+                    }
+                    gone => gone.unwrap_or_else(|error| lose(dirs, dir, error)),
+                }
             }
         }
     }

@@ -290,6 +290,13 @@ impl Partition {
     /// `OFFSET_OUT_OF_RANGE` above the high watermark; the disk's failures.
     pub async fn delete_records(self: &Rc<Self>, offset: Offset) -> Result<Offset, DiskError> {
         self.check()?;
+        let offsets = self.offsets();
+        let offset = if offset == Offset::NONE { offsets.high_watermark } else { offset };
+        if offset > offsets.durable_end && offset <= offsets.high_watermark {
+            // A start that is durable before what lies before it would look like a log that has lost its end.
+            self.hasten(offset);
+            self.wait_durable(offset).await?;
+        }
         let start = {
             let mut state = self.state.borrow_mut();
             let offsets = state.log.offsets();

@@ -11,7 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -148,10 +148,16 @@ pub async fn read_if_there(path: &Path, limit: usize) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// Replaces a file durably.
+/// Replaces a file durably: after a crash it is the old or the new one.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`]; those of the syncs, of the file and of its name, say so.
 pub async fn write_whole_durably(path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
-    patiently("write", path, || host::write_whole_durably(path, bytes)).await
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let file = write_unsynced(&temporary, 0, bytes).await?;
+    file.sync_all().await.at("sync", &temporary)?;
+    host::rename(&temporary, path).await.at("rename", &temporary)?;
+    sync_dir(path.parent().expect("it lies in a log dir")).await
 }

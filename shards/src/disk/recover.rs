@@ -339,6 +339,7 @@ impl Loading<'_> {
         if finish_swap(&self.place.path, &files.names).await? {
             files = self.list().await?;
         }
+        self.remove_orphans(&mut files).await?;
         let input = LoadInput {
             config: with.config.clone(),
             segments: files.segments.clone(),
@@ -357,9 +358,7 @@ impl Loading<'_> {
         loop {
             match loader.step() {
                 LoadStep::ReadSnapshot { offset } => {
-                    let path = self.path(offset, SegmentFileKind::ProducerSnapshot);
-                    let bytes = patient::read_whole(&path, WHOLE_FILE_BYTES_MAX).await;
-                    loader.snapshot(bytes.as_deref().ok());
+                    loader.snapshot(self.read_snapshot(offset).await?.as_deref());
                 }
                 LoadStep::ReadIndexes { segment_base, last_entries } => {
                     self.read_indexes(&mut loader, &files, segment_base, last_entries).await?;
@@ -465,6 +464,28 @@ impl Loading<'_> {
             segment.has_aborted = files.index_bytes.contains_key(&key);
         }
         Ok(files)
+    }
+
+    /// A producer snapshot; `None` for one that is missing or far too large. One that cannot be read is no damaged one,
+    /// which is done without: it may be all that knows of its producers.
+    async fn read_snapshot(&self, offset: Offset) -> Result<Option<Vec<u8>>, DiskError> {
+        let path = self.path(offset, SegmentFileKind::ProducerSnapshot);
+        match patient::read_whole(&path, WHOLE_FILE_BYTES_MAX).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(failure) if failure.is_missing() || failure.errno == 0 => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Removes indexes without a segment, which a crash leaves of a deletion: the log goes first.
+    async fn remove_orphans(&self, files: &mut Files) -> Result<(), DiskError> {
+        let has_log = |base| files.segments.iter().any(|segment| segment.base_offset == base);
+        let orphans: Vec<_> = files.index_bytes.keys().copied().filter(|(base, _)| !has_log(*base)).collect();
+        for (base, kind) in orphans {
+            remove_if_there(&self.path(base, kind)).await?;
+            files.index_bytes.remove(&(base, kind));
+        }
+        Ok(())
     }
 
     /// The epochs of the checkpoint. Where nothing was checkpointed yet the batches tell all of them; where something

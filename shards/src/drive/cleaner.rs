@@ -3,19 +3,22 @@
 //! The settings are looked at before each cleaning, so that changes at run time hold from the next one on; the rate
 //! holds at once. Which log is the dirtiest is decided among the logs of this shard; the slots are the process's.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla::config::broker::CleanerConfig;
 use ottla::ids::TopicIdPartition;
+use ottla::time::Monotonic;
 
 use crate::disk::Partition;
 use crate::disk::compact::{CleanWith, Cleaned, CleanerShare, CleanerSlot};
 use crate::drive::Shard;
 use crate::host::sync::Notify;
-use crate::host::{Queue, sleep, spawn_in, timeout};
+use crate::host::{Queue, now, sleep, spawn_in, timeout};
 
 /// How long a shard waits before it looks again whether a slot is free.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
@@ -26,8 +29,11 @@ const GIVE_WAY: Duration = Duration::from_millis(250);
 /// The least that a shard waits between two looks that find nothing to do.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 
-/// How long nothing is cleaned after a cleaning has met a full disk.
+/// How long nothing is cleaned in a directory after a cleaning there has found no room.
 const FULL_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the log is not tried again of which that was: meanwhile smaller ones are, which may make room.
+const REFUSED_WAIT: Duration = Duration::from_secs(600);
 
 /// Cleans this shard's logs in the background.
 pub fn run(shard: &Rc<Shard>) {
@@ -35,7 +41,7 @@ pub fn run(shard: &Rc<Shard>) {
         shard: Rc::clone(shard),
         share: Arc::clone(shard.disk.dirs().cleaners()),
         done: Notify::new(),
-        is_full: Cell::new(false),
+        waits: RefCell::default(),
     });
     drop(spawn_in(Queue::Background, async move { cleaner.keep_clean().await }));
 }
@@ -45,8 +51,31 @@ struct Cleaner {
     share: Arc<CleanerShare>,
     /// A cleaning has ended.
     done: Notify,
-    /// The last one has met a full disk.
-    is_full: Cell<bool>,
+    waits: RefCell<Waits>,
+}
+
+/// What is not to be cleaned before its time, because there was no room.
+#[derive(Default)]
+struct Waits {
+    dirs: BTreeMap<PathBuf, Monotonic>,
+    logs: BTreeMap<TopicIdPartition, Monotonic>,
+}
+
+impl Waits {
+    fn refused(&mut self, partition: &Partition, now: Monotonic) {
+        self.dirs.insert(partition.dir().path().to_owned(), now.after(FULL_WAIT));
+        self.logs.insert(partition.id(), now.after(REFUSED_WAIT));
+    }
+
+    /// Forgets what has waited long enough.
+    fn pass(&mut self, now: Monotonic) {
+        self.dirs.retain(|_, until| now < *until);
+        self.logs.retain(|_, until| now < *until);
+    }
+
+    fn holds(&self, partition: &Partition) -> bool {
+        self.logs.contains_key(&partition.id()) || self.dirs.contains_key(partition.dir().path())
+    }
 }
 
 impl Cleaner {
@@ -56,9 +85,6 @@ impl Cleaner {
             self.share.set_rate(config.bytes_per_second());
             let backoff =
                 Duration::from_millis(u64::try_from(config.backoff_ms).unwrap_or(0)).max(BACKOFF_MIN);
-            if self.is_full.take() {
-                sleep(FULL_WAIT.max(backoff)).await;
-            }
             let threads = if config.enabled { config.threads } else { 0 };
             if threads == 0 {
                 sleep(backoff.max(Duration::from_secs(1))).await;
@@ -80,19 +106,24 @@ impl Cleaner {
     /// Begins to clean the dirtiest log; false where none is to be cleaned.
     async fn begin(self: Rc<Self>, slot: CleanerSlot, config: CleanerConfig) -> bool {
         let Some(job) = self.shard.disk.next_to_clean(self.partitions()).await else { return false };
-        let delete_delay = self.delete_delay(job.partition().id());
+        let partition = Rc::clone(job.partition());
+        let delete_delay = self.delete_delay(partition.id());
         drop(spawn_in(Queue::Background, async move {
             let cleaned = job.run(&CleanWith { config, delete_delay }).await;
             drop(slot);
-            self.is_full.set(cleaned == Cleaned::DiskFull);
+            if cleaned == Cleaned::DiskFull {
+                self.waits.borrow_mut().refused(&partition, now());
+            }
             self.done.notify_one();
         }));
         true
     }
 
     fn partitions(&self) -> Vec<Rc<Partition>> {
-        let hosted = self.shard.hosted.borrow();
-        hosted.values().map(|hosted| Rc::clone(&hosted.partition)).collect()
+        let (hosted, mut waits) = (self.shard.hosted.borrow(), self.waits.borrow_mut());
+        waits.pass(now());
+        let all = hosted.values().map(|hosted| &hosted.partition);
+        all.filter(|partition| !waits.holds(partition)).map(Rc::clone).collect()
     }
 
     fn delete_delay(&self, id: TopicIdPartition) -> Duration {

@@ -43,7 +43,7 @@ pub use types::{
     DirEntry, DiskSpace, Durability, LocalBoxFuture, LoopTimes, OpenHow, ProcessUsage, Queue, ShardSpec,
     ShardStats, Shutdown, Signal, TimedOut,
 };
-pub use whole::{read_whole, write_whole_durably};
+pub use whole::read_whole;
 
 #[cfg(not(feature = "sim"))]
 pub use glommio::*;

@@ -9,7 +9,8 @@
 //! 4. the `.log.swap` gets its own name, then its indexes do;
 //! 5. readers go over; the `.deleted` files are removed `file.delete.delay.ms` later.
 //!
-//! What must hold: a failure before 2 leaves the log as it was; one behind it takes the log dir offline.
+//! What must hold: a failure before 3, and want of room at any step, leaves the log whole: 2 is taken back. Any other
+//! takes the log dir offline.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -151,24 +152,57 @@ impl Partition {
         self.sync_directory().await?;
         self.check()?;
         self.untouched.set(false);
+        if let Some(failure) = self.begin_swap(group.segment.base_offset).await? {
+            return Err(failure.into());
+        }
         let result = self.rename_all(group, delay).await;
         drop(turn);
         result.inspect_err(|failure| self.dir.fail(failure))?;
         Ok(())
     }
 
-    async fn rename_all(self: &Rc<Self>, group: &CleanedGroup, delay: Duration) -> Result<(), IoFailure> {
-        let base = group.segment.base_offset;
+    /// Gives the cleaned files the names by which a start finishes what was begun. Returns why a full disk did not take
+    /// them: nothing is begun then.
+    async fn begin_swap(&self, base: Offset) -> Result<Option<IoFailure>, IoFailure> {
+        let begun = match self.restage_to_swap(base).await {
+            Err(failure) if failure.may_be_retried() => {
+                // The log first: without it no start takes the others for a swap.
+                let undone = self.remove_swap(base).await;
+                undone.map(|()| Some(failure))
+            }
+            begun => begun.map(|()| None),
+        };
+        begun.inspect_err(|failure| self.dir.fail(failure))
+    }
+
+    async fn restage_to_swap(&self, base: Offset) -> Result<(), IoFailure> {
         for kind in KINDS {
             self.restage(base, kind, FileStage::Cleaned, FileStage::Swap).await?;
         }
-        self.sync_directory().await?;
+        self.sync_directory().await
+    }
+
+    async fn remove_swap(&self, base: Offset) -> Result<(), IoFailure> {
+        for kind in KINDS {
+            self.remove_if_there(&staged(self, base, kind, FileStage::Swap)).await?;
+        }
+        self.sync_directory().await
+    }
+
+    async fn rename_all(self: &Rc<Self>, group: &CleanedGroup, delay: Duration) -> Result<(), IoFailure> {
+        let base = group.segment.base_offset;
         let moving = self.begin_moving(&group.sources);
         let mut deleted = Vec::new();
         for &source in &group.sources {
             for kind in KINDS {
-                if self.restage(source, kind, FileStage::Live, FileStage::Deleted).await? {
-                    deleted.push(staged(self, source, kind, FileStage::Deleted));
+                match self.restage(source, kind, FileStage::Live, FileStage::Deleted).await {
+                    Ok(true) => deleted.push(staged(self, source, kind, FileStage::Deleted)),
+                    Ok(false) => {}
+                    // No block for the longer name: it goes at once.
+                    Err(failure) if failure.may_be_retried() => {
+                        self.remove_if_there(&staged(self, source, kind, FileStage::Live)).await?;
+                    }
+                    Err(failure) => return Err(failure),
                 }
             }
         }

@@ -168,7 +168,7 @@ impl CleanJob {
                 Cleaned::GivenUp
             }
             Err(Stop::Disk(DiskError::Closed | DiskError::Offline { .. })) => Cleaned::GivenUp,
-            Err(Stop::Disk(error)) if error.is_of_a_full_disk() => {
+            Err(Stop::Disk(error)) if error.may_be_retried() => {
                 tracing::warn!("{}: {error}; compaction waits until there is space", partition.name);
                 Cleaned::DiskFull
             }

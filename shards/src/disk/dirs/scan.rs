@@ -15,7 +15,7 @@ use ottla::log::files::{DirStage, PARTITION_METADATA, PartitionDir, decode_parti
 
 use super::{LogDir, OffsetsKind};
 use crate::disk::clean::{self, CLEAN_FILE, CleanPartition, MARKER_FILE};
-use crate::disk::error::{Context as _, DiskError};
+use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::journal::Unplayed;
 use crate::disk::left::{self, FileSizes};
 use crate::disk::offsets_file::{self, Offsets};
@@ -69,7 +69,7 @@ impl LogDir {
                     live.push(TopicPartition { topic: topic.into(), partition });
                 }
                 Some(PartitionDir { stage: DirStage::Delete, .. }) => {
-                    self.remove_in_background(self.path.join(&entry.name));
+                    remove_in_background(self.path.join(&entry.name));
                 }
                 Some(_) | None => {
                     tracing::warn!("{}: {name} is no partition of ours; left alone", self.path.display());
@@ -100,12 +100,38 @@ impl LogDir {
     /// may be made, and its bytes go in the background. What a crash leaves of it is found again by the next scan.
     ///
     /// # Errors
-    /// When it cannot be renamed.
+    /// When it can neither be renamed nor removed.
     pub async fn remove_stray(&self, partition: &TopicPartition) -> Result<(), DiskError> {
         tracing::info!("{}: the topic of {partition} was deleted; it is removed", self.path.display());
-        let gone = self.rename_away(partition, DirStage::Delete).await?;
-        self.remove_in_background(gone);
+        self.remove(partition).await
+    }
+
+    async fn remove(&self, partition: &TopicPartition) -> Result<(), DiskError> {
+        if let Some(gone) = self.take_away(partition).await? {
+            remove_in_background(gone);
+        }
         Ok(())
+    }
+
+    /// Takes the directory of a partition away for good; returns the path at which it waits to be removed. A full disk
+    /// may have no block for the longer name: then it is gone already.
+    ///
+    /// # Errors
+    /// When it can neither be renamed nor removed.
+    pub(in crate::disk) async fn take_away(
+        &self,
+        partition: &TopicPartition,
+    ) -> Result<Option<PathBuf>, IoFailure> {
+        match self.rename_away(partition, DirStage::Delete).await {
+            Err(failure) if failure.may_be_retried() => {
+                tracing::debug!("{failure}; it is removed at once");
+                let path = self.path.join(partition.to_string());
+                host::remove_dir_all(&path).await.at("remove", &path)?;
+                self.forget(partition);
+                Ok(None)
+            }
+            renamed => renamed.map(Some),
+        }
     }
 
     /// Puts a directory aside that nobody knows, under the name by which Kafka does the same (KAFKA-16157): whether it
@@ -118,9 +144,7 @@ impl LogDir {
         let entries = patient::read_dir(&self.path.join(partition.to_string())).await?;
         let is_of_birth = |entry: &DirEntry| !entry.is_dir && entry.name == PARTITION_METADATA;
         if entries.iter().all(is_of_birth) {
-            let gone = self.rename_away(partition, DirStage::Delete).await?;
-            self.remove_in_background(gone);
-            return Ok(());
+            return self.remove(partition).await;
         }
         let kept = self.rename_away(partition, DirStage::Stray).await?;
         tracing::warn!("{}: {partition}: {why}; kept as {}", self.path.display(), kept.display());
@@ -128,22 +152,18 @@ impl LogDir {
     }
 
     /// Gives the directory of a partition the name of another stage; returns its path.
-    async fn rename_away(&self, partition: &TopicPartition, stage: DirStage) -> Result<PathBuf, DiskError> {
-        self.forget(partition);
+    async fn rename_away(&self, partition: &TopicPartition, stage: DirStage) -> Result<PathBuf, IoFailure> {
         let (from, to) = (self.path.join(partition.to_string()), self.staged(partition, stage));
         host::rename(&from, &to).await.at("rename", &from)?;
+        self.forget(partition);
         Ok(to)
     }
 
     /// A new path for a partition that comes to another stage.
-    pub(in crate::disk) fn staged(&self, partition: &TopicPartition, stage: DirStage) -> PathBuf {
+    fn staged(&self, partition: &TopicPartition, stage: DirStage) -> PathBuf {
         let unique = u128::from(host::random_u64()) << 64 | u128::from(host::random_u64());
         let name = PartitionDir::staged_name(&partition.topic, partition.partition, stage, unique);
         self.path.join(name)
-    }
-
-    fn remove_in_background(&self, path: PathBuf) {
-        drop(host::spawn_in(Queue::Background, async move { remove_whole(&path).await }));
     }
 
     /// A file that is not there, or holds something else, is done without, as Kafka does. One that is there and cannot
@@ -197,6 +217,10 @@ impl LogDir {
             Some(_) | None => Ok(None),
         }
     }
+}
+
+fn remove_in_background(path: PathBuf) {
+    drop(host::spawn_in(Queue::Background, async move { remove_whole(&path).await }));
 }
 
 /// Removes the directory of a partition that is at its last stage.

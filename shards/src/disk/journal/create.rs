@@ -53,7 +53,7 @@ impl Journal {
 
 async fn make(path: &Path, how: OpenHow, bytes: u64) -> Result<(File, u64), IoFailure> {
     let file = patient::open(path, how).await?;
-    match fill(&file, bytes).await.at("write", path) {
+    match fill(&file, path, bytes).await {
         Ok(epoch) => {
             patient::sync_dir(path.parent().expect("it lies in a log dir")).await?;
             Ok((file, epoch))
@@ -66,7 +66,7 @@ async fn make(path: &Path, how: OpenHow, bytes: u64) -> Result<(File, u64), IoFa
     }
 }
 
-async fn fill(file: &File, bytes: u64) -> std::io::Result<u64> {
+async fn fill(file: &File, path: &Path, bytes: u64) -> Result<u64, IoFailure> {
     let file_bytes = bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
     // In one piece where the file system can; what it has no room for the writes find out.
     let _ = file.allocate(0, file_bytes).await;
@@ -76,17 +76,18 @@ async fn fill(file: &File, bytes: u64) -> std::io::Result<u64> {
         let length = PIECE_BYTES.min(file_bytes - at);
         let zeros = piece.slice(..usize::try_from(length).expect("a piece is small"));
         let slices: Vec<WriteSlice> = vec![zeros.into()];
-        file.write_at(slices, at, Durability::None).await?;
+        file.write_at(slices, at, Durability::None).await.at("write", path)?;
         at += length;
     }
-    file.sync_all().await?;
+    file.sync_all().await.at("sync", path)?;
     let epoch = host::random_u64();
     let header = JournalHeader { epoch, file_bytes }.encode();
     for copy in 0..2 {
         let mut block = AlignedBuf::zeroed(BLOCK_BYTES);
         block[..header.len()].copy_from_slice(&header);
         let slices: Vec<WriteSlice> = vec![block.into()];
-        file.write_at(slices, copy * BLOCK_BYTES as u64, Durability::DataSync).await?;
+        let position = copy * BLOCK_BYTES as u64;
+        file.write_at(slices, position, Durability::DataSync).await.at("write", path)?;
     }
     Ok(epoch)
 }

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use ottla::canary::{self, Canary};
 use ottla::ids::Offset;
-use ottla::log::files::{DirStage, FileStage, SegmentFile, SegmentFileKind};
+use ottla::log::files::{FileStage, SegmentFile, SegmentFileKind};
 use ottla::log::retention::{Retention, Retired};
 use ottla::metrics::Counter;
 
 use super::{Partition, Retiring};
 use crate::disk::dirs::{OffsetsKind, remove_whole};
-use crate::disk::error::{Context as _, DiskError};
+use crate::disk::error::DiskError;
 use crate::host::{self, Queue};
 
 impl Partition {
@@ -76,7 +76,7 @@ impl Partition {
             (state.log.log_start_offset(), state.log.active_segment().base_offset())
         };
         match self.prepare_to_retire().await {
-            Err(DiskError::Full { .. }) => self.keep_known_producers().await?,
+            Err(error) if error.may_be_retried() => self.keep_known_producers().await?,
             prepared => prepared?,
         }
         let turn = self.housekeeping_turn().await?;
@@ -208,10 +208,10 @@ impl Partition {
     }
 
     /// Deletes the partition: it ends for everybody at once, its directory is renamed durably before this returns,
-    /// and removed `delay` (`file.delete.delay.ms`) later.
+    /// and removed `delay` (`file.delete.delay.ms`) later; on a full disk at once.
     ///
     /// # Errors
-    /// When the directory cannot be renamed: its log dir is offline then.
+    /// When the directory can neither be renamed nor removed: its log dir is offline then.
     pub async fn delete(self: &Rc<Self>, delay: Duration) -> Result<(), DiskError> {
         self.dir.check()?;
         if std::mem::replace(&mut self.state.borrow_mut().closed, true) {
@@ -222,11 +222,11 @@ impl Partition {
         let _cleaning = self.cleaning.turn.acquire(1).await;
         self.wait_idle().await;
         let turn = self.housekeeping.acquire(1).await;
-        let to = self.dir.staged(&self.name, DirStage::Delete);
-        if !canary::is(Canary::DirectoryReused) {
-            let result = host::rename(&self.path, &to).await.at("rename", &self.path);
-            result.inspect_err(|failure| self.dir.fail(failure))?;
-        }
+        let gone = match canary::is(Canary::DirectoryReused) {
+            true => Ok(None),
+            false => self.dir.take_away(&self.name).await,
+        };
+        let gone = gone.inspect_err(|failure| self.dir.fail(failure))?;
         self.dir.sync_names().await?;
         self.dir.forget(&self.name);
         self.leave_journal();
@@ -238,7 +238,9 @@ impl Partition {
         drop(host::spawn_in(Queue::Background, async move {
             host::sleep(delay).await;
             drop(partition);
-            remove_whole(&to).await;
+            if let Some(gone) = gone {
+                remove_whole(&gone).await;
+            }
         }));
         Ok(())
     }

@@ -64,10 +64,12 @@ impl Partition {
             self.state.borrow_mut().log.set_largest_timestamp(base, closed.largest_timestamp);
             let mut entries = IndexBytes::behind(IndexFiles::default(), &indexes);
             let aborted = std::mem::take(&mut entries.aborted);
-            self.write_indexes(base, &entries, IndexWrite::Synced).await?;
-            if is_damaged {
-                self.replace_aborted(base, &aborted).await?;
+            let mut written = self.write_indexes(base, &entries, IndexWrite::Synced).await;
+            if is_damaged && written.is_ok() {
+                written = self.replace_aborted(base, &aborted).await;
             }
+            // Names and bytes of others may have gone with a sync that fails.
+            written.inspect_err(|failure| self.housekeeping_failed(failure))?;
         }
         drop(turn);
         Ok(indexes)

@@ -12,6 +12,7 @@ use crate::random::Random;
 
 /// Errors of a system that a disk's operation ends with.
 const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,7 +190,14 @@ impl Scenario {
         self.happened(Happening::DisksFail);
         self.has_full_disk = true;
         self.has_begun_full |= self.world.now() < self.starting_until;
-        self.world.with_disk(self.node, |disk| disk.fill_up(&dir, left));
+        // What it has no block for may be names, too.
+        let names: Vec<u64> = (0..self.random.within(0..4)).map(|_| self.random.log_within(1..30)).collect();
+        self.world.with_disk(self.node, |disk| {
+            disk.fill_up(&dir, left);
+            for nth in names {
+                disk.fail_nth(nth, Which::of(Ops::NewNames).under(&dir), ENOSPC);
+            }
+        });
     }
 
     fn disturb_network(&mut self, fault: Fault) {

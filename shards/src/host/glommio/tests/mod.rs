@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ottla::ids::ShardId;
 
+use crate::disk::patient;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, Queue, ShardSpec, WriteSlice};
 
 const READ_WRITE: OpenHow =
@@ -296,12 +297,12 @@ fn names_are_made_listed_renamed_and_removed() {
         let deep = root.join("x/y");
         host::create_dir_all(&deep).await.expect("makes directories");
         host::create_dir_all(&deep).await.expect("is content when they are there");
-        host::write_whole_durably(deep.join("b"), b"first").await.expect("writes");
-        host::write_whole_durably(deep.join("b"), b"2nd").await.expect("replaces");
+        patient::write_whole_durably(&deep.join("b"), b"first").await.expect("writes");
+        patient::write_whole_durably(&deep.join("b"), b"2nd").await.expect("replaces");
         assert_eq!(host::read_whole(deep.join("b"), 3).await.expect("reads"), b"2nd");
         let error = host::read_whole(deep.join("b"), 2).await.expect_err("refuses");
         assert_eq!(error.kind(), std::io::ErrorKind::FileTooLarge);
-        host::write_whole_durably(deep.join("a"), b"").await.expect("writes nothing");
+        patient::write_whole_durably(&deep.join("a"), b"").await.expect("writes nothing");
         host::rename(deep.join("b"), deep.join("c")).await.expect("renames");
         host::sync_dir(&deep).await.expect("syncs");
         let names: Vec<_> = host::read_dir(&deep).await.expect("lists");

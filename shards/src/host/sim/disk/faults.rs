@@ -80,6 +80,8 @@ pub enum Ops {
     Writes,
     /// All syncs.
     Syncs,
+    /// Those that a directory may need another block for: [`Op::Rename`], [`Op::CreateDir`].
+    NewNames,
 }
 
 impl Ops {
@@ -90,6 +92,7 @@ impl Ops {
             Ops::Reads => matches!(op, Op::Read | Op::ReadDir),
             Ops::Writes => op.is_sync() || (op.is_change() && op != Op::Open),
             Ops::Syncs => op.is_sync(),
+            Ops::NewNames => matches!(op, Op::Rename | Op::CreateDir),
         }
     }
 }
