@@ -65,7 +65,10 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut open: Option<(usize, String)> = None;
     for (at, line) in text.split('\n').enumerate() {
         let line = line.trim_start_matches(is_blank);
-        if open.is_none() && (line.is_empty() || line.starts_with(['#', '!'])) {
+        // A line of a backslash alone has begun nothing yet.
+        let has_begun = open.as_ref().is_some_and(|(_, joined)| !joined.is_empty());
+        if !has_begun && (line.is_empty() || line.starts_with(['#', '!'])) {
+            open = None;
             continue;
         }
         let (number, mut joined) = open.take().unwrap_or((at + 1, String::new()));
@@ -168,6 +171,16 @@ mod tests {
 
     fn is(key: &str, value: &str) -> (String, String) {
         (key.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn a_line_of_a_backslash_alone_begins_nothing() {
+        for text in ["\\\n#comment\nu=1", "\\\n\nu=1", "\\\n!comment\n\\\nu=1", "\\\nu=1\n\\"] {
+            let parsed = parse(text).expect("a properties text");
+            assert_eq!(parsed, BTreeMap::from([("u".to_owned(), "1".to_owned())]), "{text:?}");
+        }
+        let joined = parse("a=1\\\n#2\n").expect("a properties text");
+        assert_eq!(joined, BTreeMap::from([("a".to_owned(), "1#2".to_owned())]), "a value goes on");
     }
 
     #[test]

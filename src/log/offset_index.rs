@@ -60,7 +60,7 @@ impl Slot for OffsetSlot {
 
     fn resolve(self, base_offset: Offset) -> OffsetPosition {
         OffsetPosition {
-            offset: Offset(base_offset.0 + i64::from(self.relative_offset)),
+            offset: Offset(base_offset.0.wrapping_add(i64::from(self.relative_offset))),
             position: FilePosition(u64::from(self.position)),
         }
     }

@@ -45,7 +45,7 @@ impl SequencedBatch {
     /// The sequence number of the first record.
     #[must_use]
     pub fn first_sequence(&self) -> i32 {
-        sequence_plus(self.last_sequence, -self.offset_delta)
+        sequence_plus(self.last_sequence, self.offset_delta.wrapping_neg())
     }
 
     /// The offset of the first record.

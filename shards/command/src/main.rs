@@ -71,8 +71,9 @@ fn bench(args: &BenchArgs) -> Result<u8, BenchError> {
 
 /// The exit code for arguments that are not understood: Kafka's dump tool has 1, as for everything else.
 fn usage_code(code: i32) -> i32 {
-    let is_log = std::env::args_os().nth(1).is_some_and(|command| command == "log");
-    if is_log { code.min(1) } else { code }
+    let is_kafkas =
+        std::env::args_os().nth(1).is_some_and(|command| command == "log" || command == "storage");
+    if is_kafkas { code.min(1) } else { code }
 }
 
 /// A tool's exit code; what it refuses is one line and 1.

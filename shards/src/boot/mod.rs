@@ -26,7 +26,7 @@ mod listeners;
 mod settings;
 mod shard;
 
-pub use settings::{Start, StartArgs};
+pub use settings::{SettingsError, Start, StartArgs, read_file};
 pub use shard::Begin;
 
 /// Values that each ring of the mesh holds: enough for the requests of many connections between two turns.

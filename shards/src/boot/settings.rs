@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use ottla::config::{BrokerConfig, ConfigError, Layers, env, properties};
@@ -46,6 +47,8 @@ impl fmt::Display for SettingsError {
     }
 }
 
+impl std::error::Error for SettingsError {}
+
 impl From<ConfigError> for SettingsError {
     fn from(error: ConfigError) -> Self {
         SettingsError(error.to_string())
@@ -59,7 +62,8 @@ impl From<ConfigError> for SettingsError {
 pub fn gather(args: &StartArgs) -> Result<Start, SettingsError> {
     let file = args.file.as_deref().map(read_file).transpose()?;
     let variables: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        // What is no text is refused by its name, if it is a setting's.
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect();
     let environment =
         env::from_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -98,15 +102,18 @@ fn overrides(given: &[String]) -> Result<BTreeMap<String, String>, SettingsError
     given.iter().map(pair).collect()
 }
 
-fn read_file(path: &Path) -> Result<BTreeMap<String, String>, SettingsError> {
+/// Reads a properties file, of a broker or of a tool.
+///
+/// # Errors
+/// A file that cannot be read, is far too large, or is none; one line that names it.
+pub fn read_file(path: &Path) -> Result<BTreeMap<String, String>, SettingsError> {
     let refused = |why: &dyn fmt::Display| SettingsError(format!("{}: {why}", path.display()));
-    let bytes = std::fs::metadata(path).map_err(|error| refused(&error))?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(refused(&format!(
-            "a properties file has at most {FILE_BYTES_MAX} bytes, this one {bytes}"
-        )));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| refused(&error))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| refused(&error))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(refused(&format!("a properties file has at most {FILE_BYTES_MAX} bytes")));
     }
-    let bytes = std::fs::read(path).map_err(|error| refused(&error))?;
     // Java reads properties files as ISO 8859-1; UTF-8 is what people write.
     let text = String::from_utf8_lossy(&bytes);
     properties::parse(&text).map_err(|error| refused(&error))
@@ -130,6 +137,16 @@ mod tests {
             let error = gather(&args(&[bad])).expect_err("a key or a value is missing");
             assert_eq!(error.to_string(), format!("--override {bad}: it takes key=value"));
         }
+    }
+
+    #[test]
+    fn a_file_may_have_other_bytes_than_text_and_an_end_in_sight() {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::io::Write::write_all(&mut file, b"# gr\xf6\xdfe\nnode.id=7\n").expect("is written");
+        let read = read_file(file.path()).expect("a properties file");
+        assert_eq!(read, BTreeMap::from([("node.id".to_owned(), "7".to_owned())]));
+        let endless = read_file(Path::new("/dev/zero")).expect_err("it has no end").to_string();
+        assert_eq!(endless, "/dev/zero: a properties file has at most 4194304 bytes");
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! read is one line instead of a stack trace, with the same exit code; memory is bounded by one batch, whatever the
 //! files' size, and by the findings.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -42,8 +44,8 @@ pub enum LogCommand {
 #[derive(Args, Debug, Default)]
 pub struct DumpArgs {
     /// The files to print, with commas between them; required
-    #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
-    pub files: Vec<PathBuf>,
+    #[arg(long, value_name = "FILE,…")]
+    pub files: Vec<OsString>,
     /// Print keys and values too; implied by every decoder
     #[arg(long)]
     pub print_data_log: bool,
@@ -149,7 +151,7 @@ impl<O: Write, E: Write> Dump<'_, O, E> {
         if self.args.files.is_empty() {
             return Err(DumpError::Refused("Missing required argument \"[files]\"".to_owned()));
         }
-        for file in &self.args.files {
+        for file in self.args.files.iter().flat_map(|list| split(list)) {
             let path = plain(file);
             writeln!(self.out, "Dumping {}", path.display())?;
             self.file(&path)?;
@@ -179,6 +181,15 @@ impl<O: Write, E: Write> Dump<'_, O, E> {
             _ => Ok(writeln!(self.err, "Ignoring unknown file {}", path.display())?),
         }
     }
+}
+
+/// The files of a list with commas, as Java's `split` has them: without the empty ones at its end.
+fn split(list: &OsStr) -> impl Iterator<Item = &Path> {
+    let bytes = list.as_bytes();
+    let end = bytes.iter().rposition(|byte| *byte != b',').map_or(0, |last| last + 1);
+    let is_empty = end == 0 && !bytes.is_empty();
+    let parts = bytes[..end].split(|byte| *byte == b',');
+    parts.filter(move |_| !is_empty).map(|part| Path::new(OsStr::from_bytes(part)))
 }
 
 /// The path without repeated slashes, as Java's `File` has it.

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use ottla::log::producer_entry::NO_SEQUENCE;
 use ottla::log::txn_index::ABORTED_ENTRY_BYTES;
-use ottla::protocol::records::header::sequence_plus;
 use ottla_wire::Reader;
 
 use super::{DumpError, unreadable};
@@ -46,7 +45,7 @@ pub fn dump_producers(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> 
         if entry.last_offset >= 0 {
             let first_sequence = match entry.last_sequence {
                 NO_SEQUENCE => NO_SEQUENCE,
-                last => sequence_plus(last, -entry.offset_delta),
+                last => first_sequence(last, entry.offset_delta),
             };
             write!(
                 out,
@@ -57,6 +56,16 @@ pub fn dump_producers(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> 
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// The sequence number that lies `delta` before `last`, as Kafka's `DefaultRecordBatch.decrementSequence` counts; of a
+/// damaged file it is no use, and the same.
+pub(super) fn first_sequence(last: i32, delta: i32) -> i32 {
+    if last < delta {
+        i32::MAX.wrapping_sub(delta.wrapping_sub(last)).wrapping_add(1)
+    } else {
+        last.wrapping_sub(delta)
+    }
 }
 
 /// One entry of a producer snapshot.
@@ -83,6 +92,10 @@ fn producers(bytes: &[u8]) -> Result<Vec<Producer>, String> {
     }
     let stored = reader.u32().map_err(schema)?;
     let count = reader.i32().map_err(schema)?;
+    if count < 0 {
+        let null = "non-nullable field producerEntries was serialized as null";
+        return Err(format!("Snapshot failed schema validation: {null}"));
+    }
     let mut entries = Vec::new();
     for _ in 0..count {
         entries.push(producer(&mut reader).map_err(schema)?);

@@ -21,7 +21,7 @@ fn dumped(args: DumpArgs) -> (String, String, Result<u8, String>) {
 
 fn args(files: &[&Path]) -> DumpArgs {
     DumpArgs {
-        files: files.iter().map(|file| file.to_path_buf()).collect(),
+        files: files.iter().map(|file| file.as_os_str().to_owned()).collect(),
         max_message_size: MESSAGE_BYTES_MAX,
         max_bytes: i32::MAX,
         ..DumpArgs::default()
@@ -228,10 +228,34 @@ fn small_files_are_printed_entry_by_entry() {
         ),
         "{out}"
     );
+    for (delta, first) in [(i32::MIN, -2_147_483_646), (-3, 5)] {
+        assert_eq!(super::small::first_sequence(2, delta), first, "of a damaged file, as Kafka counts");
+    }
+    let body = (-1_i32).to_be_bytes();
+    let none = [&1_i16.to_be_bytes()[..], &crc32c::crc32c(&body).to_be_bytes(), &body].concat();
+    let path = write(directory.path(), "00000000000000000032.snapshot", &none);
+    let (_, err, result) = dumped(args(&[&path]));
+    let null =
+        "Snapshot failed schema validation: non-nullable field producerEntries was serialized as null\n";
+    assert_eq!((err.as_str(), result), (null, Ok(0)));
     let mut damaged = snapshot;
     damaged[12] ^= 1;
     let path = write(directory.path(), "00000000000000000031.snapshot", &damaged);
     let (_, err, result) = dumped(args(&[&path]));
     assert!(err.starts_with("Snapshot is corrupt (CRC is no longer valid). Stored crc: "), "{err}");
     assert_eq!(result, Ok(0));
+}
+
+#[test]
+fn a_list_of_files_may_end_with_commas() {
+    let files = |list: &str| -> Vec<String> {
+        split(std::ffi::OsStr::new(list)).map(|path| path.display().to_string()).collect()
+    };
+    assert_eq!(files("a,b"), ["a", "b"]);
+    assert_eq!(files("a,b,,"), ["a", "b"]);
+    assert_eq!(files(",a"), ["", "a"]);
+    assert_eq!(files(""), [""]);
+    assert_eq!(files(","), [] as [&str; 0]);
+    let (out, err, result) = dumped(DumpArgs { files: vec!["".into()], ..args(&[]) });
+    assert_eq!((out.as_str(), err.as_str(), result), ("Dumping \n", "Ignoring unknown file \n", Ok(0)));
 }

@@ -24,8 +24,8 @@ pub(super) enum Found {
 
 /// Looks at a directory.
 pub(super) fn look(dir: &Path) -> Found {
-    match fs::read_to_string(dir.join(FILE_NAME)) {
-        Ok(text) => match MetaProperties::parse(&text) {
+    match fs::read(dir.join(FILE_NAME)) {
+        Ok(bytes) => match MetaProperties::parse(&String::from_utf8_lossy(&bytes)) {
             Ok(meta) => Found::Formatted(meta),
             Err(error) => Found::Broken(error.to_string()),
         },

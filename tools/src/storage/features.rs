@@ -41,7 +41,7 @@ const FEATURES: [(&str, i16); 6] = [
     ("eligible.leader.replicas.version", 1),
     ("group.version", 1),
     (KRAFT_VERSION, 1),
-    ("share.version", 2),
+    ("share.version", 1),
     ("streams.version", 1),
     ("transaction.version", 2),
 ];

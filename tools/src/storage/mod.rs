@@ -9,7 +9,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ottla::config::{BrokerConfig, ConfigError, Layers, properties};
+use ottla::config::{BrokerConfig, ConfigError, Layers};
+use ottla_shards::boot::{SettingsError, read_file};
 use thiserror::Error;
 
 mod directory;
@@ -82,22 +83,9 @@ pub struct FormatArgs {
 /// Why a command failed; the text is for people and names what to do.
 #[derive(Debug, Error)]
 pub enum StorageError {
-    /// The properties file cannot be read.
-    #[error("{path}: {error}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The properties file is none.
-    #[error("{path}: {error}")]
-    Properties {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        error: properties::PropertiesError,
-    },
+    /// The properties file cannot be read, or is none.
+    #[error(transparent)]
+    File(#[from] SettingsError),
     /// The configuration is refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -116,24 +104,28 @@ pub enum StorageError {
 /// Everything that is wrong with files, configuration or arguments.
 pub fn run(args: &StorageArgs, out: &mut dyn Write) -> Result<u8, StorageError> {
     match &args.command {
-        StorageCommand::Info(info) => info::run(&load_config(&info.config)?, out),
+        StorageCommand::Info(info) => unless_seen(info::run(&load_config(&info.config)?, out)),
         StorageCommand::Format(arguments) => {
             format::run(arguments, &load_config(&arguments.config)?, out).map(|()| 0)
         }
         StorageCommand::RandomUuid => {
-            writeln!(out, "{}", random_id()?)?;
-            Ok(0)
+            let id = random_id()?;
+            unless_seen(writeln!(out, "{id}").map(|()| 0).map_err(StorageError::Io))
         }
+    }
+}
+
+/// Whoever reads what is printed may have seen enough.
+fn unless_seen(printed: Result<u8, StorageError>) -> Result<u8, StorageError> {
+    match printed {
+        Err(StorageError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        printed => printed,
     }
 }
 
 /// The configuration in a properties file alone, as Kafka's tool reads it.
 fn load_config(path: &Path) -> Result<BrokerConfig, StorageError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| StorageError::File { path: path.to_owned(), error })?;
-    let file = properties::parse(&text)
-        .map_err(|error| StorageError::Properties { path: path.to_owned(), error })?;
-    Ok(BrokerConfig::new(&Layers { file: Some(file), ..Layers::default() })?)
+    Ok(BrokerConfig::new(&Layers { file: Some(read_file(path)?), ..Layers::default() })?)
 }
 
 /// The directories that hold this node's data, the metadata log's among them, sorted and without repetition.

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use ottla::config::{BrokerConfig, ConfigError, Layers, properties};
+use ottla::config::{BrokerConfig, ConfigError, Layers};
+use ottla_shards::boot::{SettingsError, read_file};
 use ottla_shards::host;
 use ottla_shards::tune::{MeasureError, Measured, Progress, STEPS, measure};
 use serde_json::json;
@@ -103,14 +104,9 @@ pub enum TuneError {
         /// What the system said.
         error: io::Error,
     },
-    /// The properties file is none.
-    #[error("{}: {error}", .path.display())]
-    Properties {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        error: properties::PropertiesError,
-    },
+    /// The properties file cannot be read, or is none.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The configuration is refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -140,7 +136,12 @@ pub fn run(args: &TuneArgs, out: &mut dyn Write) -> Result<u8, TuneError> {
             },
         },
     };
-    Tuner { args, root: Root::new("/"), ring, measure: &measure_with_bar }.run(out)
+    let tuned = Tuner { args, root: Root::new("/"), ring, measure: &measure_with_bar }.run(out);
+    match tuned {
+        // Whoever reads it has seen enough; the file with the settings is written before.
+        Err(TuneError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        tuned => tuned,
+    }
 }
 
 /// Measures a directory for so long a step.
@@ -227,12 +228,7 @@ impl Tuner<'_> {
     fn config(&self) -> Result<BrokerConfig, TuneError> {
         let file = match &self.args.config {
             None => None,
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| TuneError::File { path: path.clone(), error })?;
-                let parsed = properties::parse(&text);
-                Some(parsed.map_err(|error| TuneError::Properties { path: path.clone(), error })?)
-            }
+            Some(path) => Some(read_file(path)?),
         };
         Ok(BrokerConfig::new(&Layers { file, ..Layers::default() })?)
     }
