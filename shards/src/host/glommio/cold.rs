@@ -9,10 +9,10 @@
 //! What several readers have had a moment ago goes through the page cache ([`touched`](super::touched)), and is there
 //! for whoever follows. Not beside synced writes: making room for new pages holds those up far longer than a read does.
 //!
-//! A shard has one such read on its way at a time: it keeps a disk as busy as more would, and a synced write that comes
-//! in between waits for one read at most. While there are synced writes the reads are short; otherwise they are large,
-//! which costs less. Files that cannot be read directly, and those of which the kernel does not tell what the page
-//! cache has, are read through the cache.
+//! A shard has one such read on its way at a time: it keeps a disk as busy as more would, and a synced write that
+//! comes in between waits for one read at most; none begins while one is under way ([`synced`]). While there are synced
+//! writes the reads are short; otherwise they are large, which costs less. Files that cannot be read directly, and
+//! those of which the kernel does not tell what the page cache has, are read through the cache.
 //!
 //! What must hold: buffers of readers that do not take what they asked for go to others; a piece that nobody came for
 //! is forgotten soon after [`AHEAD_KEPT`], and at once where its memory is wanted; a piece is given to readers of its
@@ -24,7 +24,6 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ottla::limits::BLOCK_BYTES;
@@ -34,10 +33,11 @@ use super::driver;
 use super::executor::{spawn_detached, yield_now};
 use super::file::{File, SharedFd, checked};
 use super::sendfile::{Residency, residency};
+use super::synced;
 use super::timer::{now, sleep};
 use super::touched::Touched;
 use crate::host::buffer::AlignedBuf;
-use crate::host::sync::{OneReceiver, Permit, Semaphore, oneshot};
+use crate::host::sync::{Notified, Notify, OneReceiver, Permit, Semaphore, oneshot};
 use crate::host::types::OpenHow;
 
 /// How a shard reads.
@@ -53,10 +53,10 @@ struct Pace {
 /// would rest while the reader takes what it got.
 const ALONE: Pace = Pace { piece: 1 << 20, enough: 3 << 19 };
 /// The way of writes to the disk is not to be taken for long.
-const BESIDE_WRITES: Pace = Pace { piece: 256 << 10, enough: 128 << 10 };
+const BESIDE_WRITES: Pace = Pace { piece: 128 << 10, enough: 64 << 10 };
+/// Writes leave no time between them: reads are few then, and longer.
+const AMONG_WRITES: Pace = Pace { piece: 256 << 10, enough: 128 << 10 };
 
-/// How long after a synced write another one is expected.
-const WRITES_GO_ON: Duration = Duration::from_millis(200);
 /// Bytes of pieces that a shard has in memory at a time.
 const ROOM_BYTES: usize = 16 << 20;
 /// Bytes of those that may be read before somebody asks.
@@ -68,22 +68,13 @@ const AHEAD_KEPT: Duration = Duration::from_secs(1);
 /// How often the pieces that wait are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
 
-/// When a shard of this process last began a synced write, in nanoseconds of [`now`].
-static LAST_SYNCED_WRITE: AtomicU64 = AtomicU64::new(0);
-
-/// A synced write begins.
-pub(super) fn note_synced_write() {
-    LAST_SYNCED_WRITE.store(now().0, Ordering::Relaxed);
-}
-
-/// Whether a synced write was begun a moment ago.
-fn writes_go_on() -> bool {
-    let last = Monotonic(LAST_SYNCED_WRITE.load(Ordering::Relaxed));
-    last != Monotonic::ZERO && now() < last.after(WRITES_GO_ON)
-}
-
-fn pace() -> Pace {
-    if writes_go_on() { BESIDE_WRITES } else { ALONE }
+/// A shard's pace now.
+fn pace(cold: &ColdReads) -> Pace {
+    match (synced::go_on(), cold.is_among_writes.get()) {
+        (false, _) => ALONE,
+        (true, false) => BESIDE_WRITES,
+        (true, true) => AMONG_WRITES,
+    }
 }
 
 /// A shard's reads of old bytes.
@@ -95,6 +86,10 @@ pub(super) struct ColdReads {
     /// By device whether the kernel tells what the page cache has of its files: an overlay reports an empty cache.
     tells: RefCell<BTreeMap<u64, Tells>>,
     touched: RefCell<Touched>,
+    /// No synced write is under way any more.
+    way_freed: Notify,
+    /// The last read has begun while one was.
+    is_among_writes: Cell<bool>,
 }
 
 impl Default for ColdReads {
@@ -106,6 +101,8 @@ impl Default for ColdReads {
             sweeping: Cell::new(false),
             tells: RefCell::default(),
             touched: RefCell::default(),
+            way_freed: Notify::new(),
+            is_among_writes: Cell::new(false),
         }
     }
 }
@@ -185,13 +182,13 @@ pub(super) async fn piece_at(fd: &SharedFd, at: u64, end: u64) -> io::Result<Pie
     let piece = match piece {
         Some(piece) => piece,
         None => {
-            let range = piece_range(at, end, pace());
+            let range = piece_range(at, end, pace(cold));
             cold.make_room(memory_of(&range));
             let room = cold.room.acquire(memory_of(&range)).await;
             read(fd, range, room).await?
         }
     };
-    if begin_ahead(fd, piece.end()..end, pace()) {
+    if begin_ahead(fd, piece.end()..end, pace(cold)) {
         // One round for its task, and one for the ring that has its read by then: else both would wait for the caller.
         yield_now().await;
         yield_now().await;
@@ -227,7 +224,7 @@ pub fn peek_piece(fd: &SharedFd, at: u64, into: &mut [u8]) -> bool {
 /// Begins to read what follows `at` before somebody asks for it, up to `end`, where it is not in the page cache: a few
 /// pieces, if there is room and not enough waits already. The file must have been opened without `direct`.
 pub fn read_ahead(fd: &SharedFd, at: u64, end: u64) {
-    let _ = begin_ahead(fd, at..end, pace());
+    let _ = begin_ahead(fd, at..end, pace(&driver::current().cold));
 }
 
 /// [`read_ahead`] of the bytes that are `wanted`; returns whether a read begins.
@@ -268,6 +265,16 @@ fn begin_piece(fd: &SharedFd, wanted: &Range<u64>, pace: Pace) -> bool {
 }
 
 impl ColdReads {
+    /// The last synced write has ended.
+    pub(super) fn way_is_free(&self) {
+        self.way_freed.notify_all();
+    }
+
+    /// Waits for that.
+    pub(super) fn way_freed(&self) -> Notified<'_> {
+        self.way_freed.notified()
+    }
+
     fn place_of(&self, fd: &SharedFd, at: u64) -> Option<usize> {
         let covers = |it: &Ahead| it.fd.identity() == fd.identity() && it.range.contains(&at);
         self.ahead.borrow().iter().position(covers)
@@ -343,7 +350,9 @@ async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piec
     let driver = driver::current();
     let file = device_and_inode(fd)?;
     let turn = driver.cold.turn.acquire(1).await;
-    let is_read_often = driver.cold.touched.borrow_mut().often(file, range) && !writes_go_on();
+    let is_free = synced::give_way(&driver).await;
+    driver.cold.is_among_writes.set(!is_free);
+    let is_read_often = driver.cold.touched.borrow_mut().often(file, range) && !synced::go_on();
     let tells = driver.cold.tells.borrow().get(&file.0).copied().unwrap_or(Tells::Not(0));
     let is_asked = matches!(tells, Tells::Not(..SILENCES));
     if is_asked {
@@ -407,6 +416,7 @@ fn is_shortage(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::glommio::synced::SyncedWrite;
     use crate::host::glommio::tests::sockets::{pair, pattern, receive_all};
     use crate::host::{self, Durability, WriteSlice};
 
@@ -472,7 +482,7 @@ mod tests {
             let Some(fd) = told_cold_file(&dir.path().join("segment"), &bytes).await else { return };
             let part = 256 << 10;
             for _ in 0..8 {
-                note_synced_write();
+                drop(SyncedWrite::begin());
                 let piece = piece_at(&fd, 0, part).await.expect("reads");
                 assert_eq!(piece.from(0, 4_096), &bytes[..4_096]);
                 assert_eq!(residency(&fd, 0, part), Residency::Part);
@@ -487,7 +497,7 @@ mod tests {
             let bytes = pattern(8 << 20);
             let fd = cold_file(&dir.path().join("segment"), &bytes).await;
             let readers = ROOM_BYTES / usize::try_from(BESIDE_WRITES.piece).expect("small") + 4;
-            note_synced_write();
+            drop(SyncedWrite::begin());
             let mut waiting = Vec::new();
             for _ in 0..readers {
                 let (client, server) = pair().await;
@@ -632,7 +642,7 @@ mod tests {
             let other = cold_file(&dir.path().join("other"), &bytes).await;
             assert!(begin_ahead(&other, wanted(0), BESIDE_WRITES));
             assert!(!begin_ahead(&other, wanted(0), BESIDE_WRITES));
-            assert_eq!((waiting().len(), waiting().pop()), (3, Some(0..256 << 10)));
+            assert_eq!((waiting().len(), waiting().pop()), (3, Some(0..BESIDE_WRITES.piece)));
         });
     }
 
@@ -642,7 +652,7 @@ mod tests {
         host::run_local(async move {
             let bytes = pattern(1 << 20);
             let Some(fd) = told_cold_file(&dir.path().join("segment"), &bytes).await else { return };
-            note_synced_write();
+            drop(SyncedWrite::begin());
             let cold = || driver::current();
             read_ahead(&fd, 5_000, 1 << 20);
             read_ahead(&fd, 5_000, 1 << 20);

@@ -12,9 +12,9 @@ use io_uring::{opcode, types};
 use ottla::limits::BLOCK_BYTES;
 
 use super::blocking::spawn_blocking;
-use super::cold::note_synced_write;
 use super::driver;
 use super::op::{Hold, Op, WriteJob};
+use super::synced::SyncedWrite;
 use crate::host::buffer::{AlignedBuf, WriteSlice};
 use crate::host::types::{Durability, OpenHow};
 
@@ -230,12 +230,9 @@ impl File {
             slices.iter().zip(skips).take(SLICES_MAX).map(|(slice, skip)| slice.iovec(skip)).collect();
         let job = Box::new(WriteJob { slices, iovecs });
         let count = u32::try_from(job.iovecs.len()).expect("at most IOV_MAX");
-        let flags = match durability {
-            Durability::None => 0,
-            Durability::DataSync => {
-                note_synced_write();
-                libc::RWF_DSYNC
-            }
+        let (flags, _under_way) = match durability {
+            Durability::None => (0, None),
+            Durability::DataSync => (libc::RWF_DSYNC, Some(SyncedWrite::begin())),
         };
         let entry = opcode::Writev::new(self.target(), job.iovecs.as_ptr(), count)
             .offset(position)
@@ -251,6 +248,7 @@ impl File {
 
     /// Makes the file's bytes, and the size needed to read them back, durable (`fdatasync`).
     pub async fn sync_data(&self) -> io::Result<()> {
+        let _under_way = SyncedWrite::begin();
         self.sync(types::FsyncFlags::DATASYNC).await
     }
 

@@ -21,6 +21,7 @@ mod ring;
 mod sendfile;
 mod signal;
 mod socket;
+mod synced;
 mod timer;
 mod touched;
 mod turns;
