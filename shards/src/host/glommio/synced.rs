@@ -24,44 +24,75 @@ const WAY_GIVEN: Duration = Duration::from_millis(1);
 /// How soon the end of another shard's commit is noticed.
 const LOOK: Duration = Duration::from_micros(200);
 
-/// When a shard of this process last began a synced write, in nanoseconds of [`now`].
-static LAST_BEGUN: AtomicU64 = AtomicU64::new(0);
-/// Synced writes of all shards that the kernel has.
-static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+/// The synced writes of all shards.
+struct Commits {
+    /// When the last one began, in nanoseconds of [`now`].
+    last_begun: AtomicU64,
+    /// Those that the kernel has.
+    under_way: AtomicUsize,
+}
+
+/// Those of this process.
+static COMMITS: Commits = Commits::new();
+
+impl Commits {
+    const fn new() -> Commits {
+        Commits { last_begun: AtomicU64::new(0), under_way: AtomicUsize::new(0) }
+    }
+
+    fn begin(&'static self) -> SyncedWrite {
+        self.last_begun.store(now().0, Ordering::Relaxed);
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        SyncedWrite { commits: self, driver: driver::current() }
+    }
+
+    fn are_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0
+    }
+
+    fn go_on(&self) -> bool {
+        let last = Monotonic(self.last_begun.load(Ordering::Relaxed));
+        last != Monotonic::ZERO && now() < last.after(WRITES_GO_ON)
+    }
+
+    async fn give_way(&self, driver: &Driver) -> bool {
+        let until = now().after(WAY_GIVEN);
+        while self.are_under_way() && now() < until {
+            let _ = timeout(LOOK, Box::pin(driver.cold.way_freed())).await;
+        }
+        !self.are_under_way()
+    }
+}
 
 /// A synced write, as long as it is under way.
-pub(super) struct SyncedWrite(Rc<Driver>);
+pub(super) struct SyncedWrite {
+    commits: &'static Commits,
+    driver: Rc<Driver>,
+}
 
 impl SyncedWrite {
     /// One begins.
     pub(super) fn begin() -> SyncedWrite {
-        LAST_BEGUN.store(now().0, Ordering::Relaxed);
-        UNDER_WAY.fetch_add(1, Ordering::Relaxed);
-        SyncedWrite(driver::current())
+        COMMITS.begin()
     }
 }
 
 impl Drop for SyncedWrite {
     fn drop(&mut self) {
-        if UNDER_WAY.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.cold.way_is_free();
+        if self.commits.under_way.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.driver.cold.way_is_free();
         }
     }
 }
 
 /// Whether a synced write was begun a moment ago.
 pub(super) fn go_on() -> bool {
-    let last = Monotonic(LAST_BEGUN.load(Ordering::Relaxed));
-    last != Monotonic::ZERO && now() < last.after(WRITES_GO_ON)
+    COMMITS.go_on()
 }
 
 /// Waits until no synced write is under way, but not for long; false where one still is.
 pub(super) async fn give_way(driver: &Driver) -> bool {
-    let until = now().after(WAY_GIVEN);
-    while UNDER_WAY.load(Ordering::Relaxed) > 0 && now() < until {
-        let _ = timeout(LOOK, Box::pin(driver.cold.way_freed())).await;
-    }
-    UNDER_WAY.load(Ordering::Relaxed) == 0
+    COMMITS.give_way(driver).await
 }
 
 #[cfg(test)]
@@ -71,22 +102,19 @@ mod tests {
 
     #[test]
     fn a_read_waits_for_the_end_of_a_commit_and_not_for_long() {
+        // Other tests have commits of their own.
+        static COMMITS: Commits = Commits::new();
         host::run_local(async {
             let driver = driver::current();
-            // Other tests of this process have commits of their own, so that only one side of each is certain.
-            let write = SyncedWrite::begin();
+            assert!(!COMMITS.go_on() && COMMITS.give_way(&driver).await, "there was none");
+            let write = COMMITS.begin();
             let before = now();
-            assert!(!give_way(&driver).await, "it is under way");
-            assert!(now().since(before) >= WAY_GIVEN);
-            assert!(go_on());
-            let ends = host::spawn(async move {
-                host::sleep(Duration::from_micros(100)).await;
-                drop(write);
-            });
-            while !give_way(&driver).await {
-                host::yield_now().await;
-            }
+            assert!(!COMMITS.give_way(&driver).await, "it is under way");
+            assert!(now().since(before) >= WAY_GIVEN && COMMITS.go_on());
+            let ends = host::spawn(async move { drop(write) });
+            while !COMMITS.give_way(&driver).await {}
             ends.await;
+            assert_eq!(COMMITS.under_way.load(Ordering::Relaxed), 0);
         });
     }
 }
