@@ -15,7 +15,8 @@ use ottla_shards::host::{
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
-const HOW: OpenHow = OpenHow { read: true, write: true, create: true, create_new: false, direct: false };
+const HOW: OpenHow =
+    OpenHow { read: true, write: true, create: true, create_new: false, direct: false, exact: false };
 
 fn slices(bytes: &[u8]) -> Vec<WriteSlice> {
     vec![AlignedBuf::copy_of(bytes).into()]

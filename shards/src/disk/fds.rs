@@ -175,7 +175,8 @@ mod tests {
         dir.path().join(partition.to_string())
     }
 
-    const HOW: OpenHow = OpenHow { read: true, write: true, create: true, create_new: false, direct: false };
+    const HOW: OpenHow =
+        OpenHow { read: true, write: true, create: true, create_new: false, direct: false, exact: false };
 
     #[test]
     fn at_most_the_limit_stays_open_and_the_used_stay_longest() {

@@ -55,6 +55,8 @@ pub struct OpenHow {
     /// Bypass the page cache: positions and lengths must then be multiples of 4,096 and buffers aligned. Fails with
     /// `EINVAL` on a filesystem that cannot.
     pub direct: bool,
+    /// The system reads nothing ahead into the page cache: whoever reads knows better what is wanted next.
+    pub exact: bool,
 }
 
 /// A deadline passed before the future was ready.

@@ -77,7 +77,7 @@ impl Partition {
 
     /// A segment's file for readers.
     pub(in crate::disk) async fn read_file(&self, base: Offset) -> Result<File, IoFailure> {
-        let how = OpenHow { read: true, ..OpenHow::default() };
+        let how = OpenHow { read: true, exact: true, ..OpenHow::default() };
         loop {
             self.wait_settled(base).await;
             let key = self.fd_key(base, Use::Cached);

@@ -223,7 +223,9 @@ impl Partition {
                 Fed::Need(position) => position,
             };
             let mut header = [0; BATCH_HEADER_BYTES];
-            fed = if self.peek(base, position, &mut header) || self.peek_piece(base, position, &mut header) {
+            fed = if self.peek(base, position, &mut header)
+                || self.peek_piece(base, position, &mut header).await
+            {
                 feed(position, &header).map_err(failed)?
             } else {
                 let window = self.window(base, position, WINDOW_BYTES).await?;
@@ -248,9 +250,9 @@ impl Partition {
     }
 
     /// Copies a header from what the reader before has left of the file in memory: who reads on begins there.
-    fn peek_piece(&self, base: Offset, position: FilePosition, into: &mut [u8]) -> bool {
-        let file = self.disk.fds.peek(self.fd_key(base, Use::Cached));
-        file.is_some_and(|file| host::peek_piece(&file.shared_fd(), position.0, into))
+    async fn peek_piece(&self, base: Offset, position: FilePosition, into: &mut [u8]) -> bool {
+        let Some(file) = self.disk.fds.peek(self.fd_key(base, Use::Cached)) else { return false };
+        host::peek_piece(&file.shared_fd(), position.0, into).await
     }
 
     /// Up to `wanted` bytes of a segment from `from` on, copied from wherever they are; fewer only at its end.

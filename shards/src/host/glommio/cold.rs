@@ -14,6 +14,9 @@
 //! writes the reads are short; otherwise they are large, which costs less. Files that cannot be read directly, and
 //! those of which the kernel does not tell what the page cache has, are read through the cache.
 //!
+//! The kernel reads nothing ahead of its own ([`OpenHow::exact`]): told by one page that a reader went on, it would
+//! bring megabytes at a time into the cache, which synced writes wait for, and so on as long as the reader does.
+//!
 //! What must hold: buffers of readers that do not take what they asked for go to others; a piece that nobody came for
 //! is forgotten soon after [`AHEAD_KEPT`], and at once where its memory is wanted; a piece is given to readers of its
 //! own file only.
@@ -206,9 +209,13 @@ pub(super) fn keep_rest(fd: &SharedFd, piece: Piece, at: u64) {
     }
 }
 
-/// Copies what is at `at` out of a piece of the file that waits for its reader; false where none has all of `into`.
-pub fn peek_piece(fd: &SharedFd, at: u64, into: &mut [u8]) -> bool {
-    driver::current().cold.ahead.borrow().iter().any(|ahead| match &ahead.piece {
+/// Copies what is at `at` out of a piece of the file that waits for its reader, or is on its way; false where none has
+/// all of `into`.
+pub async fn peek_piece(fd: &SharedFd, at: u64, into: &mut [u8]) -> bool {
+    let driver = driver::current();
+    driver.cold.arrival(fd, at).await;
+    let ahead = driver.cold.ahead.borrow();
+    ahead.iter().any(|ahead| match &ahead.piece {
         Coming::Here(piece) if ahead.fd.identity() == fd.identity() && at >= piece.start => {
             let there = piece.from(at, at + into.len() as u64);
             let is_whole = there.len() == into.len();
@@ -285,6 +292,22 @@ impl ColdReads {
         self.ahead.borrow_mut().remove(place).map(|ahead| ahead.piece)
     }
 
+    /// Waits until the piece that has byte `at` is no longer on its way. One that cannot be read is forgotten.
+    async fn arrival(&self, fd: &SharedFd, at: u64) {
+        let Some(place) = self.place_of(fd, at) else { return };
+        if matches!(&self.ahead.borrow()[place].piece, Coming::Here(_)) {
+            return;
+        }
+        let Some(Ahead { fd, range, piece: Coming::Read(piece), since }) =
+            self.ahead.borrow_mut().remove(place)
+        else {
+            return;
+        };
+        if let Ok(Ok(piece)) = piece.await {
+            self.keep(Ahead { fd, range, piece: Coming::Here(piece), since });
+        }
+    }
+
     /// Up to where the pieces that wait follow `at` without a gap.
     fn end_of_what_waits(&self, fd: &SharedFd, mut at: u64) -> u64 {
         while let Some(place) = self.place_of(fd, at) {
@@ -355,8 +378,8 @@ async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piec
     let is_read_often = driver.cold.touched.borrow_mut().often(file, range) && !synced::go_on();
     let tells = driver.cold.tells.borrow().get(&file.0).copied().unwrap_or(Tells::Not(0));
     let is_asked = matches!(tells, Tells::Not(..SILENCES));
-    if is_asked {
-        advise(fd, libc::POSIX_FADV_RANDOM);
+    if tells == Tells::Not(SILENCES) {
+        fd.let_read_ahead();
     }
     let directly = if tells == Tells::Yes && !is_read_often { direct_twin(fd).await? } else { None };
     let bytes = match directly {
@@ -371,9 +394,6 @@ async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piec
             Tells::Not(_) | Tells::Yes => Tells::Yes,
         };
         driver.cold.tells.borrow_mut().insert(file.0, now);
-        if now == Tells::Not(SILENCES) {
-            advise(fd, libc::POSIX_FADV_NORMAL);
-        }
     }
     drop(turn);
     Ok(Piece { start, bytes, room })
@@ -387,17 +407,9 @@ fn device_and_inode(fd: &SharedFd) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// How the kernel shall read ahead. Where it tells what its cache has, not at all: what it reads on its own account
-/// would be on its way while `sendfile` waits for it, and fills the cache for nobody.
-fn advise(fd: &SharedFd, how: libc::c_int) {
-    // SAFETY: no pointers are passed. Without the advice it reads as it likes.
-    let _ = unsafe { libc::posix_fadvise(fd.as_raw_fd(), 0, 0, how) };
-}
-
 /// The same file past the page cache: opened when it is first needed, `None` where it cannot be.
 async fn direct_twin(fd: &SharedFd) -> io::Result<Option<File>> {
     if fd.twin().get().is_none() {
-        advise(fd, libc::POSIX_FADV_RANDOM);
         let how = OpenHow { read: true, direct: true, ..OpenHow::default() };
         let twin = File::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), how).await;
         if matches!(&twin, Err(error) if is_shortage(error)) {
@@ -422,7 +434,7 @@ mod tests {
 
     /// A file that the page cache does not have, where that can be.
     async fn cold_file(path: &std::path::Path, bytes: &[u8]) -> SharedFd {
-        let how = OpenHow { read: true, write: true, create: true, ..OpenHow::default() };
+        let how = OpenHow { read: true, write: true, create: true, exact: true, ..OpenHow::default() };
         let file = File::open(path, how).await.expect("opens");
         let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
         file.write_at(slices, 0, Durability::None).await.expect("writes");
@@ -487,6 +499,30 @@ mod tests {
                 assert_eq!(piece.from(0, 4_096), &bytes[..4_096]);
                 assert_eq!(residency(&fd, 0, part), Residency::Part);
             }
+        });
+    }
+
+    #[test]
+    fn the_system_reads_nothing_ahead_on_its_own_account() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let bytes = pattern(8 << 20);
+            let fd = cold_file(&dir.path().join("segment"), &bytes).await;
+            if residency(&fd, 0, 8 << 20) != Residency::Part {
+                return;
+            }
+            // A look at headers through the cache; then what comes through it because nobody knows yet who tells.
+            let file = File::from_shared(fd.clone()).expect("a file");
+            for at in 0..4 {
+                assert_eq!(file.read_at(at << 14, 16 << 10).await.expect("reads").len(), 16 << 10);
+            }
+            let (client, server) = pair().await;
+            let sent = fd.clone();
+            let sender = host::spawn(async move { server.send_file(&sent, 0, 4 << 20).await });
+            assert!(receive_all(&client, 4 << 20).await == bytes[..4 << 20]);
+            let cold = sender.await.expect("sends");
+            assert!(cold >= (4 << 20) - (256 << 10), "{cold} bytes were read by nobody else");
+            assert_eq!(residency(&fd, 7 << 20, 4_096), Residency::Part, "what nobody asked for");
         });
     }
 
@@ -590,7 +626,7 @@ mod tests {
                     keep_rest(&fd, piece, at);
                 }
                 let mut next = [0; 100];
-                assert!(peek_piece(&fd, end, &mut next), "what is left waits for its reader");
+                assert!(peek_piece(&fd, end, &mut next).await, "what is left waits for its reader");
                 assert_eq!(next, bytes[(1 << 20) - 100..1 << 20]);
             }
             let taken = cold().cold.room.taken();
@@ -657,21 +693,24 @@ mod tests {
             read_ahead(&fd, 5_000, 1 << 20);
             read_ahead(&fd, 5_000, 1 << 20);
             assert_eq!(cold().cold.ahead.borrow().len(), 1, "not twice");
+            let mut first = [0; 100];
+            assert!(peek_piece(&fd, 5_000, &mut first).await, "it comes");
+            assert_eq!(first, bytes[5_000..5_100]);
             let piece = piece_at(&fd, 6_000, 1 << 20).await.expect("reads");
             assert_eq!((piece.start, piece.from(6_000, 7_000)), (4_096, &bytes[6_000..7_000]));
             assert_eq!(cold().cold.ahead.borrow()[0].range.start, piece.end(), "the next one follows");
             let (end, rest) = (piece.end(), 7_000);
             keep_rest(&fd, piece, rest);
             assert_eq!(cold().cold.ahead.borrow().len(), 2);
-            let peek = |at: u64, into: &mut [u8]| peek_piece(&fd, at, into);
             let mut header = [0; 61];
             for at in [4_096, 6_500, end - 61] {
-                assert!(peek(at, &mut header), "{at}");
+                assert!(peek_piece(&fd, at, &mut header).await, "{at}");
                 assert_eq!(header, bytes[at as usize..][..61]);
             }
-            assert!(!peek(4_095, &mut header), "before the piece");
-            assert!(!peek(end - 60, &mut header), "not all of it");
-            assert!(!peek_piece(&cold_file(&dir.path().join("other"), &bytes).await, 6_500, &mut header));
+            assert!(!peek_piece(&fd, 4_095, &mut header).await, "before the piece");
+            assert!(!peek_piece(&fd, end - 60, &mut header).await, "not all of it");
+            let other = cold_file(&dir.path().join("other"), &bytes).await;
+            assert!(!peek_piece(&other, 6_500, &mut header).await);
             read_ahead(&fd, rest, 1 << 20);
             assert_eq!(cold().cold.ahead.borrow().len(), 2, "enough of it waits");
             let piece = piece_at(&fd, rest, end).await.expect("is there");

@@ -28,6 +28,14 @@ pub(super) struct Descriptor {
     twin: OnceLock<Option<SharedFd>>,
 }
 
+impl Descriptor {
+    /// How the kernel shall read ahead.
+    fn advise(&self, how: libc::c_int) {
+        // SAFETY: no pointers are passed. Without the advice it reads as it likes.
+        let _ = unsafe { libc::posix_fadvise(self.fd.as_raw_fd(), 0, 0, how) };
+    }
+}
+
 impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
@@ -63,6 +71,11 @@ impl SharedFd {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         std::fs::read_link(format!("/proc/self/fd/{}", self.as_raw_fd())).unwrap_or_default()
+    }
+
+    /// The kernel may read ahead as it likes; see [`OpenHow::exact`].
+    pub(super) fn let_read_ahead(&self) {
+        self.0.advise(libc::POSIX_FADV_NORMAL);
     }
 
     /// The descriptor for direct reads; `None` where it cannot be opened.
@@ -124,7 +137,11 @@ impl File {
         let (fd, _) = Op::begin(entry, Hold::Opening(path)).result().await?;
         // SAFETY: the kernel has just made this descriptor for us.
         let fd = unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) };
-        Ok(File::from_fd(Arc::new(Descriptor { fd, twin: OnceLock::new() }), how.direct))
+        let file = File::from_fd(Arc::new(Descriptor { fd, twin: OnceLock::new() }), how.direct);
+        if how.exact {
+            file.fd.advise(libc::POSIX_FADV_RANDOM);
+        }
+        Ok(file)
     }
 
     /// A file of this shard from a descriptor that another shard opened.

@@ -95,8 +95,8 @@ pub fn release_held() -> io::Result<()> {
 pub fn read_ahead(_fd: &SharedFd, _at: u64, _end: u64) {}
 
 /// Copies what a reader has left of the file in memory: nothing, here.
-pub fn peek_piece(_fd: &SharedFd, _at: u64, _into: &mut [u8]) -> bool {
-    false
+pub fn peek_piece(_fd: &SharedFd, _at: u64, _into: &mut [u8]) -> impl Future<Output = bool> {
+    std::future::ready(false)
 }
 
 impl SharedFd {

@@ -14,7 +14,7 @@ use crate::disk::patient;
 use crate::host::{self, AlignedBuf, Durability, File, OpenHow, Queue, ShardSpec, WriteSlice};
 
 const READ_WRITE: OpenHow =
-    OpenHow { read: true, write: true, create: true, create_new: false, direct: false };
+    OpenHow { read: true, write: true, create: true, create_new: false, direct: false, exact: false };
 
 #[test]
 fn spawned_tasks_run_after_the_spawner_gives_way_and_in_order() {

@@ -12,8 +12,10 @@ use std::path::Path;
 use super::{CrashModel, Disk, FileId};
 use crate::host::{Durability, OpenHow};
 
-const READ: OpenHow = OpenHow { read: true, write: false, create: false, create_new: false, direct: false };
-const WRITE: OpenHow = OpenHow { read: true, write: true, create: true, create_new: false, direct: false };
+const READ: OpenHow =
+    OpenHow { read: true, write: false, create: false, create_new: false, direct: false, exact: false };
+const WRITE: OpenHow =
+    OpenHow { read: true, write: true, create: true, create_new: false, direct: false, exact: false };
 
 /// Seeds with which a fork is crashed when the outcome is drawn.
 const SEEDS: std::ops::Range<u64> = 0..60;
