@@ -109,6 +109,13 @@ impl OffsetIndex {
         self.last_where(|slot| slot.resolve(base).offset <= target, self.first())
     }
 
+    /// The first entry in memory whose offset is at least `target`; `None` where none is.
+    #[must_use]
+    pub fn entry_from(&self, target: Offset) -> Option<OffsetPosition> {
+        let base = self.base_offset;
+        self.first_behind(|slot| slot.resolve(base).offset < target)
+    }
+
     /// The start of the last indexed batch that begins at or before `position`: a place where a reply may be cut
     /// without parting a batch. `None` where only the file can tell.
     #[must_use]

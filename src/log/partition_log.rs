@@ -387,14 +387,16 @@ impl Log {
 
     fn read_segment(&self, (base, bytes): (Offset, FilePosition), request: ReadRequest) -> WalkPlan {
         // The cleaner leaves segments without a batch, in which there is nothing to look up.
-        let start = if request.from <= base || bytes == FilePosition(0) {
-            WalkStart::At(FilePosition(0))
+        let (start, nearer) = if request.from <= base || bytes == FilePosition(0) {
+            (WalkStart::At(FilePosition(0)), None)
         } else {
-            let entry = self.indexes_of(base).and_then(|indexes| indexes.offsets.lookup(request.from));
-            entry.map_or(WalkStart::Index, |entry| WalkStart::At(entry.position))
+            let index = self.indexes_of(base).map(|indexes| &indexes.offsets);
+            let entry = index.and_then(|index| index.lookup(request.from));
+            let nearer = index.and_then(|index| index.entry_from(request.from));
+            (entry.map_or(WalkStart::Index, |entry| WalkStart::At(entry.position)), nearer)
         };
         let limit = self.walk_limit(base, bytes, request.up_to);
-        WalkPlan { segment_base: base, start, limit, request, before: self.offsets_before(base) }
+        WalkPlan { segment_base: base, start, limit, request, before: self.offsets_before(base), nearer }
     }
 
     /// What every offset of a segment is below.

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use super::offset_index::OffsetIndex;
+use super::offset_index::{OffsetIndex, OffsetPosition};
 use crate::errors::ErrorCode;
 use crate::ids::{FilePosition, Offset};
 use crate::limits::BATCH_HEADER_BYTES;
@@ -154,6 +154,9 @@ pub struct WalkPlan {
     pub request: ReadRequest,
     /// The next segment's base, or the log's end: no batch of the segment has it.
     pub before: Offset,
+    /// The batch of the index that may be the one wanted: the walk can begin there if its header says so, see
+    /// [`WalkPlan::begun_at`].
+    pub nearer: Option<OffsetPosition>,
 }
 
 impl WalkPlan {
@@ -161,7 +164,20 @@ impl WalkPlan {
     #[must_use]
     pub fn with_index(self, index: &OffsetIndex) -> WalkPlan {
         let entry = index.lookup(self.request.from).expect("a whole index knows every offset");
-        WalkPlan { start: WalkStart::At(entry.position), ..self }
+        let nearer = index.entry_from(self.request.from);
+        WalkPlan { start: WalkStart::At(entry.position), nearer, ..self }
+    }
+
+    /// The plan with a walk that begins at [`nearer`](WalkPlan::nearer), whose header is at hand: it has the offset
+    /// that is wanted and ends with the one that the index names. Else the plan as it was, which passes the batches
+    /// before: a header whose base offset was turned shows there.
+    #[must_use]
+    pub fn begun_at(self, header: &[u8]) -> WalkPlan {
+        let Some(entry) = self.nearer else { return self };
+        let is_wanted = BatchHeader::parse(header).is_ok_and(|header| {
+            header.base_offset <= self.request.from && header.last_offset() == entry.offset
+        });
+        if is_wanted { WalkPlan { start: WalkStart::At(entry.position), nearer: None, ..self } } else { self }
     }
 
     /// The walk; the start must not need an index any more.

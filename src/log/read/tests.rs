@@ -21,7 +21,7 @@ fn plan(from: i64, up_to: i64, max_bytes: u64, bytes: usize) -> WalkPlan {
     let bytes = FilePosition(bytes as u64);
     let limit = WalkLimit::Offset { up_to: Offset(up_to), bytes };
     let (segment_base, start) = (Offset(50), WalkStart::At(FilePosition(0)));
-    WalkPlan { segment_base, start, limit, request, before: Offset(i64::MAX) }
+    WalkPlan { segment_base, start, limit, request, before: Offset(i64::MAX), nearer: None }
 }
 
 fn walk(plan: WalkPlan, bytes: &[u8], window: usize) -> WalkStep {
@@ -91,6 +91,35 @@ fn a_base_offset_that_was_turned_is_an_error_wherever_it_is_seen() {
     );
     assert_eq!(position(turned(0, 49, 50, 0)), 0, "before the segment");
     assert!(turned(4, 90, 60, 0).is_ok(), "what is not seen is not judged");
+}
+
+/// Where a read of five batches of ten offsets from 50 on begins with the header of the third at hand, which the index
+/// knows; and where without.
+fn begun(base: i64, from: i64) -> (WalkStart, WalkStart) {
+    let (mut bytes, _) = segment(&[(0, 10, 100); 5]);
+    bytes[200..208].copy_from_slice(&base.to_be_bytes());
+    let mut index = OffsetIndex::new(Offset(50), 800);
+    index.append(Offset(59), FilePosition(0));
+    index.append(Offset(79), FilePosition(200));
+    let without = plan(from, 100, 9_999, 500).with_index(&index);
+    (without.begun_at(&bytes[200..]).start, without.start)
+}
+
+#[test]
+fn a_walk_begins_nearer_only_at_the_batch_that_the_index_means() {
+    let at = |position| WalkStart::At(FilePosition(position));
+    assert_eq!(begun(70, 70), (at(200), at(0)));
+    assert_eq!(begun(70, 79), (at(200), at(200)), "the index leads there itself");
+    assert_eq!(begun(70, 69), (at(0), at(0)), "an earlier batch has it");
+    assert_eq!(begun(69, 70), (at(0), at(0)), "turned: the walk will tell");
+    assert_eq!(begun(70 + (1 << 40), 70), (at(0), at(0)));
+    let (bytes, _) = segment(&[(0, 10, 100)]);
+    let unknown = plan(70, 100, 9_999, 500);
+    assert_eq!(unknown.begun_at(&bytes), unknown, "no index, no place");
+    let mut index = OffsetIndex::new(Offset(50), 800);
+    index.append(Offset(59), FilePosition(0));
+    let known = unknown.with_index(&index);
+    assert_eq!((known.nearer, known.begun_at(&bytes[..60])), (None, known));
 }
 
 #[test]

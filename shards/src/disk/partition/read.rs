@@ -182,6 +182,7 @@ impl Partition {
                 (plan.with_index(&indexes.offsets), Some(indexes))
             }
         };
+        let plan = self.begun_nearer(plan).await;
         let mut walk: BatchWalk = plan.walk();
         let step = self.feed(base, |at, window| {
             Ok(match walk.feed(at, window)? {
@@ -196,6 +197,14 @@ impl Partition {
             None => self.cut_by_memory(slice),
         };
         Ok(WalkStep::Found(cut))
+    }
+
+    /// Whoever reads on wants the batch behind the one to which the index leads, and has left its header in memory.
+    async fn begun_nearer(&self, plan: WalkPlan) -> WalkPlan {
+        let Some(entry) = plan.nearer else { return plan };
+        let mut header = [0; BATCH_HEADER_BYTES];
+        let is_there = self.peek_piece(plan.segment_base, entry.position, &mut header).await;
+        if is_there { plan.begun_at(&header) } else { plan }
     }
 
     /// Lets a slice of the active segment end with a whole batch, as far as the indexes in memory know.
