@@ -374,6 +374,7 @@ async fn read(fd: &SharedFd, range: Range<u64>, room: Permit) -> io::Result<Piec
     let file = device_and_inode(fd)?;
     let turn = driver.cold.turn.acquire(1).await;
     let is_free = synced::give_way(&driver).await;
+    synced::read_begins();
     driver.cold.is_among_writes.set(!is_free);
     let is_read_often = driver.cold.touched.borrow_mut().often(file, range) && !synced::go_on();
     let tells = driver.cold.tells.borrow().get(&file.0).copied().unwrap_or(Tells::Not(0));

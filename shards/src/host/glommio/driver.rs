@@ -28,6 +28,7 @@ use ottla::time::Monotonic;
 
 use super::bell::{Listener, ShardWake};
 use super::cold::ColdReads;
+use super::committer::Committer;
 use super::op::Hold;
 use super::ring::{Ring, new_eventfd};
 use super::timer::{Timers, now};
@@ -71,6 +72,7 @@ pub(super) struct Driver {
     pub(super) background: glommio::TaskQueueHandle,
     /// Waiters for the pool of blocking threads, woken together.
     pub(super) blocking: super::blocking::Waiters,
+    pub(super) committer: Committer,
     pub(super) slots: Slots,
     pub(super) cold: ColdReads,
     pub(super) turns: Turns,
@@ -98,6 +100,7 @@ impl Driver {
             shard,
             ring: Ring::new(eventfd, cpus)?,
             timers: Timers::default(),
+            committer: Committer::new(Arc::clone(&wake)),
             wake,
             background,
             blocking: super::blocking::Waiters::default(),
@@ -128,6 +131,7 @@ impl Driver {
     pub(super) fn stop(&self) {
         self.stopped.set(true);
         self.ring.quiesce();
+        self.committer.stop();
         self.timers.clear();
         self.blocking.clear();
         self.probe.clear();
@@ -178,6 +182,7 @@ impl Driver {
 
     fn ring_doorbells(&self) {
         self.blocking.wake_all();
+        self.committer.look();
         let mut at = 0;
         loop {
             let listener = match self.listeners.borrow().get(at) {

@@ -12,9 +12,10 @@ use io_uring::{opcode, types};
 use ottla::limits::BLOCK_BYTES;
 
 use super::blocking::spawn_blocking;
+use super::committer::commit;
 use super::driver;
 use super::op::{Hold, Op, WriteJob};
-use super::synced::SyncedWrite;
+use super::synced::{SyncedWrite, reads_go_on};
 use crate::host::buffer::{AlignedBuf, WriteSlice};
 use crate::host::types::{Durability, OpenHow};
 
@@ -171,6 +172,11 @@ impl File {
         self.direct
     }
 
+    #[cfg(test)]
+    pub(super) fn descriptor(&self) -> Arc<Descriptor> {
+        Arc::clone(&self.fd)
+    }
+
     fn target(&self) -> types::Fd {
         types::Fd(self.fd.as_raw_fd())
     }
@@ -246,21 +252,42 @@ impl File {
         let iovecs =
             slices.iter().zip(skips).take(SLICES_MAX).map(|(slice, skip)| slice.iovec(skip)).collect();
         let job = Box::new(WriteJob { slices, iovecs });
-        let count = u32::try_from(job.iovecs.len()).expect("at most IOV_MAX");
-        let (flags, _under_way) = match durability {
-            Durability::None => (0, None),
-            Durability::DataSync => (libc::RWF_DSYNC, Some(SyncedWrite::begin())),
+        let (written, job) = match durability {
+            Durability::None => self.write_by_ring(job, position, 0).await?,
+            Durability::DataSync => self.write_synced(job, position).await?,
         };
+        if written == 0 {
+            return Err(io::Error::from(io::ErrorKind::WriteZero));
+        }
+        Ok((written, job.slices))
+    }
+
+    async fn write_synced(&self, job: Box<WriteJob>, position: u64) -> io::Result<(usize, Box<WriteJob>)> {
+        let _under_way = SyncedWrite::begin();
+        let commit = if reads_go_on() { commit(&self.fd, job, position) } else { Err(job) };
+        match commit {
+            Ok(commit) => {
+                let (written, job) = commit.await;
+                Ok((written?, job))
+            }
+            Err(job) => self.write_by_ring(job, position, libc::RWF_DSYNC).await,
+        }
+    }
+
+    async fn write_by_ring(
+        &self,
+        job: Box<WriteJob>,
+        position: u64,
+        flags: libc::c_int,
+    ) -> io::Result<(usize, Box<WriteJob>)> {
+        let count = u32::try_from(job.iovecs.len()).expect("at most IOV_MAX");
         let entry = opcode::Writev::new(self.target(), job.iovecs.as_ptr(), count)
             .offset(position)
             .rw_flags(flags)
             .build();
         let (written, hold) = Op::begin(entry, Hold::Write(Arc::clone(&self.fd), job)).result().await?;
         let Hold::Write(_, job) = hold else { unreachable!("a write comes back with its slices") };
-        if written == 0 {
-            return Err(io::Error::from(io::ErrorKind::WriteZero));
-        }
-        Ok((written as usize, job.slices))
+        Ok((written as usize, job))
     }
 
     /// Makes the file's bytes, and the size needed to read them back, durable (`fdatasync`).

@@ -8,6 +8,7 @@ mod address;
 mod bell;
 mod blocking;
 mod cold;
+mod committer;
 mod dir;
 mod driver;
 mod executor;

@@ -47,6 +47,9 @@ pub(super) struct WriteJob {
     pub(super) iovecs: Vec<libc::iovec>,
 }
 
+// SAFETY: the vector leads to the slices, which may be sent and which the job keeps.
+unsafe impl Send for WriteJob {}
+
 /// An operation under way; resolves to the system call's result (negative: an error number) and the hold.
 pub(super) struct Op {
     driver: Rc<Driver>,

@@ -1,4 +1,4 @@
-//! Synced writes under way, to which reads of old bytes leave the disk.
+//! Synced writes and reads of old bytes: what goes on of either, and how the reads leave the disk to the writes.
 //!
 //! On a disk without FUA a synced write is two requests, the bytes and a flush, and each waits behind the reads that
 //! came before it: with one read on its way at any time a commit takes two reads longer. So none begins while a commit
@@ -17,8 +17,8 @@ use ottla::time::Monotonic;
 use super::driver::{self, Driver};
 use super::timer::{now, timeout};
 
-/// How long after a synced write another one is expected.
-const WRITES_GO_ON: Duration = Duration::from_millis(200);
+/// How long after a synced write, or a read of old bytes, another one is expected.
+const GOES_ON: Duration = Duration::from_millis(200);
 /// The longest that a read waits for commits to end.
 const WAY_GIVEN: Duration = Duration::from_millis(1);
 /// How soon the end of another shard's commit is noticed.
@@ -34,6 +34,8 @@ struct Commits {
 
 /// Those of this process.
 static COMMITS: Commits = Commits::new();
+/// When the last read of old bytes began, in nanoseconds of [`now`].
+static LAST_READ: AtomicU64 = AtomicU64::new(0);
 
 impl Commits {
     const fn new() -> Commits {
@@ -51,8 +53,7 @@ impl Commits {
     }
 
     fn go_on(&self) -> bool {
-        let last = Monotonic(self.last_begun.load(Ordering::Relaxed));
-        last != Monotonic::ZERO && now() < last.after(WRITES_GO_ON)
+        was_lately(&self.last_begun)
     }
 
     async fn give_way(&self, driver: &Driver) -> bool {
@@ -83,6 +84,22 @@ impl Drop for SyncedWrite {
             self.driver.cold.way_is_free();
         }
     }
+}
+
+/// Whether what began last, in nanoseconds of [`now`], began a moment ago.
+fn was_lately(last: &AtomicU64) -> bool {
+    let last = Monotonic(last.load(Ordering::Relaxed));
+    last != Monotonic::ZERO && now() < last.after(GOES_ON)
+}
+
+/// A read of old bytes begins.
+pub(super) fn read_begins() {
+    LAST_READ.store(now().0, Ordering::Relaxed);
+}
+
+/// Whether old bytes were read a moment ago, by whichever shard.
+pub(super) fn reads_go_on() -> bool {
+    was_lately(&LAST_READ)
 }
 
 /// Whether a synced write was begun a moment ago.
