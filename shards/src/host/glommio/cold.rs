@@ -56,7 +56,7 @@ struct Pace {
 /// would rest while the reader takes what it got.
 const ALONE: Pace = Pace { piece: 1 << 20, enough: 3 << 19 };
 /// The way of writes to the disk is not to be taken for long.
-const BESIDE_WRITES: Pace = Pace { piece: 128 << 10, enough: 64 << 10 };
+const BESIDE_WRITES: Pace = Pace { piece: 64 << 10, enough: 32 << 10 };
 /// Writes leave no time between them: reads are few then, and longer.
 const AMONG_WRITES: Pace = Pace { piece: 256 << 10, enough: 128 << 10 };
 
