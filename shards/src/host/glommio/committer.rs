@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -55,6 +56,8 @@ struct Shared {
     phase: Mutex<Phase>,
     /// The phase has changed.
     changed: Condvar,
+    /// The core on which its last write ended.
+    core: AtomicI32,
     shard: Arc<ShardWake>,
 }
 
@@ -75,6 +78,7 @@ impl Shared {
                     drop(phase);
                     let result = write(&file, &job, position);
                     drop(file);
+                    self.core.store(this_core(), Ordering::Relaxed);
                     phase = self.phase();
                     *phase = Phase::Done(result, job);
                     self.shard.ring();
@@ -91,6 +95,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// The core that the caller runs on.
+fn this_core() -> libc::c_int {
+    // SAFETY: the call takes nothing and has no effect.
+    unsafe { libc::sched_getcpu() }
 }
 
 fn write(file: &Descriptor, job: &WriteJob, position: libc::off_t) -> io::Result<usize> {
@@ -120,7 +130,8 @@ pub(super) struct Committer {
 
 impl Committer {
     pub(super) fn new(shard: Arc<ShardWake>) -> Committer {
-        let shared = Shared { phase: Mutex::new(Phase::Alone), changed: Condvar::new(), shard };
+        let (phase, core) = (Mutex::new(Phase::Alone), AtomicI32::new(-1));
+        let shared = Shared { phase, changed: Condvar::new(), core, shard };
         Committer { shared: Arc::new(shared), taken: Cell::new(false), waker: RefCell::new(None) }
     }
 
@@ -179,6 +190,10 @@ pub(super) fn commit(
     let shared = &driver.committer.shared;
     *shared.phase() = Phase::Asked(Write { file: Arc::clone(file), job, position });
     shared.changed.notify_all();
+    if shared.core.load(Ordering::Relaxed) == this_core() {
+        // It needs 25 µs to hand the disk its write, and would wait up to four times as long for the shard to rest.
+        std::thread::yield_now();
+    }
     Ok(Commit { driver })
 }
 
