@@ -48,6 +48,8 @@ pub struct Lengths {
     pub hot_bytes: u64,
     /// Bytes that are fetched cold.
     pub cold_bytes: u64,
+    /// Bytes that are drained cold beside a live load.
+    pub drained_bytes: u64,
 }
 
 impl Lengths {
@@ -59,6 +61,7 @@ impl Lengths {
         settle: Duration::from_secs(3),
         hot_bytes: 1_000_000_000,
         cold_bytes: 6_000_000_000,
+        drained_bytes: 10_000_000_000,
     };
     /// Enough to see that everything runs.
     pub const QUICK: Lengths = Lengths {
@@ -68,6 +71,7 @@ impl Lengths {
         settle: Duration::from_secs(1),
         hot_bytes: 200_000_000,
         cold_bytes: 500_000_000,
+        drained_bytes: 500_000_000,
     };
 }
 

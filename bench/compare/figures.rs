@@ -109,6 +109,9 @@ pub const FIGURES: &[Figure] = &[
     figure("drain.alone_p99", "live ack p99, alone", "ms"),
     figure("drain.beside_p99", "live ack p99, beside a cold drain", "ms"),
     figure("drain.moved", "moved by", "×").value(AtMost(1.3)),
+    figure("drain.seen_alone_p99", "live end to end p99, alone", "ms"),
+    figure("drain.seen_beside_p99", "live end to end p99, beside a cold drain", "ms"),
+    figure("drain.seen_moved", "moved by", "×").value(AtMost(1.3)),
     figure("start.fresh", "start to first acknowledgement", "ms").ratios(&[(BASELINE, AtMost(0.008))]),
     figure("start.killed", "the same after kill -9", "ms"),
     figure("start.memory", "idle memory", "MB").ratios(&[(BASELINE, AtMost(0.05))]),
@@ -126,7 +129,10 @@ pub const QUESTIONS: &[(&str, &str)] = &[
     ("max", "as many 1 KiB records as it takes, batches of 128 KiB, 12 partitions"),
     ("max100", "as many 100 B records as it takes, batches of 128 KiB, 12 partitions"),
     ("fetch", "fetching 1 KiB records, 4 partitions"),
-    ("drain", "1,000/s of 1 KiB, linger 0, while another topic is read from a cold disk"),
+    (
+        "drain",
+        "1,000/s of 1 KiB, linger 0, consumed as they come, while another topic is read from a cold disk",
+    ),
     ("start", "starting, and doing nothing"),
     ("many", "1,000 partitions"),
 ];

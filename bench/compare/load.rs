@@ -115,15 +115,18 @@ impl Produce {
     #[must_use]
     pub fn end_to_end(&self, broker: &Running<'_>, label: &str) -> Outcome {
         let lengths = broker.field().lengths;
-        let run = |length, label| {
-            let mut words = self.words("end-to-end");
-            words.extend(Length::Time(length).words());
-            Started::new(broker, words, (label, self.is_urgent)).finish()
-        };
-        run(lengths.warm_up, "warm-up");
+        let _ = self.start_end_to_end(broker, lengths.warm_up, "warm-up").finish();
         let cpu = broker.cpu();
-        let run = run(lengths.load, label);
+        let run = self.start_end_to_end(broker, lengths.load, label).finish();
         Outcome { run, broker_cpu: broker.cpu() - cpu }
+    }
+
+    /// Starts to produce and to consume at once.
+    #[must_use]
+    pub fn start_end_to_end<'f>(&self, broker: &Running<'f>, time: Duration, label: &str) -> Started<'f> {
+        let mut words = self.words("end-to-end");
+        words.extend(Length::Time(time).words());
+        Started::new(broker, words, (label, self.is_urgent))
     }
 
     fn words(&self, mode: &str) -> Vec<String> {

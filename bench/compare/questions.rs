@@ -218,7 +218,7 @@ fn fetch(field: &Field, driver: &Driver, answer: &mut Answer) {
 
 fn drain(field: &Field, driver: &Driver, answer: &mut Answer) {
     let (broker, _) = Running::fresh(field, driver);
-    fill(&broker, "cold", field.lengths.cold_bytes);
+    fill(&broker, "cold", field.lengths.drained_bytes);
     topic(&broker, "live", FETCHED_PARTITIONS);
     let live = Produce {
         topic: "live",
@@ -229,19 +229,25 @@ fn drain(field: &Field, driver: &Driver, answer: &mut Answer) {
         clients: 1,
         is_urgent: true,
     };
-    let alone = live.measured(&broker, "drain-alone");
-    answer.figure("drain.alone_p99", alone.ms(ACK, 0.99));
+    let alone = live.end_to_end(&broker, "drain-alone");
     // How long a drain takes shows one without the live load.
     chill(broker.directory());
     let drain = load::consume(&broker, "cold", "drain");
     let time = Duration::from_secs(((drain.run.duration_seconds * 0.9) as u64).max(1));
     chill(broker.directory());
     let drain = load::start_consume(&broker, "cold", "drain");
-    let run = live.start(&broker, Length::Time(time), "drain-beside").finish();
+    let run = live.start_end_to_end(&broker, time, "drain-beside").finish();
     let beside = Outcome { run, broker_cpu: Duration::ZERO };
     drop(drain.finish());
-    answer.figure("drain.beside_p99", beside.ms(ACK, 0.99));
-    answer.figure("drain.moved", beside.ms(ACK, 0.99) / alone.ms(ACK, 0.99));
+    for (latency, [ids @ .., moved]) in [
+        (ACK, ["drain.alone_p99", "drain.beside_p99", "drain.moved"]),
+        (END_TO_END, ["drain.seen_alone_p99", "drain.seen_beside_p99", "drain.seen_moved"]),
+    ] {
+        let [alone, beside] = [&alone, &beside].map(|outcome| outcome.ms(latency, 0.99));
+        answer.figure(ids[0], alone);
+        answer.figure(ids[1], beside);
+        answer.figure(moved, beside / alone);
+    }
     answer.runs.extend([("drain-alone", alone.run), ("drain-beside", beside.run)]);
     broker.stop();
 }

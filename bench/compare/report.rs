@@ -17,7 +17,7 @@ use super::samples::Samples;
 const OURS: &str = "ottla";
 
 /// The loads that are drawn over each other, with their questions.
-const DRAWN: [(&str, &str, &str); 10] = [
+const DRAWN: [(&str, &str, &str); 12] = [
     ("small", "small", "ack"),
     ("small-seen", "small", "end_to_end"),
     ("single", "single", "ack"),
@@ -28,6 +28,8 @@ const DRAWN: [(&str, &str, &str); 10] = [
     ("max100", "max100", "ack"),
     ("drain-alone", "drain", "ack"),
     ("drain-beside", "drain", "ack"),
+    ("drain-alone", "drain", "end_to_end"),
+    ("drain-beside", "drain", "end_to_end"),
 ];
 
 /// A row of a table.
@@ -140,8 +142,12 @@ fn conditions(field: &Field, drivers: &[Driver], rounds: usize) -> Vec<(String, 
     );
     rows.push(("measured".to_owned(), times));
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-    let fetched =
-        format!("{} GB hot, {} GB cold", gigabytes(lengths.hot_bytes), gigabytes(lengths.cold_bytes));
+    let fetched = format!(
+        "{} GB hot, {} GB cold, {} GB beside a live load",
+        gigabytes(lengths.hot_bytes),
+        gigabytes(lengths.cold_bytes),
+        gigabytes(lengths.drained_bytes),
+    );
     rows.push(("fetched".to_owned(), fetched));
     let priority = if field.can_be_urgent { "real-time" } else { "none: its own delays are measured, too" };
     rows.push(("priority of the live load beside a drain".to_owned(), priority.to_owned()));
