@@ -411,7 +411,8 @@ fn device_and_inode(fd: &SharedFd) -> io::Result<(u64, u64)> {
 /// The same file past the page cache: opened when it is first needed, `None` where it cannot be.
 async fn direct_twin(fd: &SharedFd) -> io::Result<Option<File>> {
     if fd.twin().get().is_none() {
-        let how = OpenHow { read: true, direct: true, ..OpenHow::default() };
+        // Some file systems take the flag and go through the cache all the same.
+        let how = OpenHow { read: true, direct: true, exact: true, ..OpenHow::default() };
         let twin = File::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), how).await;
         if matches!(&twin, Err(error) if is_shortage(error)) {
             // This piece comes through the cache; the next one asks again.
