@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::bell::ShardWake;
 use super::driver::{self, Driver};
-use super::executor::{pin_thread, process_cpus};
+use super::executor::{panics_are_fatal, pin_thread, process_cpus};
 use super::file::Descriptor;
 use super::op::WriteJob;
 use super::punctual::be_punctual;
@@ -48,13 +48,17 @@ enum Phase {
     Writing,
     /// The call is over: what it returned, or the error.
     Done(io::Result<usize>, Box<WriteJob>),
-    /// It is to end.
-    Ended,
+}
+
+struct State {
+    phase: Phase,
+    /// The thread is to end, behind what it does.
+    ends: bool,
 }
 
 struct Shared {
-    phase: Mutex<Phase>,
-    /// The phase has changed.
+    state: Mutex<State>,
+    /// The state has changed.
     changed: Condvar,
     /// The core on which its last write ended.
     core: AtomicI32,
@@ -62,8 +66,13 @@ struct Shared {
 }
 
 impl Shared {
-    fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(shard: Arc<ShardWake>) -> Shared {
+        let state = Mutex::new(State { phase: Phase::Alone, ends: false });
+        Shared { state, changed: Condvar::new(), core: AtomicI32::new(-1), shard }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The thread's life.
@@ -71,26 +80,26 @@ impl Shared {
         // It inherits the shard's pin; where another core is free it is to run there.
         let _ = pin_thread(&process_cpus());
         be_punctual();
-        let mut phase = self.phase();
+        panics_are_fatal();
+        let mut state = self.state();
         loop {
-            match std::mem::replace(&mut *phase, Phase::Writing) {
+            match std::mem::replace(&mut state.phase, Phase::Writing) {
                 Phase::Asked(Write { file, job, position }) => {
-                    drop(phase);
+                    drop(state);
                     let result = write(&file, &job, position);
                     drop(file);
                     self.core.store(this_core(), Ordering::Relaxed);
-                    phase = self.phase();
-                    *phase = Phase::Done(result, job);
+                    self.state().phase = Phase::Done(result, job);
                     self.shard.ring();
                     self.changed.notify_all();
-                }
-                Phase::Ended => {
-                    *phase = Phase::Ended;
-                    return;
+                    state = self.state();
                 }
                 other => {
-                    *phase = other;
-                    phase = self.changed.wait(phase).unwrap_or_else(PoisonError::into_inner);
+                    state.phase = other;
+                    if state.ends {
+                        return;
+                    }
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }
@@ -125,14 +134,15 @@ pub(super) struct Committer {
     shared: Arc<Shared>,
     /// Whether a future waits for a result.
     taken: Cell<bool>,
+    /// Nobody waits for the result of the write that is under way.
+    is_left: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Committer {
     pub(super) fn new(shard: Arc<ShardWake>) -> Committer {
-        let (phase, core) = (Mutex::new(Phase::Alone), AtomicI32::new(-1));
-        let shared = Shared { phase, changed: Condvar::new(), core, shard };
-        Committer { shared: Arc::new(shared), taken: Cell::new(false), waker: RefCell::new(None) }
+        let shared = Arc::new(Shared::new(shard));
+        Committer { shared, taken: Cell::new(false), is_left: Cell::new(false), waker: RefCell::new(None) }
     }
 
     /// Whether the thread, made now where there is none, waits for work.
@@ -140,16 +150,17 @@ impl Committer {
         if self.taken.get() {
             return false;
         }
-        let mut phase = self.shared.phase();
-        match &*phase {
+        let mut state = self.shared.state();
+        match &state.phase {
+            _ if state.ends => false,
             Phase::Idle | Phase::Done(..) => true,
-            Phase::Asked(_) | Phase::Writing | Phase::Ended => false,
+            Phase::Asked(_) | Phase::Writing => false,
             Phase::Alone => {
                 let shared = Arc::clone(&self.shared);
                 let thread = std::thread::Builder::new().name("commits".into());
                 let made = thread.spawn(move || shared.serve()).is_ok();
                 if made {
-                    *phase = Phase::Idle;
+                    state.phase = Phase::Idle;
                 }
                 made
             }
@@ -158,20 +169,50 @@ impl Committer {
 
     /// Called when the shard was rung.
     pub(super) fn look(&self) {
-        if self.taken.get() && matches!(&*self.shared.phase(), Phase::Done(..)) {
-            let waker = self.waker.borrow_mut().take();
-            waker.into_iter().for_each(Waker::wake);
+        if self.taken.get() {
+            if matches!(&self.shared.state().phase, Phase::Done(..)) {
+                let waker = self.waker.borrow_mut().take();
+                waker.into_iter().for_each(Waker::wake);
+            }
+        } else if self.is_left.get() {
+            self.forget();
+        }
+    }
+
+    /// Drops what came of a write that nobody waits for any more, with what it was made of.
+    fn forget(&self) {
+        let mut state = self.shared.state();
+        let is_over = matches!(&state.phase, Phase::Done(..));
+        self.is_left.set(!is_over);
+        if is_over {
+            let done = std::mem::replace(&mut state.phase, Phase::Idle);
+            drop(state);
+            drop(done);
         }
     }
 
     /// Lets the thread end, behind what it does.
     pub(super) fn stop(&self) {
+        self.stop_within(END_WAITS);
+    }
+
+    /// Waits so long at most for a write that is under way.
+    fn stop_within(&self, longest: Duration) {
         drop(self.waker.take());
-        let busy = |phase: &mut Phase| matches!(phase, Phase::Asked(_) | Phase::Writing);
-        let waited = self.shared.changed.wait_timeout_while(self.shared.phase(), END_WAITS, busy);
-        let (mut phase, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        *phase = Phase::Ended;
+        let mut state = self.shared.state();
+        if state.ends {
+            return;
+        }
+        state.ends = true;
         self.shared.changed.notify_all();
+        let busy = |state: &mut State| matches!(&state.phase, Phase::Asked(_) | Phase::Writing);
+        drop(self.shared.changed.wait_timeout_while(state, longest, busy));
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -188,40 +229,50 @@ pub(super) fn commit(
     }
     driver.committer.taken.set(true);
     let shared = &driver.committer.shared;
-    *shared.phase() = Phase::Asked(Write { file: Arc::clone(file), job, position });
+    shared.state().phase = Phase::Asked(Write { file: Arc::clone(file), job, position });
     shared.changed.notify_all();
     if shared.core.load(Ordering::Relaxed) == this_core() {
         // It needs 25 µs to hand the disk its write, and would wait up to four times as long for the shard to rest.
         std::thread::yield_now();
     }
-    Ok(Commit { driver })
+    Ok(Commit { driver, has_result: false })
 }
 
 /// A write of the thread; resolves to the bytes written and the job.
 pub(super) struct Commit {
     driver: Rc<Driver>,
+    has_result: bool,
 }
 
 impl Future for Commit {
     type Output = (io::Result<usize>, Box<WriteJob>);
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let committer = &self.driver.committer;
-        let mut phase = committer.shared.phase();
-        if !matches!(&*phase, Phase::Done(..)) {
-            *committer.waker.borrow_mut() = Some(cx.waker().clone());
+        let mut state = committer.shared.state();
+        if !matches!(&state.phase, Phase::Done(..)) {
+            // Behind the shard's end nobody would wake it: the waker would hold the driver, and the driver the waker.
+            let waker = (!state.ends).then(|| cx.waker().clone());
+            drop(state);
+            *committer.waker.borrow_mut() = waker;
             return Poll::Pending;
         }
-        let Phase::Done(result, job) = std::mem::replace(&mut *phase, Phase::Idle) else {
+        let Phase::Done(result, job) = std::mem::replace(&mut state.phase, Phase::Idle) else {
             unreachable!("it was just seen")
         };
+        drop(state);
+        self.has_result = true;
         Poll::Ready((result, job))
     }
 }
 
 impl Drop for Commit {
     fn drop(&mut self) {
-        self.driver.committer.taken.set(false);
+        let committer = &self.driver.committer;
+        committer.taken.set(false);
+        if !self.has_result {
+            committer.forget();
+        }
     }
 }
 
@@ -230,6 +281,7 @@ mod tests {
     use super::*;
     use crate::host::buffer::{AlignedBuf, WriteSlice};
     use crate::host::glommio::file::File;
+    use crate::host::glommio::ring::new_eventfd;
     use crate::host::{self, OpenHow};
 
     fn job(bytes: &[u8]) -> Box<WriteJob> {
@@ -292,8 +344,68 @@ mod tests {
             drop(super::commit(&file, job(b"last"), 11).ok().expect("the thread is free"));
             (std::fs::File::open(&path).expect("opens"), shared)
         });
-        assert!(matches!(&*shared.phase(), Phase::Ended));
+        assert!(shared.state().ends);
         assert_eq!(file.metadata().expect("its size").len(), 15, "the end waited for the last");
+        while Arc::strong_count(&shared) > 1 {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_thread_that_nobody_waited_for_ends_behind_its_write() {
+        let eventfd = new_eventfd().expect("an eventfd");
+        let committer = Committer::new(Arc::new(ShardWake::new(eventfd)));
+        committer.shared.state().phase = Phase::Writing;
+        committer.stop_within(Duration::ZERO);
+        committer.shared.state().phase = Phase::Done(Ok(4), job(b"late"));
+        committer.shared.serve();
+    }
+
+    #[test]
+    fn a_result_is_there_behind_the_end_and_a_waker_is_not_kept() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let file = open(&dir.path().join("file"), true).await;
+            let mut commit = commit(&file, job(b"bytes"), 0).ok().expect("the thread is free");
+            let committer = &driver::current().committer;
+            committer.stop();
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(matches!(Pin::new(&mut commit).poll(&mut cx), Poll::Ready((Ok(5), _))));
+            assert!(Pin::new(&mut commit).poll(&mut cx).is_pending());
+            assert!(committer.waker.borrow().is_none());
+            assert!(super::commit(&file, job(b"more"), 5).is_err(), "no thread any more");
+        });
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_let_go_of() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        host::run_local(async move {
+            let file = open(&dir.path().join("file"), true).await;
+            drop(commit(&file, job(b"left"), 0).ok().expect("the thread is free"));
+            let committer = || driver::current();
+            while !matches!(committer().committer.shared.state().phase, Phase::Idle) {
+                host::yield_now().await;
+            }
+            assert!(!committer().committer.is_left.get());
+        });
+    }
+
+    #[test]
+    fn a_panic_ends_the_thread_too() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (sender, shared) = std::sync::mpsc::channel();
+        let run = std::panic::AssertUnwindSafe(move || {
+            host::run_local(async move {
+                let file = open(&dir.path().join("file"), true).await;
+                let commit = commit(&file, job(b"bytes"), 0).ok().expect("the thread is free");
+                assert_eq!(commit.await.0.expect("writes"), 5);
+                sender.send(Arc::clone(&driver::current().committer.shared)).expect("is received");
+                panic!("what this test is about");
+            })
+        });
+        assert!(std::panic::catch_unwind(run).is_err());
+        let shared = shared.recv().expect("was sent");
         while Arc::strong_count(&shared) > 1 {
             std::thread::yield_now();
         }

@@ -281,6 +281,11 @@ fn abort_on_shard_panic() {
     });
 }
 
+/// A panic of the calling thread, which belongs to a shard, ends the process like one of the shard's own.
+pub(super) fn panics_are_fatal() {
+    FATAL.set(true);
+}
+
 /// The shard that the caller runs on.
 #[must_use]
 pub fn shard_id() -> ShardId {
