@@ -99,16 +99,8 @@ impl Produce {
     /// Runs it once.
     pub fn run(&self, broker: &Running<'_>, length: Length, label: &str) -> Outcome {
         let cpu = broker.cpu();
-        let run = self.start(broker, length, label).finish();
+        let run = self.start("produce", broker, length, label).finish();
         Outcome { run, broker_cpu: broker.cpu() - cpu }
-    }
-
-    /// Starts it.
-    #[must_use]
-    pub fn start<'f>(&self, broker: &Running<'f>, length: Length, label: &str) -> Started<'f> {
-        let mut words = self.words("produce");
-        words.extend(length.words());
-        Started::new(broker, words, (label, self.is_urgent))
     }
 
     /// Produces and consumes at once, warmed up by the same.
@@ -124,8 +116,12 @@ impl Produce {
     /// Starts to produce and to consume at once.
     #[must_use]
     pub fn start_end_to_end<'f>(&self, broker: &Running<'f>, time: Duration, label: &str) -> Started<'f> {
-        let mut words = self.words("end-to-end");
-        words.extend(Length::Time(time).words());
+        self.start("end-to-end", broker, Length::Time(time), label)
+    }
+
+    fn start<'f>(&self, mode: &str, broker: &Running<'f>, length: Length, label: &str) -> Started<'f> {
+        let mut words = self.words(mode);
+        words.extend(length.words());
         Started::new(broker, words, (label, self.is_urgent))
     }
 

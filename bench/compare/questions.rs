@@ -239,13 +239,13 @@ fn drain(field: &Field, driver: &Driver, answer: &mut Answer) {
     let run = live.start_end_to_end(&broker, time, "drain-beside").finish();
     let beside = Outcome { run, broker_cpu: Duration::ZERO };
     drop(drain.finish());
-    for (latency, [ids @ .., moved]) in [
+    for (latency, [alone_id, beside_id, moved]) in [
         (ACK, ["drain.alone_p99", "drain.beside_p99", "drain.moved"]),
         (END_TO_END, ["drain.seen_alone_p99", "drain.seen_beside_p99", "drain.seen_moved"]),
     ] {
         let [alone, beside] = [&alone, &beside].map(|outcome| outcome.ms(latency, 0.99));
-        answer.figure(ids[0], alone);
-        answer.figure(ids[1], beside);
+        answer.figure(alone_id, alone);
+        answer.figure(beside_id, beside);
         answer.figure(moved, beside / alone);
     }
     answer.runs.extend([("drain-alone", alone.run), ("drain-beside", beside.run)]);
