@@ -386,17 +386,17 @@ impl Log {
     }
 
     fn read_segment(&self, (base, bytes): (Offset, FilePosition), request: ReadRequest) -> WalkPlan {
-        // The cleaner leaves segments without a batch, in which there is nothing to look up.
-        let (start, nearer) = if request.from <= base || bytes == FilePosition(0) {
-            (WalkStart::At(FilePosition(0)), None)
-        } else {
-            let index = self.indexes_of(base).map(|indexes| &indexes.offsets);
-            let entry = index.and_then(|index| index.lookup(request.from));
-            let nearer = index.and_then(|index| index.entry_from(request.from));
-            (entry.map_or(WalkStart::Index, |entry| WalkStart::At(entry.position)), nearer)
-        };
         let limit = self.walk_limit(base, bytes, request.up_to);
-        WalkPlan { segment_base: base, start, limit, request, before: self.offsets_before(base), nearer }
+        let (start, before) = (WalkStart::Index, self.offsets_before(base));
+        let plan = WalkPlan { segment_base: base, start, limit, request, before, nearer: None };
+        // The cleaner leaves segments without a batch, in which there is nothing to look up.
+        if request.from <= base || bytes == FilePosition(0) {
+            return WalkPlan { start: WalkStart::At(FilePosition(0)), ..plan };
+        }
+        match self.indexes_of(base) {
+            Some(indexes) => plan.led_by(&indexes.offsets),
+            None => plan,
+        }
     }
 
     /// What every offset of a segment is below.

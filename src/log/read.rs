@@ -163,9 +163,16 @@ impl WalkPlan {
     /// The plan with the segment's index at hand, read from its file.
     #[must_use]
     pub fn with_index(self, index: &OffsetIndex) -> WalkPlan {
-        let entry = index.lookup(self.request.from).expect("a whole index knows every offset");
-        let nearer = index.entry_from(self.request.from);
-        WalkPlan { start: WalkStart::At(entry.position), nearer, ..self }
+        let plan = self.led_by(index);
+        assert_ne!(plan.start, WalkStart::Index, "a whole index knows every offset");
+        plan
+    }
+
+    /// The plan with a walk that begins where an index leads, which may not have all of its entries in memory.
+    pub(super) fn led_by(self, index: &OffsetIndex) -> WalkPlan {
+        let from = self.request.from;
+        let Some(entry) = index.lookup(from) else { return self };
+        WalkPlan { start: WalkStart::At(entry.position), nearer: index.entry_from(from), ..self }
     }
 
     /// The plan with a walk that begins at [`nearer`](WalkPlan::nearer), whose header is at hand: it has the offset
