@@ -50,6 +50,13 @@ enum Phase {
     Done(io::Result<usize>, Box<WriteJob>),
 }
 
+impl Phase {
+    /// Whether the thread has a write that is not over.
+    fn is_under_way(&self) -> bool {
+        matches!(self, Phase::Asked(_) | Phase::Writing)
+    }
+}
+
 struct State {
     phase: Phase,
     /// The thread is to end, behind what it does.
@@ -182,9 +189,8 @@ impl Committer {
     /// Drops what came of a write that nobody waits for any more, with what it was made of.
     fn forget(&self) {
         let mut state = self.shared.state();
-        let is_over = matches!(&state.phase, Phase::Done(..));
-        self.is_left.set(!is_over);
-        if is_over {
+        self.is_left.set(state.phase.is_under_way());
+        if matches!(&state.phase, Phase::Done(..)) {
             let done = std::mem::replace(&mut state.phase, Phase::Idle);
             drop(state);
             drop(done);
@@ -205,8 +211,8 @@ impl Committer {
         }
         state.ends = true;
         self.shared.changed.notify_all();
-        let busy = |state: &mut State| matches!(&state.phase, Phase::Asked(_) | Phase::Writing);
-        drop(self.shared.changed.wait_timeout_while(state, longest, busy));
+        let wait = |state: &mut State| state.phase.is_under_way();
+        drop(self.shared.changed.wait_timeout_while(state, longest, wait));
     }
 }
 
@@ -235,34 +241,31 @@ pub(super) fn commit(
         // It needs 25 µs to hand the disk its write, and would wait up to four times as long for the shard to rest.
         std::thread::yield_now();
     }
-    Ok(Commit { driver, has_result: false })
+    Ok(Commit { driver })
 }
 
 /// A write of the thread; resolves to the bytes written and the job.
 pub(super) struct Commit {
     driver: Rc<Driver>,
-    has_result: bool,
 }
 
 impl Future for Commit {
     type Output = (io::Result<usize>, Box<WriteJob>);
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let committer = &self.driver.committer;
         let mut state = committer.shared.state();
-        if !matches!(&state.phase, Phase::Done(..)) {
-            // Behind the shard's end nobody would wake it: the waker would hold the driver, and the driver the waker.
-            let waker = (!state.ends).then(|| cx.waker().clone());
-            drop(state);
-            *committer.waker.borrow_mut() = waker;
-            return Poll::Pending;
+        match std::mem::replace(&mut state.phase, Phase::Idle) {
+            Phase::Done(result, job) => Poll::Ready((result, job)),
+            other => {
+                state.phase = other;
+                // Behind the shard's end nobody would wake it: the waker would hold the driver, which holds the waker.
+                let waker = (!state.ends).then(|| cx.waker().clone());
+                drop(state);
+                *committer.waker.borrow_mut() = waker;
+                Poll::Pending
+            }
         }
-        let Phase::Done(result, job) = std::mem::replace(&mut state.phase, Phase::Idle) else {
-            unreachable!("it was just seen")
-        };
-        drop(state);
-        self.has_result = true;
-        Poll::Ready((result, job))
     }
 }
 
@@ -270,9 +273,7 @@ impl Drop for Commit {
     fn drop(&mut self) {
         let committer = &self.driver.committer;
         committer.taken.set(false);
-        if !self.has_result {
-            committer.forget();
-        }
+        committer.forget();
     }
 }
 
