@@ -40,9 +40,10 @@ pub fn measure(plan: &Plan) {
     let cases: Vec<(u64, JournalUse)> =
         plan.ways.iter().flat_map(|way| [(SEGMENT_BYTES_MAX, *way), (SEGMENT_BYTES, *way)]).collect();
     let mut runs: Vec<Vec<Run>> = cases.iter().map(|_| Vec::new()).collect();
+    let spread = crate::spread_directory(plan);
     for _ in 0..plan.rounds {
         for ((segment_bytes, way), runs) in cases.iter().zip(&mut runs) {
-            let root = directory(plan);
+            let root = tempfile::tempdir_in(spread.path()).expect("a temporary directory");
             let load = Load {
                 way: *way,
                 partitions: 1,
