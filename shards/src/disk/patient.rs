@@ -95,13 +95,28 @@ pub async fn open(path: &Path, how: OpenHow) -> Result<File, IoFailure> {
 /// # Errors
 /// Any failure but the want of a descriptor.
 pub async fn write_unsynced(path: &Path, position: u64, bytes: &[u8]) -> Result<File, IoFailure> {
-    let file = open(path, OpenHow { write: true, create: true, ..OpenHow::default() }).await?;
+    // Most of those that are written from their beginning are new, and have nothing to cut.
+    let made = if position == 0 { make(path).await? } else { None };
+    let is_new = made.is_some();
+    let how = OpenHow { write: true, create: true, ..OpenHow::default() };
+    let file = if let Some(made) = made { made } else { open(path, how).await? };
     if !bytes.is_empty() {
         let slices: Vec<WriteSlice> = vec![AlignedBuf::copy_of(bytes).into()];
         file.write_at(slices, position, Durability::None).await.at("write", path)?;
     }
-    file.set_len(position + bytes.len() as u64).await.at("cut", path)?;
+    if !is_new {
+        file.set_len(position + bytes.len() as u64).await.at("cut", path)?;
+    }
     Ok(file)
+}
+
+/// Makes a file to write; `None` where it is there already.
+async fn make(path: &Path) -> Result<Option<File>, IoFailure> {
+    let how = OpenHow { write: true, create_new: true, ..OpenHow::default() };
+    match open(path, how).await {
+        Err(failure) if failure.is_there() => Ok(None),
+        made => made.map(Some),
+    }
 }
 
 /// Makes the names in a directory durable.
