@@ -3,8 +3,9 @@
 //! Every one of those syncs is a commit of the file system's journal, and each held up the synced writes of the active
 //! segment behind it. A start after a crash needs none of them before the recovery point passes the segment: it scans
 //! what lies behind the point, cuts files to their batches, builds their indexes anew and takes no newer snapshot. So
-//! they come in one go, before the point moves, and before anything older is removed, because the snapshot of a roll
-//! is then the only one to know the producers of what went.
+//! they come together, before the point moves, and before anything older is removed, because the snapshot of a roll
+//! is then the only one to know the producers of what went. Together is not at once: a quarter of the disk's time is
+//! theirs while there are commits.
 //!
 //! A failure of the write-back in between is reported to the first sync of the file by any descriptor (Linux 4.16 and
 //! later), so none stays open for it.
@@ -24,8 +25,12 @@ use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::patient;
 use crate::host::{self, OpenHow, Queue};
 
-/// Files that are synced at once: what is under way together shares a commit of the file system's journal.
-const TOGETHER: usize = 16;
+/// Files that are synced at once: what is under way together shares a commit of the file system's journal, and
+/// whatever is committed meanwhile waits for all of it.
+const TOGETHER: usize = 4;
+
+/// Behind each such group the disk is left to the commits for so many times as long as that took.
+const REST_TIMES: u32 = 3;
 
 /// A closed segment whose files are whole and not durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +70,11 @@ impl Partition {
             let files = unsettled.iter().flat_map(|segment| segment.files());
             let paths: Vec<PathBuf> = files.map(|(offset, kind)| self.file_path(offset, kind)).collect();
             for some in paths.chunks(TOGETHER) {
+                let begun = host::now();
                 sync_all(some).await?;
+                if !self.disk.flushes.is_empty() {
+                    host::sleep(host::now().since(begun) * REST_TIMES).await;
+                }
             }
         }
         self.sync_names().await?;
