@@ -462,7 +462,7 @@ impl Partition {
         self.disk.note_cached(self);
         self.disk.note_written(self, bytes);
         self.finish_closed_segments();
-        self.prepare_roll(begun.base);
+        self.consider_spare(begun.base);
         self.consider_zeroing(begun.base, bytes);
         self.go_on();
     }

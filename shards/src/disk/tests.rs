@@ -7,6 +7,7 @@ mod kafka;
 mod left;
 mod limits;
 mod many;
+mod naming;
 mod order;
 mod rebuild;
 pub(crate) mod support;

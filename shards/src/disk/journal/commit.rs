@@ -243,22 +243,14 @@ impl State {
 }
 
 impl Partition {
-    /// Whether the next commit goes to a segment whose file has no name yet.
-    pub(in crate::disk) fn commits_unnamed(&self) -> bool {
-        let state = self.state.borrow();
-        let first = state.tails.iter().find(|segment| segment.tail.uncommitted_bytes() > 0);
-        first.is_some_and(|segment| !segment.created)
-    }
-
     /// Whether the journal may take the next commit.
     pub(in crate::disk) fn suits_journal(self: &Rc<Self>) -> bool {
         if !self.journal.is_usable() {
             return false;
         }
         let is_small = self.state.borrow().uncommitted_bytes() < SMALL_BYTES_MAX;
-        let suits = is_small || (self.journal.is_ready() && self.commits_unnamed());
         // Whether the journal pays is found out before anybody is made ready for it.
-        suits && (self.journal.is_unmade() || self.identified.get() || self.begin_to_identify())
+        is_small && (self.journal.is_unmade() || self.identified.get() || self.begin_to_identify())
     }
 
     fn offer(&self) -> Offer {

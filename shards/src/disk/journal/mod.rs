@@ -204,11 +204,7 @@ impl Journal {
         match self.usage {
             JournalUse::Never => false,
             JournalUse::Always => true,
-            JournalUse::Auto => {
-                // A segment without a name costs a sync of its directory first; a frame needs no name.
-                let named = |partition: &Rc<Partition>| !partition.commits_unnamed();
-                commits >= commits_min || (self.is_ready() && !self.waiting.borrow().iter().all(named))
-            }
+            JournalUse::Auto => commits >= commits_min,
         }
     }
 

@@ -257,14 +257,14 @@ impl Partition {
         }
     }
 
-    /// Waits until no write of this partition is in flight.
+    /// Waits until no write of this partition is in flight and no file of it is being made.
     pub(super) async fn wait_idle(&self) {
+        drop(self.naming.acquire(1).await);
         loop {
             let busy = {
                 let state = self.state.borrow();
-                let in_flight = |segment: &super::SegmentTail| {
-                    segment.tail.is_flushing() || segment.zero.is_busy() || segment.naming
-                };
+                let in_flight =
+                    |segment: &super::SegmentTail| segment.tail.is_flushing() || segment.zero.is_busy();
                 !self.dir.is_offline() && state.tails.iter().any(in_flight)
             };
             if !busy {

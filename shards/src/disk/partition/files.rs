@@ -8,7 +8,6 @@
 
 use std::path::{Path, PathBuf};
 
-use ottla::canary::{self, Canary};
 use ottla::ids::Offset;
 use ottla::log::SegmentIndexes;
 use ottla::log::files::{LEADER_EPOCH_CHECKPOINT, SegmentFile, SegmentFileKind};
@@ -20,7 +19,6 @@ use super::{IndexFiles, Partition};
 use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::fds::Use;
 use crate::disk::patient;
-use crate::host::sync::Permit;
 use crate::host::{self, File, OpenHow};
 
 impl Partition {
@@ -32,47 +30,6 @@ impl Partition {
     /// The path of a segment's `.log` file.
     pub(in crate::disk) fn segment_path(&self, base: Offset) -> PathBuf {
         self.file_path(base, SegmentFileKind::Log)
-    }
-
-    /// A segment's file for reads and writes of whole blocks, created if the segment is new; its name is durable.
-    pub(in crate::disk) async fn block_file(&self, base: Offset) -> Result<File, IoFailure> {
-        let (file, unnamed) = self.open_blocks(base).await?;
-        if let Some(turn) = unnamed {
-            self.name_segment(base, turn).await?;
-        }
-        Ok(file)
-    }
-
-    /// A segment's file for reads and writes of whole blocks, created if the segment is new. With a turn its
-    /// name is not durable, and so nothing in it, before [`name_segment`](Partition::name_segment).
-    pub(in crate::disk) async fn open_blocks(
-        &self,
-        base: Offset,
-    ) -> Result<(File, Option<Permit>), IoFailure> {
-        self.wait_settled(base).await;
-        let key = self.fd_key(base, Use::Blocks);
-        // Who has made a file needs another descriptor for its directory: few at a time may hold one and want one.
-        let turn = if self.is_created(base) { None } else { Some(self.disk.naming.acquire(1).await) };
-        let turn = turn.filter(|_| !self.is_created(base));
-        let how = OpenHow { create: turn.is_some(), ..self.dir.open_blocks() };
-        let file = self.disk.fds.open(key, || self.segment_path(base), how).await?;
-        Ok((file, turn))
-    }
-
-    fn is_created(&self, base: Offset) -> bool {
-        self.state.borrow_mut().tail_of(base).is_none_or(|segment| segment.created)
-    }
-
-    /// Makes the name of a new segment's file durable.
-    pub(in crate::disk) async fn name_segment(&self, base: Offset, turn: Permit) -> Result<(), IoFailure> {
-        if !canary::is(Canary::SegmentNameUnsynced) {
-            patient::sync_dir(&self.path).await?;
-        }
-        if let Some(segment) = self.state.borrow_mut().tail_of(base) {
-            segment.created = true;
-        }
-        drop(turn);
-        Ok(())
     }
 
     /// A segment's file for readers.

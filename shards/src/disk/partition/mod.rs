@@ -1,9 +1,9 @@
 //! One partition on its owner shard: the log's arithmetic, its bytes in memory and its files.
 //!
 //! [`ottla::log::Log`] decides; here it is carried out. The verbs are spread over this folder by what they do:
-//! appends in [`append`], reads in [`read`], files in [`files`], what a roll leaves to do in [`roll`], deletion in
-//! [`delete`], the end in [`close`], the replacement of segments in [`layout`]; writes to disk are started by
-//! [`flush`](super::flush).
+//! appends in [`append`], reads in [`read`], files in [`files`], how a segment gets its own in [`naming`], what a roll
+//! leaves to do in [`roll`], deletion in [`delete`], the end in [`close`], the replacement of segments in [`layout`];
+//! writes to disk are started by [`flush`](super::flush).
 //!
 //! On disk is Kafka's partition directory and nothing else.
 //!
@@ -29,6 +29,7 @@ use ottla::log::{ClosedSegment, EpochEndOffset, Log, LogConfig, LogOffsets, Segm
 use ottla::time::Monotonic;
 
 use self::layout::Layout;
+use self::naming::Spare;
 use self::settle::Unsettled;
 use super::compact::CleaningState;
 use super::dirs::LogDir;
@@ -46,6 +47,7 @@ mod close;
 mod delete;
 pub(super) mod files;
 pub(super) mod layout;
+mod naming;
 pub mod read;
 mod rebuild;
 mod roll;
@@ -60,8 +62,6 @@ pub(super) struct SegmentTail {
     pub tail: Tail,
     /// Whether the file exists and its name is durable.
     pub created: bool,
-    /// Whether the file is being made ahead of the first flush to it.
-    pub naming: bool,
     /// How much of the file is zeroed ahead.
     pub zero: ZeroAhead,
 }
@@ -140,6 +140,8 @@ pub(super) struct State {
     pub retiring: Retiring,
     /// What the journal has and the segments' files do not, oldest first.
     pub journaled: VecDeque<Journaled>,
+    /// The file of the next segment.
+    pub spare: Spare,
     /// The disk was full at the last write.
     pub full: bool,
     /// A commit was, which is not over before it is tried again.
@@ -193,6 +195,8 @@ pub struct Partition {
     pub(super) turn: Rc<Semaphore>,
     pub(super) durable: Rc<OffsetWatch>,
     pub(super) high_watermark: Rc<OffsetWatch>,
+    /// One at a time makes files of segments and gives them their names.
+    pub(super) naming: Rc<Semaphore>,
     /// One at a time writes index files, snapshots and the epoch checkpoint.
     pub(super) housekeeping: Rc<Semaphore>,
     /// Which files the closed segments have.
@@ -223,7 +227,6 @@ impl Partition {
             base: end.segment_base,
             tail: Tail::new(end.position, Rc::clone(&place.disk.gauge)),
             created,
-            naming: false,
             zero: ZeroAhead::new(end.position),
         };
         let offsets = log.offsets();
@@ -241,6 +244,7 @@ impl Partition {
             unsettled: Vec::new(),
             retiring: Retiring::default(),
             journaled: VecDeque::new(),
+            spare: Spare::default(),
             full: false,
             commit_refused: false,
             epochs_dirty: false,
@@ -264,6 +268,7 @@ impl Partition {
             turn: Semaphore::new(1),
             durable: OffsetWatch::new(offsets.durable_end),
             high_watermark: OffsetWatch::new(offsets.high_watermark),
+            naming: Semaphore::new(1),
             housekeeping: Semaphore::new(1),
             layout: Layout::default(),
             cleaning: CleaningState::default(),

@@ -1,21 +1,22 @@
 //! What a roll leaves to do, in the background: the closed segment's file is cut to its bytes, its indexes and the
-//! producer snapshot are written, and the new segment's file is made.
+//! producer snapshot are written.
 //!
-//! The append that rolls only starts the next segment in memory and does not wait. Until a closed segment is finished
-//! its indexes stay in memory, and the recovery point stays before its end.
+//! The append that rolls only starts the next segment in memory and does not wait; that segment's file was made
+//! [ahead](super::naming). Until a closed segment is finished its indexes stay in memory, and the recovery point stays
+//! before its end.
 //!
 //! What must hold: nothing is finished before the last byte of the segment is on disk; after it is finished its file
 //! holds exactly its batches and its indexes are whole. Durable all that is once it is [settled](super::settle).
 
 use std::rc::Rc;
 
-use ottla::canary::{self, Canary};
 use ottla::ids::{FilePosition, Offset};
 use ottla::log::Roll;
 use ottla::log::files::SegmentFileKind;
 use ottla::metrics::Counter;
 
 use super::files::{IndexBytes, IndexWrite};
+use super::naming::Spare;
 use super::settle::Unsettled;
 use super::{Partition, SegmentTail, State, Unfinished};
 use crate::disk::error::{Context as _, DiskError, IoFailure};
@@ -30,6 +31,9 @@ impl State {
     fn begin_segment(&mut self, roll: Roll, gauge: &MemoryGauge) {
         let Roll { closed, indexes, new_base, snapshot } = roll;
         let written = std::mem::take(&mut self.index_files);
+        if self.spare == Spare::Refused {
+            self.spare = Spare::Unmade;
+        }
         let unfinished = Unfinished {
             indexes: Rc::new(indexes),
             written,
@@ -43,7 +47,6 @@ impl State {
             base: new_base,
             tail: Tail::new(FilePosition(0), Rc::clone(gauge)),
             created: false,
-            naming: false,
             zero: ZeroAhead::new(FilePosition(0)),
         });
     }
@@ -78,45 +81,6 @@ impl Partition {
             let partition = Rc::clone(self);
             drop(host::spawn_in(Queue::Background, async move { partition.finish_segment(base).await }));
         }
-    }
-
-    /// Sees to it that a roll will cost no commit anything: while the next segment's file gets its name the journal
-    /// takes what is committed to it, and names are made durable as soon as the segment before is whole.
-    pub(in crate::disk) fn prepare_roll(self: &Rc<Self>, base: Offset) {
-        let unnamed = {
-            let mut state = self.state.borrow_mut();
-            if state.closed {
-                return;
-            }
-            let segment_bytes = state.log.config().segment_bytes;
-            let active = state.active();
-            if active.base == base && active.tail.end().0 > segment_bytes / 2 {
-                drop(state);
-                self.journal.prepare(&self.disk);
-                return;
-            }
-            let next = state.tails.iter().position(|segment| segment.base > base);
-            let before = next.unwrap_or(0);
-            let is_whole = state.tails.iter().take(before).all(|segment| segment.tail.pending_bytes() == 0);
-            let next = next.filter(|_| is_whole && self.journal.is_ready()).map(|at| &mut state.tails[at]);
-            let next = next.filter(|segment| !segment.created && !segment.naming);
-            next.map(|segment| {
-                // A partition that is deleted or closed waits for it.
-                segment.naming = true;
-                segment.base
-            })
-        };
-        let Some(unnamed) = unnamed else { return };
-        let partition = Rc::clone(self);
-        host::spawn_detached(async move {
-            let named = partition.create_segment(unnamed).await;
-            if let Some(segment) = partition.state.borrow_mut().tail_of(unnamed) {
-                segment.naming = false;
-            }
-            // A sync that has failed is never tried again; for want of room the first flush tries again.
-            named.unwrap_or_else(|failure| partition.housekeeping_failed(&failure));
-            partition.progress.notify_all();
-        });
     }
 
     async fn finish_segment(self: Rc<Self>, base: Offset) {
@@ -178,15 +142,6 @@ impl Partition {
         self.state.borrow_mut().unsettled.push(Unsettled { base, next: new_base });
         self.disk.fds.forget(self.fd_key(base, Use::Blocks));
         self.disk.fds.forget(self.fd_key(base, Use::Cached));
-        Ok(())
-    }
-
-    /// Makes the file of a segment that has none yet; its name is durable afterwards.
-    pub(in crate::disk) async fn create_segment(&self, base: Offset) -> Result<(), IoFailure> {
-        let missing = self.state.borrow_mut().tail_of(base).is_some_and(|segment| !segment.created);
-        if missing && !canary::is(Canary::EndForgotten) {
-            self.block_file(base).await?;
-        }
         Ok(())
     }
 
