@@ -90,6 +90,9 @@ impl Partition {
         position: usize,
         how: IndexWrite,
     ) -> Result<(), IoFailure> {
+        if how == IndexWrite::Rolled {
+            self.rest_between_files().await;
+        }
         // Behind the entries that count is whatever an earlier life of the file has left. Cut before them it might stay
         // without those that are written anew, of which an index of transactions is the only one to tell.
         let file = patient::write_unsynced(path, position as u64, bytes).await?;

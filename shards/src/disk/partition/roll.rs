@@ -5,10 +5,14 @@
 //! [ahead](super::naming). Until a closed segment is finished its indexes stay in memory, and the recovery point stays
 //! before its end.
 //!
+//! To make a file holds a directory and a core for as long as a commit takes, and three in a row held up one commit
+//! behind the other. So they come one at a time, some milliseconds apart and behind the roll.
+//!
 //! What must hold: nothing is finished before the last byte of the segment is on disk; after it is finished its file
 //! holds exactly its batches and its indexes are whole. Durable all that is once it is [settled](super::settle).
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use ottla::ids::{FilePosition, Offset};
 use ottla::log::Roll;
@@ -25,6 +29,15 @@ use crate::disk::patient;
 use crate::disk::prealloc::ZeroAhead;
 use crate::disk::tail::{MemoryGauge, Tail};
 use crate::host::{self, Queue};
+
+/// How long the files of a closed segment are left alone: until the first commits of the next one are over.
+const REST_FIRST: Duration = Duration::from_millis(5);
+
+/// And how long between two of them.
+const REST_BETWEEN: Duration = Duration::from_millis(2);
+
+/// A partition with more closed segments to finish than this rests no more: they would never end.
+const RESTED_MAX: usize = 8;
 
 impl State {
     /// See [`Partition::begin_segment`].
@@ -87,6 +100,7 @@ impl Partition {
         while self.state.borrow_mut().tail_of(base).is_some_and(|segment| segment.zero.is_busy()) {
             self.progress.notified().await;
         }
+        self.rest_after_roll(REST_FIRST).await;
         loop {
             let among_few = self.disk.finishing.acquire(1).await;
             let Ok(turn) = self.housekeeping_turn().await else {
@@ -130,6 +144,7 @@ impl Partition {
             file.set_len(bytes).await.at("cut", &path)?;
             self.write_indexes(base, &entries, IndexWrite::Rolled).await?;
         }
+        self.rest_between_files().await;
         let snapshot_path = self.file_path(new_base, SegmentFileKind::ProducerSnapshot);
         patient::write_unsynced(&snapshot_path, 0, &snapshot).await?;
         self.create_segment(new_base).await?;
@@ -143,6 +158,17 @@ impl Partition {
         self.disk.fds.forget(self.fd_key(base, Use::Blocks));
         self.disk.fds.forget(self.fd_key(base, Use::Cached));
         Ok(())
+    }
+
+    /// Leaves the disk to the commits for a while, before another file of a closed segment is made.
+    pub(super) async fn rest_between_files(&self) {
+        self.rest_after_roll(REST_BETWEEN).await;
+    }
+
+    async fn rest_after_roll(&self, rest: Duration) {
+        if self.state.borrow().unfinished.len() <= RESTED_MAX {
+            host::sleep(rest).await;
+        }
     }
 
     /// Waits until every closed segment is finished.
