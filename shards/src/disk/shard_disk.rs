@@ -29,6 +29,9 @@ use crate::host::sync::Semaphore;
 /// New segments whose names are made durable at a time; the kernel has fewer workers for that.
 const NAMED_TOGETHER: usize = 8;
 
+/// Files of segments that are made ahead at a time: nobody waits for them.
+const SPARES_TOGETHER: usize = 2;
+
 /// However many log dirs share the budget of unflushed bytes, each has a few batches' worth.
 const UNFLUSHED_OF_DIR_MIN: usize = 8 << 20;
 
@@ -58,6 +61,8 @@ pub struct ShardDisk {
     pub(super) sweeps: Sweeps,
     /// Whose new segment's name is being made durable.
     pub(super) naming: Rc<Semaphore>,
+    /// Files of segments that are being made ahead.
+    pub(super) spares: Rc<Semaphore>,
     /// Where the shard counts.
     pub(super) metrics: Rc<ShardMetrics>,
     /// What the cleaner has seen and done.
@@ -101,6 +106,7 @@ impl ShardDisk {
             loads: Semaphore::new(settings.loads_in_flight_max),
             sweeps: Sweeps::default(),
             naming: Semaphore::new(NAMED_TOGETHER),
+            spares: Semaphore::new(SPARES_TOGETHER),
             metrics: host::shard_slot(),
             cleaner: CleanerFigures::default(),
             partitions: RefCell::default(),

@@ -89,7 +89,7 @@ impl Partition {
         };
         let turn = self.housekeeping.acquire(1).await;
         self.state.borrow_mut().log.index_largest_timestamp();
-        self.remove_spare().await?;
+        self.remove_spare().await;
         let has_file = self.state.borrow_mut().active().created || base.0 > 0;
         if has_file {
             let path = self.segment_path(base);

@@ -5,7 +5,7 @@
 //! leaves to do in [`roll`], deletion in [`delete`], the end in [`close`], the replacement of segments in [`layout`];
 //! writes to disk are started by [`flush`](super::flush).
 //!
-//! On disk is Kafka's partition directory and nothing else.
+//! On disk is Kafka's partition directory, and while it is open an empty file for the next segment.
 //!
 //! Invariants:
 //! - Nobody but the owner shard touches a [`Partition`]; no borrow of its state lives across an await.
@@ -47,7 +47,7 @@ mod close;
 mod delete;
 pub(super) mod files;
 pub(super) mod layout;
-mod naming;
+pub(super) mod naming;
 pub mod read;
 mod rebuild;
 mod roll;

@@ -6,8 +6,9 @@
 //! while the segment's first bytes are; the flush is over when both are. Where there is no such file, as in the first
 //! segment of a log, or behind one that time has closed, it is made by who needs it.
 //!
-//! A start that finds a file under the name of those made ahead removes it, as it does everything that ends so: it is
-//! empty, for it has another name before anything is written to it.
+//! A start that looks into the directory removes a file under the name of those made ahead, as it does everything that
+//! ends so: it is empty, for it has another name before anything is written to it. One that stays is replaced when the
+//! next is made.
 //!
 //! What must hold: a segment's name is durable before anything in it is acknowledged; one task at a time gives names in
 //! a partition.
@@ -19,11 +20,11 @@ use ottla::canary::{self, Canary};
 use ottla::ids::Offset;
 
 use super::Partition;
-use crate::disk::error::IoFailure;
+use crate::disk::error::{Context as _, IoFailure};
 use crate::disk::fds::Use;
 use crate::disk::patient;
 use crate::host::sync::Permit;
-use crate::host::{self, File, OpenHow, Queue};
+use crate::host::{self, File, OpenHow};
 
 /// The file made ahead, in a partition's directory. Kafka takes no notice of it.
 const SPARE_FILE: &str = "next-segment.tmp";
@@ -73,34 +74,45 @@ impl Partition {
         base: Offset,
     ) -> Result<(File, Option<NamingTurn>), IoFailure> {
         self.wait_settled(base).await;
-        let key = self.fd_key(base, Use::Blocks);
         if self.is_created(base) {
-            let file = self.disk.fds.open(key, || self.segment_path(base), self.dir.open_blocks()).await?;
-            return Ok((file, None));
+            return Ok((self.open_at(base, self.dir.open_blocks()).await?, None));
         }
         let own = self.naming.acquire(1).await;
         let turn = NamingTurn { own, among_few: self.disk.naming.acquire(1).await };
-        let turn = (!self.is_created(base)).then_some(turn);
-        let is_to_be_made = turn.is_some() && !self.take_spare(base).await;
-        let how = OpenHow { create: is_to_be_made, ..self.dir.open_blocks() };
-        let file = self.disk.fds.open(key, || self.segment_path(base), how).await?;
-        Ok((file, turn))
+        if self.is_created(base) {
+            return Ok((self.open_at(base, self.dir.open_blocks()).await?, None));
+        }
+        let (is_there, turn) = self.take_spare(base, turn).await?;
+        let file = self.open_at(base, OpenHow { create: !is_there, ..self.dir.open_blocks() }).await?;
+        Ok((file, Some(turn)))
+    }
+
+    async fn open_at(&self, base: Offset, how: OpenHow) -> Result<File, IoFailure> {
+        let key = self.fd_key(base, Use::Blocks);
+        self.disk.fds.open(key, || self.segment_path(base), how).await
     }
 
     fn is_created(&self, base: Offset) -> bool {
         self.state.borrow_mut().tail_of(base).is_none_or(|segment| segment.created)
     }
 
-    /// Gives the file made ahead the name of this segment, if there is one. Where that is refused another one is made.
-    async fn take_spare(&self, base: Offset) -> bool {
+    /// Gives the file made ahead the name of this segment, where there is one.
+    async fn take_spare(&self, base: Offset, turn: NamingTurn) -> Result<(bool, NamingTurn), IoFailure> {
         if self.state.borrow().spare != Spare::Ready {
-            return false;
+            return Ok((false, turn));
         }
-        self.state.borrow_mut().spare = Spare::Unmade;
         // What may be open under this name is another file.
         self.disk.fds.forget(self.fd_key(base, Use::Blocks));
-        let renamed = host::rename(&self.spare_path(), &self.segment_path(base)).await;
-        renamed.inspect_err(|error| tracing::debug!("{}: no file made ahead: {error}", self.name)).is_ok()
+        let (from, to) = (self.spare_path(), self.segment_path(base));
+        let spare = from.clone();
+        // A task keeps the turn until it is over: given up midway it might replace what another one has made.
+        let (renamed, turn) = host::spawn(async move { (host::rename(&from, &to).await, turn) }).await;
+        let is_there = match renamed.at("rename", &spare) {
+            Err(failure) if failure.is_missing() => false,
+            renamed => renamed.map(|()| true)?,
+        };
+        self.state.borrow_mut().spare = Spare::Unmade;
+        Ok((is_there, turn))
     }
 
     /// Makes the name of a new segment's file durable.
@@ -127,9 +139,10 @@ impl Partition {
         Ok(())
     }
 
-    /// Has the file of the next segment made, once a flush of segment `base` has filled half of it.
+    /// Has the file of the next segment made, when a flush of segment `base` has ended and more than half of that is
+    /// appended. Few are made at a time; where it is not this one's turn the next flush asks again.
     pub(in crate::disk) fn consider_spare(self: &Rc<Self>, base: Offset) {
-        {
+        let turns = {
             let mut state = self.state.borrow_mut();
             let half = state.log.config().segment_bytes / 2;
             let active = state.active();
@@ -137,48 +150,50 @@ impl Partition {
             if !is_due || state.closed || state.spare != Spare::Unmade {
                 return;
             }
+            let Some(among_few) = self.disk.spares.try_acquire(1) else { return };
+            let Some(own) = self.naming.try_acquire(1) else { return };
             state.spare = Spare::Making;
-        }
+            (own, among_few)
+        };
         let partition = Rc::clone(self);
-        drop(host::spawn_in(Queue::Background, async move {
-            let turn = partition.naming.acquire(1).await;
+        // In the foreground: a roll may wait for it.
+        host::spawn_detached(async move {
             let made = partition.make_spare().await;
-            // Without room there is just none, and who takes no file now will take none for the roll either.
             partition.state.borrow_mut().spare = match made {
                 Ok(()) => Spare::Ready,
+                // Those who need a descriptor go before.
+                Err(failure) if failure.is_out_of_descriptors() => Spare::Unmade,
+                // Without room there is just none, and whatever else it is meets the commits, too.
                 Err(failure) => {
                     tracing::debug!("{}: no file is made ahead: {failure}", partition.name);
                     Spare::Refused
                 }
             };
-            drop(turn);
-        }));
+            drop(turns);
+        });
     }
 
     async fn make_spare(&self) -> Result<(), IoFailure> {
-        if self.state.borrow().closed {
-            // Its directory may be that of another partition by now.
-            return Ok(());
-        }
         let path = self.spare_path();
         let how = OpenHow { create_new: true, ..self.dir.open_blocks() };
-        match patient::open(&path, how).await {
+        match File::open(&path, how).await.at("open", &path) {
             Err(failure) if failure.is_there() => {
                 self.remove_if_there(&path).await?;
-                patient::open(&path, how).await.map(drop)
+                File::open(&path, how).await.at("open", &path).map(drop)
             }
             made => made.map(drop),
         }
     }
 
-    /// Removes what was made ahead, at the end of the partition.
-    pub(super) async fn remove_spare(&self) -> Result<(), IoFailure> {
+    /// Removes what was made ahead, at the end of the partition. A file that cannot be removed is in nobody's way.
+    pub(super) async fn remove_spare(&self) {
         let turn = self.naming.acquire(1).await;
-        if self.state.borrow().spare == Spare::Ready {
-            self.remove_if_there(&self.spare_path()).await?;
-            self.state.borrow_mut().spare = Spare::Unmade;
+        let spare = std::mem::take(&mut self.state.borrow_mut().spare);
+        if spare != Spare::Unmade
+            && let Err(failure) = self.remove_if_there(&self.spare_path()).await
+        {
+            tracing::debug!("{}: {failure}", self.name);
         }
         drop(turn);
-        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::disk::Partition;
+use crate::disk::partition::naming::Spare;
 use crate::host::{self, run_local};
 
 const SEGMENT_BYTES: u64 = 100_000;
@@ -112,6 +113,10 @@ fn a_roll_does_without_what_could_not_be_made() {
         std::fs::create_dir(spare(partition.path())).expect("a directory");
         for seed in 0..4 {
             produce(&partition, &batch(seed, MUCH)).await;
+            while partition.state.borrow().spare == Spare::Making {
+                host::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(partition.state.borrow().spare, Spare::Refused, "until the next roll");
         }
         assert_eq!((logs(&partition), consume(&partition, 0, 1 << 20).await.len()), (4, 4));
         assert!(!broker.dir.is_offline());
@@ -123,21 +128,42 @@ fn a_roll_does_without_what_could_not_be_made() {
 }
 
 #[test]
-fn a_deleted_partition_takes_it_along_and_leaves_none_to_the_next_of_its_name() {
-    for _ in 0..20 {
-        let root = directory(false);
-        run_local(async move {
-            let broker = Broker::start(root.path()).await;
-            let partition = broker.create(&name(0), small_segments(SEGMENT_BYTES)).await;
-            produce(&partition, &batch(0, MUCH)).await;
-            // It may be on its way.
-            partition.delete(Duration::ZERO).await.expect("a deletion");
-            let path = partition.path().to_owned();
-            abandon(partition).await;
-            let next = broker.create(&name(0), small_segments(SEGMENT_BYTES)).await;
-            host::sleep(Duration::from_millis(3)).await;
-            assert!(!spare(&path).exists());
-            abandon(next).await;
-        });
-    }
+fn rolls_wait_for_none_and_lose_nothing() {
+    let root = directory(false);
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.create(&name(0), small_segments(SEGMENT_BYTES)).await;
+        // Each of them begins a segment, whatever became of the file made ahead.
+        for seed in 0..40 {
+            produce(&partition, &batch(seed, MUCH)).await;
+        }
+        assert_eq!((logs(&partition), consume(&partition, 0, 1 << 20).await.len()), (40, 40));
+        let path = partition.path().to_owned();
+        broker.end_cleanly(partition).await;
+        drop(broker);
+        assert!(!spare(&path).exists());
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.load(&name(0), small_segments(SEGMENT_BYTES)).await;
+        assert_eq!(consume(&partition, 0, 1 << 20).await.len(), 40);
+        abandon(partition).await;
+    });
+}
+
+#[test]
+fn a_deletion_waits_for_names_that_are_being_given() {
+    let root = directory(false);
+    run_local(async move {
+        let broker = Broker::start(root.path()).await;
+        let partition = broker.create(&name(0), small_segments(SEGMENT_BYTES)).await;
+        produce(&partition, &batch(0, 1_000)).await;
+        let turn = partition.naming.acquire(1).await;
+        let deleted = Rc::clone(&partition);
+        let deletion = host::spawn(async move { deleted.delete(Duration::ZERO).await });
+        host::sleep(Duration::from_millis(30)).await;
+        assert!(partition.path().exists(), "a file may be on its way into the directory of this name");
+        drop(turn);
+        deletion.await.expect("a deletion");
+        assert!(!partition.path().exists());
+        abandon(partition).await;
+    });
 }
