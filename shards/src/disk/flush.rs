@@ -476,6 +476,9 @@ impl Partition {
         self.disk.metrics.span(timing, begun.at, ended);
         self.disk.metrics.add(counter, bytes as u64);
         self.last_commit.set(CommitSpan { begun: begun.at, ended });
+        if begun.is_commit {
+            self.disk.pace.note_commit(ended);
+        }
     }
 
     /// Commits what came in between, and brings a rolled segment's rest to its file.

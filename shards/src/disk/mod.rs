@@ -15,6 +15,7 @@
 //! | [`compact`] | compaction: cleaned segments, their swap, and its end after a crash |
 //! | [`clean`], [`offsets_file`] | the formats of the clean archive and of Kafka's offset checkpoints |
 //! | [`cache`], [`fds`], [`index_cache`] | what stays in memory or open, and for how long |
+//! | [`pace`] | how background work leaves the disk to commits |
 //! | [`told`] | what is said of damage, once in a while |
 //! | [`patient`] | waiting for a descriptor when there is none |
 //! | [`watch`] | waiting for a durable end or a high watermark |
@@ -37,6 +38,7 @@ pub mod index_cache;
 pub mod journal;
 pub mod left;
 pub mod offsets_file;
+pub mod pace;
 pub mod partition;
 pub mod patient;
 pub mod prealloc;

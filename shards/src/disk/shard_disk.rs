@@ -18,6 +18,7 @@ use super::flush::FlushQueue;
 use super::index_cache::IndexCache;
 use super::journal::Journal;
 use super::left::Sweeps;
+use super::pace::Pace;
 use super::partition::Partition;
 use super::patient;
 use super::prealloc::ZeroBudget;
@@ -63,6 +64,8 @@ pub struct ShardDisk {
     pub(super) naming: Rc<Semaphore>,
     /// Files of segments that are being made ahead.
     pub(super) spares: Rc<Semaphore>,
+    /// How background work leaves the disk to commits.
+    pub(super) pace: Pace,
     /// Where the shard counts.
     pub(super) metrics: Rc<ShardMetrics>,
     /// What the cleaner has seen and done.
@@ -107,6 +110,7 @@ impl ShardDisk {
             sweeps: Sweeps::default(),
             naming: Semaphore::new(NAMED_TOGETHER),
             spares: Semaphore::new(SPARES_TOGETHER),
+            pace: Pace::default(),
             metrics: host::shard_slot(),
             cleaner: CleanerFigures::default(),
             partitions: RefCell::default(),

@@ -80,6 +80,7 @@ impl ShardDisk {
                 let span = CommitSpan { begun: at, ended: host::now() };
                 disk.metrics.span(Timing::CommitJournal, span.begun, span.ended);
                 disk.metrics.add(Counter::JournalBytes, bytes);
+                disk.pace.note_commit(span.ended);
                 parts.iter().for_each(|part| part.partition.last_commit.set(span));
             }
             journal.end_commit(&disk, parts, (reserved.sequence, entries), result);

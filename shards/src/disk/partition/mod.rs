@@ -195,6 +195,8 @@ pub struct Partition {
     pub(super) turn: Rc<Semaphore>,
     pub(super) durable: Rc<OffsetWatch>,
     pub(super) high_watermark: Rc<OffsetWatch>,
+    /// Those who wait until every closed segment is finished.
+    pub(super) finish_awaited: Cell<usize>,
     /// One at a time makes files of segments and gives them their names.
     pub(super) naming: Rc<Semaphore>,
     /// One at a time writes index files, snapshots and the epoch checkpoint.
@@ -268,6 +270,7 @@ impl Partition {
             turn: Semaphore::new(1),
             durable: OffsetWatch::new(offsets.durable_end),
             high_watermark: OffsetWatch::new(offsets.high_watermark),
+            finish_awaited: Cell::new(0),
             naming: Semaphore::new(1),
             housekeeping: Semaphore::new(1),
             layout: Layout::default(),

@@ -11,6 +11,7 @@
 //! What must hold: nothing is finished before the last byte of the segment is on disk; after it is finished its file
 //! holds exactly its batches and its indexes are whole. Durable all that is once it is [settled](super::settle).
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ const REST_FIRST: Duration = Duration::from_millis(5);
 /// And how long between two of them.
 const REST_BETWEEN: Duration = Duration::from_millis(2);
 
-/// A partition with more closed segments to finish than this rests no more: they would never end.
+/// A partition with more closed segments to finish than this rests no more: there would never be an end of them.
 const RESTED_MAX: usize = 8;
 
 impl State {
@@ -103,11 +104,17 @@ impl Partition {
         self.rest_after_roll(REST_FIRST).await;
         loop {
             let among_few = self.disk.finishing.acquire(1).await;
-            let Ok(turn) = self.housekeeping_turn().await else {
+            // Everybody else who wants the turn goes before.
+            let Some(turn) = self.housekeeping.try_acquire(1) else {
+                drop(among_few);
+                host::sleep(REST_BETWEEN).await;
+                continue;
+            };
+            if self.check().is_err() {
                 // Closed, deleted or offline: whoever waits for this finds that out.
                 self.progress.notify_all();
                 return;
-            };
+            }
             let result = self.write_finished(base).await;
             drop((turn, among_few));
             match result {
@@ -166,9 +173,21 @@ impl Partition {
     }
 
     async fn rest_after_roll(&self, rest: Duration) {
-        if self.state.borrow().unfinished.len() <= RESTED_MAX {
+        if !self.is_housekeeping_awaited()
+            && !self.disk.finishing.has_waiters()
+            && self.disk.pace.is_committing()
+        {
             host::sleep(rest).await;
         }
+    }
+
+    /// Whether somebody waits for the files of closed segments, or too many of those do.
+    pub(super) fn is_housekeeping_awaited(&self) -> bool {
+        let is_late = {
+            let state = self.state.borrow();
+            state.closed || state.unfinished.len() > RESTED_MAX
+        };
+        is_late || self.finish_awaited.get() > 0 || self.housekeeping.has_waiters() || self.dir.is_offline()
     }
 
     /// Waits until every closed segment is finished.
@@ -176,6 +195,7 @@ impl Partition {
     /// # Errors
     /// When one cannot be: the partition is closed, or the log dir offline or full.
     pub(in crate::disk) async fn wait_finished(&self) -> Result<(), DiskError> {
+        let _waits = FinishAwaited::new(&self.finish_awaited);
         loop {
             self.check()?;
             let refused = {
@@ -190,5 +210,21 @@ impl Partition {
             }
             self.progress.notified().await;
         }
+    }
+}
+
+/// Somebody waits until every closed segment is finished.
+struct FinishAwaited<'a>(&'a Cell<usize>);
+
+impl FinishAwaited<'_> {
+    fn new(count: &Cell<usize>) -> FinishAwaited<'_> {
+        count.set(count.get() + 1);
+        FinishAwaited(count)
+    }
+}
+
+impl Drop for FinishAwaited<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }

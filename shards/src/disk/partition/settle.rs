@@ -4,8 +4,8 @@
 //! segment behind it. A start after a crash needs none of them before the recovery point passes the segment: it scans
 //! what lies behind the point, cuts files to their batches, builds their indexes anew and takes no newer snapshot. So
 //! they come together, before the point moves, and before anything older is removed, because the snapshot of a roll
-//! is then the only one to know the producers of what went. Together is not at once: a quarter of the disk's time is
-//! theirs while there are commits.
+//! is then the only one to know the producers of what went. Together is not at once: while there are commits they come
+//! at the shard's [`pace`](crate::disk::pace).
 //!
 //! A failure of the write-back in between is reported to the first sync of the file by any descriptor (Linux 4.16 and
 //! later), so none stays open for it.
@@ -25,12 +25,11 @@ use crate::disk::error::{Context as _, DiskError, IoFailure};
 use crate::disk::patient;
 use crate::host::{self, OpenHow, Queue};
 
-/// Files that are synced at once: what is under way together shares a commit of the file system's journal, and
-/// whatever is committed meanwhile waits for all of it.
-const TOGETHER: usize = 4;
+/// Files that are synced at once: what is under way together shares a commit of the file system's journal.
+const TOGETHER: usize = 16;
 
-/// Behind each such group the disk is left to the commits for so many times as long as that took.
-const REST_TIMES: u32 = 3;
+/// The same among commits, which wait for all of it.
+const TOGETHER_AMONG_COMMITS: usize = 4;
 
 /// A closed segment whose files are whole and not durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,16 +68,26 @@ impl Partition {
         if !unsettled.is_empty() && !forgotten {
             let files = unsettled.iter().flat_map(|segment| segment.files());
             let paths: Vec<PathBuf> = files.map(|(offset, kind)| self.file_path(offset, kind)).collect();
-            for some in paths.chunks(TOGETHER) {
-                let begun = host::now();
-                sync_all(some).await?;
-                if !self.disk.flushes.is_empty() {
-                    host::sleep(host::now().since(begun) * REST_TIMES).await;
-                }
-            }
+            self.sync_in_steps(&paths).await?;
         }
         self.sync_names().await?;
         self.state.borrow_mut().unsettled.retain(|segment| !unsettled.contains(segment));
+        Ok(())
+    }
+
+    /// Syncs files, among commits few at a time and with rests.
+    async fn sync_in_steps(&self, mut paths: &[PathBuf]) -> Result<(), IoFailure> {
+        while !paths.is_empty() {
+            let is_paced = self.disk.pace.is_committing() && !self.is_housekeeping_awaited();
+            let most = if is_paced { TOGETHER_AMONG_COMMITS } else { TOGETHER };
+            let (some, others) = paths.split_at(paths.len().min(most));
+            let step = if is_paced { Some(self.disk.pace.step().await) } else { None };
+            sync_all(some).await?;
+            if let Some(step) = step {
+                step.rest().await;
+            }
+            paths = others;
+        }
         Ok(())
     }
 

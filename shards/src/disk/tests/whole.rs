@@ -196,6 +196,7 @@ fn who_reads_on_after_it_was_sent_finds_the_batch_that_follows() {
             all.push(stored(&bytes, at as i64, -1));
         }
         partition.wait_durable(Offset(200)).await.expect("a flush");
+        abandon(partition).await;
         all
     });
     let (whole, mut wanted) = (stored.concat(), Vec::new());
