@@ -226,6 +226,8 @@ pub struct RuntimeConfig {
     pub metrics_listener: Option<HostPort>,
     /// `ottla.segment.files.open.max`; `None` for half of the process's limit.
     pub segment_files_open_max: Option<u32>,
+    /// `ottla.journal.commits.min`.
+    pub journal_commits_min: u32,
 }
 
 /// Settings that deserve a line when the broker starts, each list sorted.
@@ -460,6 +462,8 @@ fn runtime(read: Reader<'_>) -> Result<RuntimeConfig, ConfigError> {
             &read.text_or_null("metrics.listener")?.unwrap_or_default(),
         )?,
         segment_files_open_max: u32::try_from(read.long("ottla.segment.files.open.max")?).ok(),
+        journal_commits_min: u32::try_from(read.long("ottla.journal.commits.min")?)
+            .expect("the rule forbids less"),
     })
 }
 

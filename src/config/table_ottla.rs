@@ -25,4 +25,7 @@ pub static KEYS: &[ConfigKey] = &[
         .or("-1")
         .at_least(-1)
         .acts("How many segment files stay open; -1: a quarter of what the process may open."),
+    int("ottla.journal.commits.min").or("8").at_least(1).acts(
+        "Small commits under way at once, per shard, from which on its journal takes them in one write.",
+    ),
 ];

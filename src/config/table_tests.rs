@@ -118,7 +118,7 @@ fn every_key_of_kafkas_is_here_and_no_other_but_our_own() {
         let found: Vec<&str> = keys(resource).iter().map(|key| key.name).collect();
         assert_eq!(found, names, "{resource:?}");
     }
-    assert_eq!(keys(Resource::Broker).len(), 378 + 3 + 5);
+    assert_eq!(keys(Resource::Broker).len(), 378 + 3 + 6);
     assert_eq!(keys(Resource::Topic).len(), 37);
 }
 

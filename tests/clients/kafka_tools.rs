@@ -53,7 +53,14 @@ const DIFFERENT_KEYS: &[(&str, &[&str])] = &[
     ("a record is durable when it is acknowledged", &["flush.messages", "log.flush.interval.messages"]),
     (
         "this broker's own",
-        &["cpus", "metrics.listener", "ottla.segment.files.open.max", "ottla.tail.cache.bytes", "shards"],
+        &[
+            "cpus",
+            "metrics.listener",
+            "ottla.journal.commits.min",
+            "ottla.segment.files.open.max",
+            "ottla.tail.cache.bytes",
+            "shards",
+        ],
     ),
     (
         "the test's own addresses and directories",

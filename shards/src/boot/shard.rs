@@ -172,6 +172,7 @@ fn disk_settings(plan: &Plan) -> DiskSettings {
         flushes_in_flight_max: together,
         loads_in_flight_max: together,
         together_max: together,
+        journal_commits_min: runtime.journal_commits_min as usize,
         cache_bytes_max: usize::try_from(runtime.tail_cache_bytes).unwrap_or(usize::MAX),
         open_files_max: (files / shards).clamp(16, 65_536),
         files_of_answer_max: eighth.max(2),

@@ -344,5 +344,9 @@ fn draw_settings(random: &mut Random, address: SocketAddr, dirs: &[PathBuf]) -> 
     if random.one_in(2) {
         set("ottla.segment.files.open.max", random.within(4..40).to_string());
     }
+    // Few partitions ever have as many commits under way at once as it takes by default.
+    if random.one_in(2) {
+        set("ottla.journal.commits.min", random.within(1..5).to_string());
+    }
     settings
 }
