@@ -41,9 +41,10 @@ pub fn measure(plan: &Plan) {
         plan.ways.iter().flat_map(|way| [(SEGMENT_BYTES_MAX, *way), (SEGMENT_BYTES, *way)]).collect();
     let mut runs: Vec<Vec<Run>> = cases.iter().map(|_| Vec::new()).collect();
     let spread = crate::spread_directory(plan);
+    let plan = &Plan { dir: spread.path().to_owned(), ..plan.clone() };
     for _ in 0..plan.rounds {
         for ((segment_bytes, way), runs) in cases.iter().zip(&mut runs) {
-            let root = tempfile::tempdir_in(spread.path()).expect("a temporary directory");
+            let root = directory(plan);
             let load = Load {
                 way: *way,
                 partitions: 1,

@@ -18,22 +18,27 @@ fn spare(partition: &Path) -> PathBuf {
     partition.join("next-segment.tmp")
 }
 
-/// Waits until the file made ahead is there, or is not.
-async fn until_spare(partition: &Rc<Partition>, is_wanted: bool) {
+/// Waits until the file made ahead is there.
+async fn until_spare(partition: &Rc<Partition>) {
     for _ in 0..2_000 {
-        if spare(partition.path()).exists() == is_wanted {
+        if spare(partition.path()).exists() {
             return;
         }
         host::sleep(Duration::from_millis(1)).await;
     }
-    panic!("a file made ahead: wanted {is_wanted}");
+    panic!("a file is made ahead");
+}
+
+async fn fresh(root: &Path) -> (Broker, Rc<Partition>) {
+    let broker = Broker::start(root).await;
+    let partition = broker.create(&name(0), small_segments(SEGMENT_BYTES)).await;
+    (broker, partition)
 }
 
 async fn half_full(root: &Path) -> (Broker, Rc<Partition>) {
-    let broker = Broker::start(root).await;
-    let partition = broker.create(&name(0), small_segments(SEGMENT_BYTES)).await;
+    let (broker, partition) = fresh(root).await;
     produce(&partition, &batch(0, MUCH)).await;
-    until_spare(&partition, true).await;
+    until_spare(&partition).await;
     (broker, partition)
 }
 
@@ -46,14 +51,13 @@ fn a_roll_takes_the_file_that_was_made_ahead() {
     let root = directory(false);
     run_local(async move {
         use std::os::unix::fs::MetadataExt;
-        let broker = Broker::start(root.path()).await;
-        let partition = broker.create(&name(0), small_segments(SEGMENT_BYTES)).await;
+        let (_broker, partition) = fresh(root.path()).await;
         produce(&partition, &batch(0, 1_000)).await;
         host::sleep(Duration::from_millis(5)).await;
         assert!(!spare(partition.path()).exists(), "the segment is not half full");
         for seed in 1..6 {
             produce(&partition, &batch(seed, MUCH)).await;
-            until_spare(&partition, true).await;
+            until_spare(&partition).await;
             let made = std::fs::metadata(spare(partition.path())).expect("it is there");
             assert_eq!(made.len(), 0, "nothing is written to it under this name");
             produce(&partition, &batch(seed + 100, MUCH)).await;
@@ -95,7 +99,7 @@ fn a_roll_does_without_what_somebody_has_removed() {
         std::fs::remove_file(spare(partition.path())).expect("it is there");
         produce(&partition, &batch(1, MUCH)).await;
         assert_eq!(logs(&partition), 2);
-        until_spare(&partition, true).await;
+        until_spare(&partition).await;
         produce(&partition, &batch(2, MUCH)).await;
         assert_eq!((logs(&partition), consume(&partition, 0, 1 << 20).await.len()), (3, 3));
         assert!(!broker.dir.is_offline());
@@ -107,8 +111,7 @@ fn a_roll_does_without_what_somebody_has_removed() {
 fn a_roll_does_without_what_could_not_be_made() {
     let root = directory(false);
     run_local(async move {
-        let broker = Broker::start(root.path()).await;
-        let partition = broker.create(&name(0), small_segments(SEGMENT_BYTES)).await;
+        let (broker, partition) = fresh(root.path()).await;
         // A directory of this name can neither be removed as a file nor made one.
         std::fs::create_dir(spare(partition.path())).expect("a directory");
         for seed in 0..4 {
@@ -122,7 +125,7 @@ fn a_roll_does_without_what_could_not_be_made() {
         assert!(!broker.dir.is_offline());
         std::fs::remove_dir(spare(partition.path())).expect("it is empty");
         produce(&partition, &batch(4, MUCH)).await;
-        until_spare(&partition, true).await;
+        until_spare(&partition).await;
         abandon(partition).await;
     });
 }
@@ -131,8 +134,7 @@ fn a_roll_does_without_what_could_not_be_made() {
 fn rolls_wait_for_none_and_lose_nothing() {
     let root = directory(false);
     run_local(async move {
-        let broker = Broker::start(root.path()).await;
-        let partition = broker.create(&name(0), small_segments(SEGMENT_BYTES)).await;
+        let (broker, partition) = fresh(root.path()).await;
         // Each of them begins a segment, whatever became of the file made ahead.
         for seed in 0..40 {
             produce(&partition, &batch(seed, MUCH)).await;
@@ -153,8 +155,7 @@ fn rolls_wait_for_none_and_lose_nothing() {
 fn a_deletion_waits_for_names_that_are_being_given() {
     let root = directory(false);
     run_local(async move {
-        let broker = Broker::start(root.path()).await;
-        let partition = broker.create(&name(0), small_segments(SEGMENT_BYTES)).await;
+        let (_broker, partition) = fresh(root.path()).await;
         produce(&partition, &batch(0, 1_000)).await;
         let turn = partition.naming.acquire(1).await;
         let deleted = Rc::clone(&partition);
